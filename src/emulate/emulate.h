@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What an instruction does. One exec function an instruction (or a family of like ones, told apart by insn.op, size and
+ * operands), called with v->rip at the instruction and v->cur == i. It
+ *   - does all of the instruction, its checks and faults in the architecture's order, committing nothing before its last fault;
+ *   - leaves flags through machine/flags.h;
+ *   - if its row has OP_END (or i->flags has INSN_END): leaves the next address in v->rip (vcpu_next_rip, or where it goes);
+ *     otherwise does not touch v->rip: the engine steps over i->len;
+ *   - sets v->stop_now when something must be looked at before the next instruction (pending debug trap, mode change).
+ * Feature gating is done before exec is called: an instruction that the CPU model lacks never gets here.
+ */
+#pragma once
+#include "machine/flags.h"
+#include "machine/machine.h"
+#include "mmu/mmu.h"
+#include "x86/ops.h"
+
+typedef void exec_fn(struct vcpu *v, const struct insn *i);
+/* By enum op. */
+extern exec_fn *const op_exec[NR_OPS];
+
+#define INSN(m, feature, attr, exec) exec_fn exec;
+#include "x86/ops-int.def"
+#include "x86/ops-sys.def"
+#include "x86/ops-vec.def"
+#include "x86/ops-x87.def"
+#undef INSN
+
+/* ---- delivery: interrupt.c, taskswitch.c ---- */
+/* Delivers v->event through the IDT (or the IVT), with double-fault rules applied by the caller's loop: a fault during
+ * delivery unwinds as any other. Clears v->event.valid, halted, shadow. */
+void deliver_event(struct vcpu *v);
+/* After a vcpu_raise unwound during delivery of `first`: combines the two (SDM vol. 3 table 6-5). false: triple fault. */
+bool combine_exceptions(struct vcpu *v, const struct cpu_event *first);
+/* Loads a task (JMP, CALL, INT or IRET through a TSS descriptor or task gate; SDM vol. 3 ch. 8). */
+enum task_reason { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
+void task_switch(struct vcpu *v, u16 selector, enum task_reason reason, bool has_error, u32 error);
+
+/* ---- segments: segment.c ---- */
+/* Linear address of [seg:ea, + len) for an access; checks limit, type and canonical form; #GP or #SS. */
+enum seg_use { SEG_READ, SEG_WRITE };
+u64 segment_linear_slow(struct vcpu *v, unsigned seg, u64 ea, unsigned len, enum seg_use use);
+/* MOV to Sreg, POP Sreg, LxS: checks and loads; not CS. */
+void segment_load(struct vcpu *v, unsigned seg, u16 selector);
+
+static inline bool is_canonical(u64 a)
+{
+	return (u64)((s64)(a << 16) >> 16) == a;
+}
+
+static inline u64 segment_linear(struct vcpu *v, unsigned seg, u64 ea, unsigned len, enum seg_use use)
+{
+	if (v->code_size == CODE_64) {
+		u64 gla = seg >= SEG_FS ? v->seg[seg].base + ea : ea;
+		if (likely(is_canonical(gla) && is_canonical(gla + len - 1)))
+			return gla;
+	}
+	return segment_linear_slow(v, seg, ea, len, use);
+}
+
+/* ---- operands ---- */
+/* Effective address of the memory operand, in its address size. */
+static inline u64 op_ea(struct vcpu *v, const struct insn *i)
+{
+	if (i->flags & INSN_MOFFS)
+		return i->imm;
+	v->r[17] = v->rip - i->off; /* SLOT_CODE: this path does not rely on an engine's having set it */
+	u64 ea = *vcpu_gpr(v, i->base) + (*vcpu_gpr(v, i->index) << i->scale) + (u64)(s64)i->disp;
+	return i->asize == 3 ? ea : i->asize == 2 ? (u32)ea : (u16)ea;
+}
+static inline u64 op_linear(struct vcpu *v, const struct insn *i, unsigned len, enum seg_use use)
+{
+	return segment_linear(v, i->seg, op_ea(v, i), len, use);
+}
+static inline unsigned op_size(const struct insn *i, unsigned k)
+{
+	return k == 1 ? i->size2 : i->size;
+}
+/* General registers by byte offset. A 4-byte write clears the upper half. */
+static inline u64 reg_read(const struct vcpu *v, u8 off, unsigned size)
+{
+	const u8 *p = (const u8 *)v->r + off;
+	return size == 8 ? *(const u64 *)p : size == 4 ? *(const u32 *)p : size == 2 ? *(const u16 *)p : *p;
+}
+static inline void reg_write(struct vcpu *v, u8 off, unsigned size, u64 value)
+{
+	u8 *p = (u8 *)v->r + off;
+	switch (size) {
+	case 8: *(u64 *)p = value; break;
+	case 4: *(u64 *)p = (u32)value; break;
+	case 2: *(u16 *)p = (u16)value; break;
+	default: *p = (u8)value;
+	}
+}
+/* Operand k, a general register, memory or immediate, zero-extended from its size (immediates: as decoded, cut to size). */
+u64 op_read(struct vcpu *v, const struct insn *i, unsigned k);
+/* Operand k := value. */
+void op_write(struct vcpu *v, const struct insn *i, unsigned k, u64 value);
+/*
+ * Read-modify-write of operand 0: calls fn(old, arg) for the new value, atomically if LOCK (or `always`, for XCHG) and
+ * memory. fn must be pure, as it may run more than once. Returns the old value.
+ */
+u64 op_modify(struct vcpu *v, const struct insn *i, bool always_locked, u64 (*fn)(u64 old, void *arg), void *arg);
+
+static inline u64 mask_size(unsigned size)
+{
+	return size >= 8 ? ~0ull : (1ull << (8 * size)) - 1;
+}
+static inline s64 sign_extend(u64 x, unsigned size)
+{
+	unsigned shift = 64 - 8 * size;
+	return (s64)(x << shift) >> shift;
+}
+static inline bool cpu_can(const struct vcpu *v, enum feature f)
+{
+	return cpu_has(v->model, f);
+}
+
+/* Stack in the current stack size (SS.B, or 64 bits); osize in bytes. Push commits RSP last. */
+void push(struct vcpu *v, u64 value, unsigned osize);
+u64 pop(struct vcpu *v, unsigned osize);
+
+/* ---- ports: io.c, also used by string I/O ---- */
+/* #GP unless IOPL or the TSS's I/O bitmap allow [port, + size). */
+void io_check(struct vcpu *v, u16 port, unsigned size);
+
+/* ---- control registers and MSRs: control.c, msr.c ---- */
+void control_set_cr0(struct vcpu *v, u64 value); /* with all checks and consequences (mode, TLB) */
+void control_set_cr4(struct vcpu *v, u64 value);
+u64 msr_read(struct vcpu *v, u32 msr);		   /* #GP if there is none */
+void msr_write(struct vcpu *v, u32 msr, u64 value);
+/* Changes CPL: also the MMU's view. */
+void set_cpl(struct vcpu *v, u8 cpl);
+/* Writes RFLAGS bits allowed by mask, with consequences (AC: view; TF, IF). */
+void set_rflags(struct vcpu *v, u64 value, u64 mask);

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The two contracts of an engine. Lifecycle: every engine. vCPU operations (machine.h): the five that have a CPU; a
+ * container leaves `vcpu` NULL. A row of the registry whose engine is not part of this build has no probe, and says so.
+ */
+#pragma once
+#include "machine/machine.h"
+
+struct engine {
+	const char *name;	/* as --engine takes it */
+	const char *technique;	/* the textbook's word for it */
+	const char *summary;	/* one line */
+	/* 0 when this host can run it; else negative errno, and why not. NULL: not built yet. */
+	int (*probe)(struct error *why);
+	const struct vcpu_ops *vcpu;
+	/* Prints the engine's figures after a run, for -v. Optional. */
+	void (*stats)(struct machine *m, void (*line)(const char *fmt, ...));
+};
+
+/* All six, in the order in which they are listed. */
+extern const struct engine *const engines[];
+extern const unsigned engine_count;
+/* "auto" or NULL: kvm, else dbt, else interp, the first that probes well. err: unknown, not built, or not usable and why. */
+const struct engine *engine_find(const char *name, struct error *err);

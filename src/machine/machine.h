@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The machine: guest RAM, address dispatch, interrupt lines, clock, vCPUs and lifecycle; what every engine runs and every
+ * device plugs into. It names no engine, no device and no platform.
+ *
+ * Threads: one a vCPU, and one I/O thread (loop.h). Devices are called from any of them and lock themselves; the tables
+ * below are fixed once the machine has started.
+ */
+#pragma once
+#include <pthread.h>
+
+#include "machine/clock.h"
+#include "machine/loop.h"
+#include "machine/vcpu.h"
+#include "util/error.h"
+
+#define MACHINE_MAX_CPUS 64
+#define GPA_BITS 46
+
+/* ---- address dispatch (bus.c) ---- */
+struct region_ops {
+	/* offset from the region's base; size 1, 2, 4 or 8. A read's bits above size are ignored. */
+	u64 (*read)(void *dev, u64 offset, unsigned size);
+	void (*write)(void *dev, u64 offset, unsigned size, u64 value);
+};
+struct region {
+	u64 base, len;
+	const struct region_ops *ops;
+	void *dev;
+	const char *name;
+};
+struct bus { /* sorted by base, no overlaps */
+	struct region *regions;
+	unsigned count;
+};
+/* EEXIST if it overlaps another region. Before start only. */
+int bus_add(struct bus *b, const struct region *r, struct error *err);
+const struct region *bus_find(const struct bus *b, u64 addr);
+/* Accesses that hit nothing read as all ones and write nowhere. One that straddles regions is split into bytes. */
+u64 bus_read(const struct bus *b, u64 addr, unsigned size);
+void bus_write(const struct bus *b, u64 addr, unsigned size, u64 value);
+
+/* ---- interrupt lines ---- */
+struct irq_line { /* a level that a device drives; whoever receives it hears of each change */
+	void (*set)(void *arg, unsigned pin, bool level);
+	void *arg;
+	unsigned pin;
+};
+static inline void irq_set(const struct irq_line *l, bool level)
+{
+	if (l->set)
+		l->set(l->arg, l->pin, level);
+}
+
+/* What a platform's interrupt controllers do for a vCPU. Called on that vCPU's thread unless said otherwise. */
+struct intc_ops {
+	/* Vector to deliver now, acknowledged, or -1. Called when EV_INTR was posted and the vCPU can take an interrupt. */
+	int (*acknowledge)(struct vcpu *v);
+	/* Whether acknowledge() would give a vector: decides wake-up from HLT. */
+	bool (*pending)(struct vcpu *v);
+	u8 (*get_tpr)(struct vcpu *v); /* CR8, 0..15 */
+	void (*set_tpr)(struct vcpu *v, u8 tpr);
+	/* IA32_APIC_BASE, IA32_TSC_DEADLINE and x2APIC's MSRs; false: #GP. */
+	bool (*read_msr)(struct vcpu *v, u32 msr, u64 *value);
+	bool (*write_msr)(struct vcpu *v, u32 msr, u64 value);
+	/* The vCPU was reset, or got INIT. */
+	void (*reset)(struct vcpu *v);
+};
+
+/* ---- lifecycle ---- */
+enum machine_end { END_NONE, END_POWEROFF, END_REBOOT, END_TRIPLE_FAULT, END_DEBUG_EXIT, END_TIMEOUT, END_USER, END_FAILED };
+
+struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machine_run */
+	int (*create)(struct vcpu *v, struct error *err);
+	void (*destroy)(struct vcpu *v);
+	/* Runs guest code until EV_STOP. On return the canonical state is complete. -1 with err: the engine cannot go on. */
+	int (*run)(struct vcpu *v, struct error *err);
+	/* Makes run() look at v->events soon. Any thread. NULL: the engine polls. */
+	void (*kick)(struct vcpu *v);
+	/* Guest RAM [gpa, gpa + len) was written from outside (device, loader, debugger): drop decoded code. Any thread. */
+	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
+};
+
+struct machine_config {
+	u64 ram_size; /* bytes, a multiple of the page size */
+	unsigned cpus;
+	const struct cpu_model *model;
+	bool deterministic;
+	bool verbose;
+};
+
+struct machine {
+	struct machine_config config;
+	/* RAM is one memfd, mapped whole. Below 4 GiB it ends at low_size; the rest begins at 4 GiB. */
+	int ram_fd;
+	u8 *ram;
+	u64 low_size, high_size;
+	/* Pages with code that some engine decoded, a byte a page: TLBs give such pages no fast write. src/mmu. */
+	_Atomic u8 *code_pages;
+
+	struct bus pio, mmio;
+	const struct intc_ops *intc;
+	void *intc_dev;
+	struct clock *clock;
+	struct loop *loop;
+
+	struct vcpu *vcpu[MACHINE_MAX_CPUS];
+	const struct vcpu_ops *vcpu_ops;
+
+	_Atomic int end;	/* enum machine_end; set once */
+	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
+	struct error end_error; /* END_FAILED */
+	pthread_mutex_t lock;	/* lifecycle */
+	pthread_cond_t ended;
+};
+
+/* RAM, bus, clock, loop and vCPUs in reset state; owns nothing of config. NULL and err when the host lacks memory. */
+struct machine *machine_new(const struct machine_config *config, struct error *err);
+void machine_free(struct machine *m);
+/* Starts the I/O thread and one thread a vCPU, waits until the machine has ended and all have stopped. 0, or the error of
+ * an engine that could not be created or go on. */
+int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err);
+/* First caller wins; posts EV_STOP everywhere. Any thread, not a signal handler. */
+void machine_end(struct machine *m, enum machine_end why, int status);
+/* Blocks a halted vCPU until an event is posted (or, deterministic, skips time to the next timer). Its own thread. */
+void machine_wait(struct vcpu *v);
+
+#define LOW_RAM_LIMIT 0xc0000000ull /* RAM below 4 GiB ends here at the latest; devices live above */
+#define HIGH_RAM_BASE 0x100000000ull
+
+/* Host address of RAM, or NULL where [gpa, gpa + len) is not all RAM. */
+static inline u8 *ram_ptr(const struct machine *m, u64 gpa, u64 len)
+{
+	if (gpa < m->low_size && len <= m->low_size - gpa)
+		return m->ram + gpa;
+	if (gpa >= HIGH_RAM_BASE && gpa - HIGH_RAM_BASE < m->high_size && len <= m->high_size - (gpa - HIGH_RAM_BASE))
+		return m->ram + m->low_size + (gpa - HIGH_RAM_BASE);
+	return NULL;
+}
+/* Index of a RAM page in code_pages, from its host address. */
+static inline u64 ram_page_index(const struct machine *m, const u8 *host)
+{
+	return (u64)(host - m->ram) >> PAGE_SHIFT;
+}
+/* Copies to or from guest physical memory, RAM only; EFAULT when the range is not all RAM. Tells engines of writes. */
+int machine_read(struct machine *m, u64 gpa, void *buf, u64 len);
+int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len);

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The canonical vCPU: the whole architectural state of one logical processor, in one struct, whatever engine runs it.
+ *
+ * Rules: while an engine runs a vCPU the struct is that vCPU thread's alone, except `events`, which anyone may set
+ * atomically. When an engine's run() returns, every field is complete and true (arithmetic flags included, see
+ * machine/flags.h): snapshots, debuggers and other engines read it as it stands.
+ *
+ * Faults unwind: whatever finds one calls vcpu_raise(), which does not return; it records the exception and jumps to the
+ * engine's landing (v->unwind). An instruction must commit nothing that a restart would see before its last possible
+ * fault. v->rip is the address of the current instruction until the instruction completes.
+ */
+#pragma once
+#include <setjmp.h>
+#include <stdatomic.h>
+
+#include "util/types.h"
+#include "x86/bits.h"
+#include "x86/cpuid.h"
+#include "x86/insn.h"
+
+struct machine;
+
+struct segment {
+	u64 base;
+	u32 limit; /* in bytes, granularity applied */
+	u32 ar;	   /* AR_* */
+	u16 selector;
+};
+
+struct table_reg { /* GDTR, IDTR */
+	u64 base;
+	u16 limit;
+};
+
+union vreg { /* one YMM register; XMM is its lower half */
+	u8 b[32];
+	u16 w[16];
+	u32 d[8];
+	u64 q[4];
+	float f[8];
+	double g[4];
+} __attribute__((aligned(32)));
+
+/* x87 state; MMX registers alias the 64-bit mantissas. fpr[] is indexed by physical register, TOP is in sw. */
+struct x87 {
+	struct {
+		u64 m; /* mantissa */
+		u16 e; /* sign and exponent */
+	} fpr[8];
+	u16 cw, sw;
+	u8 tag; /* abridged: bit p set while physical register p is not empty */
+	u16 fop, fcs, fds;
+	u64 fip, fdp;
+};
+
+/* Operand-lazy arithmetic flags: see machine/flags.h. */
+enum flags_kind { FLAGS_KNOWN, FLAGS_SUB, FLAGS_ADD, FLAGS_INC, FLAGS_DEC, FLAGS_LAHF };
+struct lazy_flags {
+	s64 a, b;
+	u64 kind; /* enum flags_kind in bits 0..7; 64 - operand bits in 8..15; for INC and DEC the kept CF in bit 16 */
+};
+
+enum cpu_mode { MODE_REAL, MODE_V86, MODE_PROTECTED, MODE_COMPAT, MODE_LONG };
+
+/* vcpu.events: why a vCPU should leave guest code soon. Set with vcpu_post(), by any thread. */
+#define EV_INTR 0x01u  /* the interrupt controller may have a vector for this vCPU */
+#define EV_NMI 0x02u
+#define EV_STOP 0x04u  /* leave run(): the machine stops, pauses or ends */
+#define EV_INIT 0x08u
+#define EV_SIPI 0x10u  /* vector in sipi_vector */
+#define EV_TLB 0x20u   /* flush the whole TLB before the next guest instruction */
+#define EV_CODE 0x40u  /* decoded code may be stale: the engine looks at its own list */
+#define EV_TIMER 0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
+
+enum event_type { EVENT_EXTINT, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFTINT /* INT n */, EVENT_SOFTEXC /* INT3, INTO */, EVENT_ICEBP };
+struct cpu_event { /* what is to be delivered through the IDT */
+	bool valid;
+	u8 vector;
+	u8 type; /* enum event_type */
+	bool has_error;
+	u32 error;
+	u64 cr2; /* of a page fault: loaded into CR2 on delivery */
+};
+
+struct vcpu {
+	/* What handlers touch all the time. r[16] (SLOT_ZERO) is always 0; r[17] (SLOT_CODE) is the instruction pointer
+	 * that offset 0 of the current code page has: engines set it before they run a record. */
+	u64 r[18];
+	struct lazy_flags lazy;
+	u64 rip;
+	u64 rflags; /* arithmetic bits are right only while lazy.kind is FLAGS_KNOWN */
+	struct tlb_entry *tlb; /* the current view: src/mmu */
+	s64 left;	       /* the engine's instruction budget */
+	u8 cpl;
+	u8 mode;	       /* enum cpu_mode, derived: vcpu_update_mode() */
+	u8 code_size;	       /* enum code_size, derived */
+	bool halted;
+	bool shadow;	       /* interrupts wait for one more instruction (STI, MOV SS) */
+	bool nmi_blocked;
+	bool wait_sipi;	       /* an AP after INIT */
+	bool stop_now;	       /* something the engine must look at before the next instruction: pending_db, code written, events */
+	u32 pending_db;	       /* DR6 bits of a debug trap due after this instruction */
+	struct segment seg[NR_SEG];
+
+	union vreg v[16];
+	u32 mxcsr; /* while an engine keeps it in the host's MXCSR, sticky flags are there too: see emulate/vector.h */
+	struct x87 x87;
+
+	u64 cr0, cr2, cr3, cr4, efer, xcr0;
+	u64 dr[8]; /* 4 and 5 unused */
+	u64 pdpte[4]; /* PAE paging: loaded with CR3 (SDM vol. 3, 4.4.1) */
+	struct segment ldtr, tr;
+	struct table_reg gdtr, idtr;
+
+	struct {
+		u64 star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux;
+		u64 sysenter_cs, sysenter_esp, sysenter_eip;
+		u64 pat, misc_enable, spec_ctrl, xss, feature_control, tsc_adjust, mcg_status, mcg_ctl, ucode_rev;
+		u64 mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
+		u64 mc[4 * 8]; /* machine-check banks' registers */
+	} msr;
+	s64 tsc_offset; /* guest TSC = clock's TSC + this */
+
+	struct cpu_event event;	   /* the exception that vcpu_raise recorded, or what is being delivered */
+	u64 monitor_gpa;	   /* armed by MONITOR; ~0 when not */
+	_Atomic u32 events;
+	_Atomic u32 sipi_vector;
+
+	struct machine *machine;
+	unsigned id; /* 0..; also the initial APIC ID */
+	const struct cpu_model *model;
+	struct mmu *mmu;  /* src/mmu's per-vCPU state */
+	void *engine;	  /* the engine's per-vCPU state */
+	jmp_buf *unwind;  /* landing for vcpu_raise: set by whoever runs instructions */
+	const struct insn *cur; /* record being executed by a slow path, for traces and restart */
+
+	struct { /* figures for -v; this vCPU's thread only */
+		u64 insns, exits_io, exits_mmio, halts, tlb_fills[3], page_walks, intr, exc[32], vec[256], smc;
+	} stats;
+};
+
+/* SDM vol. 3 table 9-1: state after power-up. Leaves machine, id, model, mmu and engine alone. */
+void vcpu_reset(struct vcpu *v);
+/* After INIT: as reset, but keeps x87/SSE state, caches and MTRRs; APs then wait for SIPI. */
+void vcpu_init_signal(struct vcpu *v);
+/* Recomputes mode and code_size from CR0, EFER, CS and RFLAGS.VM. Call after changing any of them. */
+void vcpu_update_mode(struct vcpu *v);
+
+/* Raise: record and unwind to v->unwind. The first takes vectors without error code. */
+_Noreturn void vcpu_raise(struct vcpu *v, u8 vector);
+_Noreturn void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error);
+_Noreturn void vcpu_page_fault(struct vcpu *v, u64 gla, u32 error);
+
+/* Sets event bits and wakes or kicks the vCPU. Any thread. */
+void vcpu_post(struct vcpu *v, u32 events);
+
+static inline bool vcpu_long(const struct vcpu *v) /* 64-bit code */
+{
+	return v->mode == MODE_LONG;
+}
+/* Address of the next instruction in the sense of the current code size. */
+static inline u64 vcpu_next_rip(const struct vcpu *v, const struct insn *i)
+{
+	u64 next = v->rip + i->len;
+	return v->code_size == CODE_64 ? next : (u32)next;
+}
+static inline u64 *vcpu_gpr(struct vcpu *v, u8 off)
+{
+	return (u64 *)((u8 *)v->r + off);
+}

@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest linear memory: the page walk (SDM vol. 3 ch. 4), and a software TLB in front of it.
+ *
+ * A view is an array of TLB entries for one way of looking at memory: user code; the supervisor with SMAP in force; the
+ * supervisor without. v->tlb points at the current one. There is a set of views for each of the last few PCIDs, so that a
+ * change of address space is a change of pointer. An entry serves an access of n bytes at gla when gla - tag <= 4096 - n
+ * (unsigned), one compare that checks tag and page crossing together.
+ *
+ * All addresses are canonical linear addresses, after segmentation. Faults do not return: they unwind (vcpu_raise).
+ */
+#pragma once
+#include "machine/machine.h"
+
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+
+struct tlb_entry {
+	u64 rd;	  /* linear page that may be read here, or a page of another slot: never matches */
+	u64 wr;	  /* the same for writing */
+	u8 *host; /* host address of the page */
+	u64 info; /* TLB_* and gpa */
+};
+
+static inline struct tlb_entry *tlb_slot(struct tlb_entry *view, u64 gla)
+{
+	return (struct tlb_entry *)((u8 *)view + (gla >> (PAGE_SHIFT - 5) & ((u64)(TLB_SIZE - 1) << 5)));
+}
+
+/* How an access is made: by the current CPL, or implicitly by the supervisor (descriptor tables, TSS, stacks of inner levels). */
+enum mmu_access { MMU_EXPLICIT, MMU_SUPERVISOR, MMU_USER /* CPL 3's rights whatever the CPL */ };
+
+int mmu_create(struct vcpu *v, struct error *err);
+void mmu_destroy(struct vcpu *v);
+
+/* Little-endian loads and stores of 1, 2, 4 or 8 bytes, any alignment, RAM or MMIO, across pages. A store that faults on its
+ * second page has written nothing. */
+u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how);
+void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_access how);
+/* Any length up to 4096 bytes; checks all of it before it touches any. */
+void mmu_read(struct vcpu *v, u64 gla, void *buf, unsigned len, enum mmu_access how);
+void mmu_write(struct vcpu *v, u64 gla, const void *buf, unsigned len, enum mmu_access how);
+/* Faults now if a later mmu_write(gla, len) would; makes nothing visible but accessed and dirty bits. */
+void mmu_probe_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
+void mmu_probe_read(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
+/* Host address of [gla, gla + len) for writing (or reading), if it lies in one page of plain RAM without watchpoint or decoded code; else
+ * NULL. Faults as an access would. Good until the next guest instruction. Atomics and page-at-a-time strings use it. */
+u8 *mmu_direct_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
+u8 *mmu_direct_read(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
+/* Atomic compare-and-exchange of 1, 2, 4, 8 bytes at any alignment; returns what was there. Faults as a write. 16 bytes (CMPXCHG16B): *old is
+ * compared and receives what was there; gla is aligned. Split accesses and MMIO take the machine's bus lock. */
+u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value);
+bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2]);
+
+/* Fetch: host address of the byte at gla and its gpa, for execution at the current CPL; faults. MMIO pages give NULL. */
+const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa);
+
+/* Walk without side effects (no A/D updates, no faults): for debuggers and traces. false if not present. */
+bool mmu_translate(struct vcpu *v, u64 gla, u64 *gpa);
+
+/* ---- what changes translations ---- */
+void mmu_set_cr3(struct vcpu *v, u64 cr3);     /* MOV to CR3: bit 63 with PCIDs keeps the PCID's entries; loads PDPTEs (#GP when reserved) */
+void mmu_flush_all(struct vcpu *v);	       /* everything, global pages too: CR0/CR4/EFER paging bits, PAT, A20 */
+void mmu_flush_page(struct vcpu *v, u64 gla);  /* INVLPG */
+void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla);
+/* Points v->tlb at the view for CPL, CR4.SMAP and RFLAGS.AC. Call when one of them has changed. */
+void mmu_update_view(struct vcpu *v);
+/* DR7 changed: pages with data watchpoints get no fast entries. */
+void mmu_update_watchpoints(struct vcpu *v);
+void mmu_load_pdptes(struct vcpu *v);	       /* CR0.PG, CR4.PAE: PAE paging begins */
+
+/* Counts the engine hooks into: called after a store hit a page with decoded code, before the store's instruction ends. */
+struct mmu_hooks {
+	void (*code_written)(struct vcpu *v, u64 page_index, unsigned offset, unsigned len);
+	void (*translations_changed)(struct vcpu *v, u64 gla); /* gla ~0: all. What is cached by linear address is stale. */
+};
+void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks);
+/* Marks a RAM page as holding decoded code (drops fast writes of it in every vCPU's TLB that this thread owns) or not. */
+void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code);
