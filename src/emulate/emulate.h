@@ -20,11 +20,13 @@ typedef void exec_fn(struct vcpu *v, const struct insn *i);
 extern exec_fn *const op_exec[NR_OPS];
 
 #define INSN(m, feature, attr, exec) exec_fn exec;
+#define INSN_AS(name, m, variant, feature, attr, exec) exec_fn exec;
 #include "x86/ops-int.def"
 #include "x86/ops-sys.def"
 #include "x86/ops-vec.def"
 #include "x86/ops-x87.def"
 #undef INSN
+#undef INSN_AS
 
 /* ---- delivery: interrupt.c, taskswitch.c ---- */
 /* Delivers v->event through the IDT (or the IVT), with double-fault rules applied by the caller's loop: a fault during

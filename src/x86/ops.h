@@ -2,6 +2,9 @@
 /*
  * The instruction table: one row an instruction, in the four .def files beside this one.
  *     INSN(zydis mnemonic, feature, attributes, exec function in src/emulate)
+ *     INSN_AS(name, zydis mnemonic, variant, feature, attributes, exec)
+ * INSN is the plain variant, named as its mnemonic. INSN_AS is for what shares a mnemonic but is another instruction (MOV to a
+ * control register, string MOVSD beside SSE2's); the decoder picks the row whose variant its operands call for.
  * The row drives decoding (Zydis' mnemonic to enum op), CPUID gating (feature), trace building (attributes), execution
  * (exec) and the differential tests, which take every row that user code can run. Flags read and written come from Zydis.
  */
@@ -16,20 +19,36 @@
 #define OP_LOCK 0x08u	/* may carry LOCK with a memory destination */
 #define OP_NEEDNT 0x10u /* result differs between CPUs (CPUID, RDTSC, RDRAND, RCPPS): compared loosely or not at all */
 
+/* What tells rows of one mnemonic apart. */
+enum op_variant {
+	VAR_PLAIN,
+	VAR_SEG,     /* a segment register operand: MOV, PUSH, POP */
+	VAR_CR,	     /* MOV to or from a control register */
+	VAR_DR,	     /* the same, debug register */
+	VAR_FAR,     /* far JMP, CALL, RET */
+	VAR_STR,     /* the string instruction: MOVSD, CMPSD */
+	VAR_MMX,     /* an MMX register operand, where the mnemonic exists for XMM too: PADDB */
+	VAR_GPR,     /* MOVQ, VMOVQ between XMM and a general register */
+	VAR_MMX_GPR, /* MOVQ between MMX and a general register */
+};
+
 enum op {
 	OP_NONE,
 #define INSN(m, feature, attr, exec) OP_##m,
+#define INSN_AS(name, m, variant, feature, attr, exec) OP_##name,
 #include "x86/ops-int.def"
 #include "x86/ops-sys.def"
 #include "x86/ops-x87.def"
 #include "x86/ops-vec.def"
 #undef INSN
+#undef INSN_AS
 	NR_OPS,
 };
 
 /* What the decoder and CPU models need of a row. */
 struct op_fact {
 	u16 mnemonic; /* ZydisMnemonic */
+	u8 variant;   /* enum op_variant */
 	u8 feature;   /* enum feature */
 	u8 attr;      /* OP_* */
 	const char *name;
