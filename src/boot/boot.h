@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Direct kernel boot: puts a kernel, its initial RAM file system and its parameters into guest RAM and sets vCPU 0's
+ * registers as the kernel's entry demands. The machine is reset and has not run; nothing here knows an engine.
+ *
+ * Files are the user's and untrusted: each defect is one error, and a failed boot_load has freed all it took.
+ */
+#pragma once
+#include "machine/firmware.h"
+#include "machine/machine.h"
+
+struct boot_config { /* the caller owns all; NULL: absent */
+	const char *kernel; /* bzImage, vmlinux, or an ELF image with a PVH note */
+	const char *initrd; /* with rootfs: goes before it, so that rootfs' files win */
+	const char *append; /* added to the command line after what we put there */
+	/* A directory to pack as the guest's root file system, and what to run in it as our init's only child. */
+	const char *rootfs;
+	const char *const *argv; /* CMD and its arguments, NULL-terminated; at least CMD with rootfs */
+	const char *const *envp; /* CMD's environment, NULL-terminated; NULL: PATH, HOME and TERM of a console login */
+	const char *workdir;	 /* NULL: / */
+	const char *hostname;	 /* NULL: sextant */
+	u16 columns, rows;	 /* console's window size; 0: unknown */
+	const struct firmware_info *firmware;
+};
+
+/* 0; or negative errno and err, one line that names the file. */
+int boot_load(struct machine *m, const struct boot_config *c, struct error *err);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The PC: which devices a machine has, at which addresses and interrupt pins, and the tables its firmware would leave.
+ * Created after machine_new() and before boot_load(); destroyed after the machine's threads have stopped, before
+ * machine_free().
+ */
+#pragma once
+#include "machine/firmware.h"
+#include "machine/machine.h"
+
+struct pc_config {
+	int console_in;	 /* what COM1 receives: a file descriptor that stays the caller's; -1: nothing */
+	int console_out; /* where COM1 sends; -1: nowhere */
+	/* Sees each block read from console_in before the guest does, on the I/O thread; returns how many bytes of buf, which
+	 * it may change, go to the guest. NULL: all do. */
+	size_t (*console_filter)(void *arg, u8 *buf, size_t n);
+	void *console_arg;
+	bool debug_exit; /* has the debug-exit port */
+};
+
+int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);
+void pc_destroy(struct machine *m);
+const struct firmware_info *pc_firmware(const struct machine *m);
+/* 0..255: the exit status that our init reported, -1 if none did. After the machine has ended. */
+int pc_guest_status(const struct machine *m);
