@@ -66,6 +66,8 @@ static inline u64 op_ea(struct vcpu *v, const struct insn *i)
 {
 	if (i->flags & INSN_MOFFS)
 		return i->imm;
+	if (unlikely(i->asize == 0)) /* RIP-relative, and disp + off + len would not fit the record */
+		return v->rip + i->len + (u64)(s64)i->disp;
 	v->r[17] = v->rip - i->off; /* SLOT_CODE: this path does not rely on an engine's having set it */
 	u64 ea = *vcpu_gpr(v, i->base) + (*vcpu_gpr(v, i->index) << i->scale) + (u64)(s64)i->disp;
 	return i->asize == 3 ? ea : i->asize == 2 ? (u32)ea : (u16)ea;

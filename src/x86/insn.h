@@ -36,8 +36,8 @@ struct insn {
 	u8 size;	      /* bytes of operand 0; without operands the effective operand size; 0 for above 128 */
 	u8 size2;	      /* bytes of operand 1, 0 if there is none */
 	u8 seg : 3;	      /* effective segment of the memory operand (enum seg), overrides applied */
-	u8 asize : 2;	      /* log2 of the effective address size in bytes: 1, 2, 3 */
-	u8 osize : 2;	      /* log2 of the effective operand size in bytes: 1, 2, 3 */
+	u8 asize : 2;	      /* log2 of the effective address size in bytes: 1, 2, 3; 0: see op_ea */
+	u8 osize : 2;	      /* log2 of the effective operand size in bytes: 0 to 3 */
 	u8 r[4];	      /* register of operand k where its kind is OPK_REG */
 	u8 base, index;	      /* byte offsets into vcpu.r[]: a register, SLOT_ZERO or SLOT_CODE; index is a vector number in VSIB */
 	u8 scale;	      /* 0..3: index << scale */
