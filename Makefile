@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+# Thin: what is built and how is in meson.build; what gets installed and fetched is in scripts/.
+BUILD ?= build
+PREFIX ?= /usr/local
+JOBS ?= $(shell nproc)
+
+all: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS)
+
+$(BUILD)/build.ninja: | setup
+	@meson setup $(BUILD) --prefix $(PREFIX) $(MESON_OPTIONS)
+
+# Installs missing packages; silent and offline when nothing is missing.
+setup:
+	@scripts/setup
+
+# Kernel and root file system of the default guest.
+guest: setup
+	@scripts/guest $(BUILD)/guest
+
+run: setup all guest
+	@$(BUILD)/sextant run $(ARGS)
+
+test: setup all guest
+	@scripts/guest $(BUILD)/guest --tests
+	@tests/run --build $(BUILD) $(ARGS)
+
+bench: setup all
+	@bench/run --build $(BUILD) $(ARGS)
+
+# The same tree with the address and undefined-behaviour sanitizers, in a directory of its own.
+sanitize: setup
+	@[ -f $(BUILD)-sanitize/build.ninja ] || meson setup $(BUILD)-sanitize -Db_sanitize=address,undefined -Db_lundef=false
+	@ninja -C $(BUILD)-sanitize -j $(JOBS)
+
+install: all
+	@meson install -C $(BUILD) --no-rebuild
+
+clean:
+	rm -rf $(BUILD) $(BUILD)-sanitize
+
+.PHONY: all setup guest run test bench sanitize install clean
