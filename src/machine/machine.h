@@ -87,6 +87,7 @@ struct machine_config {
 	const struct cpu_model *model;
 	bool deterministic;
 	bool verbose;
+	const char *trace; /* where to write each executed instruction; NULL: nowhere */
 };
 
 struct machine {
@@ -101,6 +102,8 @@ struct machine {
 	struct bus pio, mmio;
 	const struct intc_ops *intc;
 	void *intc_dev;
+	/* FERR#: raised when an x87 exception meets CR0.NE clear. A PC wires it to IRQ 13 and lowers it when port F0h is written. */
+	struct irq_line ferr;
 	struct clock *clock;
 	struct loop *loop;
 

@@ -42,12 +42,14 @@ union vreg { /* one YMM register; XMM is its lower half */
 	double g[4];
 } __attribute__((aligned(32)));
 
+struct f80 { /* an 80-bit number, in memory as the host's FLD and FSTP have it */
+	u64 m; /* mantissa */
+	u16 e; /* sign and exponent */
+};
+
 /* x87 state; MMX registers alias the 64-bit mantissas. fpr[] is indexed by physical register, TOP is in sw. */
 struct x87 {
-	struct {
-		u64 m; /* mantissa */
-		u16 e; /* sign and exponent */
-	} fpr[8];
+	struct f80 fpr[8];
 	u16 cw, sw;
 	u8 tag; /* abridged: bit p set while physical register p is not empty */
 	u16 fop, fcs, fds;
@@ -91,6 +93,7 @@ struct vcpu {
 	u64 rip;
 	u64 rflags; /* arithmetic bits are right only while lazy.kind is FLAGS_KNOWN */
 	struct tlb_entry *tlb; /* the current view: src/mmu */
+	u64 code_space[2];     /* keys of the current fetch translations, lower and upper half: mmu_code_space() */
 	s64 left;	       /* the engine's instruction budget */
 	u8 cpl;
 	u8 mode;	       /* enum cpu_mode, derived: vcpu_update_mode() */
