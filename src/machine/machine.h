@@ -32,6 +32,8 @@ struct region {
 struct bus { /* sorted by base, no overlaps */
 	struct region *regions;
 	unsigned count;
+	/* Gets what hits no region, with the address as offset: a local APIC that the guest moved. ops NULL: none. */
+	struct region fallback;
 };
 /* EEXIST if it overlaps another region. Before start only. */
 int bus_add(struct bus *b, const struct region *r, struct error *err);
@@ -115,6 +117,7 @@ struct machine {
 	struct error end_error; /* END_FAILED */
 	pthread_mutex_t lock;	/* lifecycle */
 	pthread_cond_t ended;
+	_Atomic bool running; /* every vCPU has been created by the engine and none destroyed: its operations may be called */
 };
 
 /* RAM, bus, clock, loop and vCPUs in reset state; owns nothing of config. NULL and err when the host lacks memory. */
@@ -127,6 +130,9 @@ int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err
 void machine_end(struct machine *m, enum machine_end why, int status);
 /* Blocks a halted vCPU until an event is posted (or, deterministic, skips time to the next timer). Its own thread. */
 void machine_wait(struct vcpu *v);
+/* The vCPU whose thread this is; NULL on other threads. What a CPU finds at an address can depend on the CPU: its local APIC. */
+struct vcpu *vcpu_current(void);
+void vcpu_set_current(struct vcpu *v); /* tests, and whoever runs a vCPU on a thread that machine_run did not start */
 
 #define LOW_RAM_LIMIT 0xc0000000ull /* RAM below 4 GiB ends here at the latest; devices live above */
 #define HIGH_RAM_BASE 0x100000000ull
