@@ -115,6 +115,7 @@ struct machine {
 	_Atomic int end;	/* enum machine_end; set once */
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
 	struct error end_error; /* END_FAILED */
+	pthread_mutex_t bus_lock; /* split and MMIO atomics */
 	pthread_mutex_t lock;	/* lifecycle */
 	pthread_cond_t ended;
 	_Atomic bool running; /* every vCPU has been created by the engine and none destroyed: its operations may be called */

@@ -24,7 +24,7 @@ struct machine;
 struct segment {
 	u64 base;
 	u32 limit; /* in bytes, granularity applied */
-	u32 ar;	   /* AR_* */
+	u32 ar; /* AR_* */
 	u16 selector;
 };
 
@@ -66,16 +66,23 @@ struct lazy_flags {
 enum cpu_mode { MODE_REAL, MODE_V86, MODE_PROTECTED, MODE_COMPAT, MODE_LONG };
 
 /* vcpu.events: why a vCPU should leave guest code soon. Set with vcpu_post(), by any thread. */
-#define EV_INTR 0x01u  /* the interrupt controller may have a vector for this vCPU */
-#define EV_NMI 0x02u
-#define EV_STOP 0x04u  /* leave run(): the machine stops, pauses or ends */
-#define EV_INIT 0x08u
-#define EV_SIPI 0x10u  /* vector in sipi_vector */
-#define EV_TLB 0x20u   /* flush the whole TLB before the next guest instruction */
-#define EV_CODE 0x40u  /* decoded code may be stale: the engine looks at its own list */
+#define EV_INTR	 0x01u /* the interrupt controller may have a vector for this vCPU */
+#define EV_NMI	 0x02u
+#define EV_STOP	 0x04u /* leave run(): the machine stops, pauses or ends */
+#define EV_INIT	 0x08u
+#define EV_SIPI	 0x10u /* vector in sipi_vector */
+#define EV_TLB	 0x20u /* flush the whole TLB before the next guest instruction */
+#define EV_CODE	 0x40u /* decoded code may be stale: the engine looks at its own list */
 #define EV_TIMER 0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
 
-enum event_type { EVENT_EXTINT, EVENT_NMI, EVENT_EXCEPTION, EVENT_SOFTINT /* INT n */, EVENT_SOFTEXC /* INT3, INTO */, EVENT_ICEBP };
+enum event_type {
+	EVENT_EXTINT,
+	EVENT_NMI,
+	EVENT_EXCEPTION,
+	EVENT_SOFTINT /* INT n */,
+	EVENT_SOFTEXC /* INT3, INTO */,
+	EVENT_ICEBP
+};
 struct cpu_event { /* what is to be delivered through the IDT */
 	bool valid;
 	u8 vector;
@@ -93,17 +100,17 @@ struct vcpu {
 	u64 rip;
 	u64 rflags; /* arithmetic bits are right only while lazy.kind is FLAGS_KNOWN */
 	struct tlb_entry *tlb; /* the current view: src/mmu */
-	u64 code_space[2];     /* keys of the current fetch translations, lower and upper half: mmu_code_space() */
-	s64 left;	       /* the engine's instruction budget */
+	u64 code_space[2]; /* keys of the current fetch translations, lower and upper half: mmu_code_space() */
+	s64 left; /* the engine's instruction budget */
 	u8 cpl;
-	u8 mode;	       /* enum cpu_mode, derived: vcpu_update_mode() */
-	u8 code_size;	       /* enum code_size, derived */
+	u8 mode; /* enum cpu_mode, derived: vcpu_update_mode() */
+	u8 code_size; /* enum code_size, derived */
 	bool halted;
-	bool shadow;	       /* interrupts wait for one more instruction (STI, MOV SS) */
+	bool shadow; /* interrupts wait for one more instruction (STI, MOV SS) */
 	bool nmi_blocked;
-	bool wait_sipi;	       /* an AP after INIT */
-	bool stop_now;	       /* something the engine must look at before the next instruction: pending_db, code written, events */
-	u32 pending_db;	       /* DR6 bits of a debug trap due after this instruction */
+	bool wait_sipi; /* an AP after INIT */
+	bool stop_now; /* something the engine must look at before the next instruction: pending_db, code written, events */
+	u32 pending_db; /* DR6 bits of a debug trap due after this instruction */
 	struct segment seg[NR_SEG];
 
 	union vreg v[16];
@@ -125,17 +132,17 @@ struct vcpu {
 	} msr;
 	s64 tsc_offset; /* guest TSC = clock's TSC + this */
 
-	struct cpu_event event;	   /* the exception that vcpu_raise recorded, or what is being delivered */
-	u64 monitor_gpa;	   /* armed by MONITOR; ~0 when not */
+	struct cpu_event event; /* the exception that vcpu_raise recorded, or what is being delivered */
+	u64 monitor_gpa; /* armed by MONITOR; ~0 when not */
 	_Atomic u32 events;
 	_Atomic u32 sipi_vector;
 
 	struct machine *machine;
 	unsigned id; /* 0..; also the initial APIC ID */
 	const struct cpu_model *model;
-	struct mmu *mmu;  /* src/mmu's per-vCPU state */
-	void *engine;	  /* the engine's per-vCPU state */
-	jmp_buf *unwind;  /* landing for vcpu_raise: set by whoever runs instructions */
+	struct mmu *mmu; /* src/mmu's per-vCPU state */
+	void *engine; /* the engine's per-vCPU state */
+	jmp_buf *unwind; /* landing for vcpu_raise: set by whoever runs instructions */
 	const struct insn *cur; /* record being executed by a slow path, for traces and restart */
 
 	struct { /* figures for -v; this vCPU's thread only */

@@ -16,8 +16,8 @@
 #define TLB_SIZE (1u << TLB_BITS)
 
 struct tlb_entry {
-	u64 rd;	  /* linear page that may be read here, or a page of another slot: never matches */
-	u64 wr;	  /* the same for writing */
+	u64 rd; /* linear page that may be read here, or a page of another slot: never matches */
+	u64 wr; /* the same for writing */
 	u8 *host; /* host address of the page */
 	u64 info; /* TLB_* and gpa */
 };
@@ -59,21 +59,34 @@ const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa);
 bool mmu_translate(struct vcpu *v, u64 gla, u64 *gpa);
 
 /* ---- what changes translations ---- */
-void mmu_set_cr3(struct vcpu *v, u64 cr3);     /* MOV to CR3: bit 63 with PCIDs keeps the PCID's entries; loads PDPTEs (#GP when reserved) */
-void mmu_flush_all(struct vcpu *v);	       /* everything, global pages too: CR0/CR4/EFER paging bits, PAT, A20 */
-void mmu_flush_page(struct vcpu *v, u64 gla);  /* INVLPG */
+void mmu_set_cr3(
+	struct vcpu *v,
+	u64 cr3); /* MOV to CR3: bit 63 with PCIDs keeps the PCID's entries; loads PDPTEs (#GP when reserved) */
+void mmu_flush_all(struct vcpu *v); /* everything, global pages too: CR0/CR4/EFER paging bits, PAT, A20 */
+void mmu_flush_page(struct vcpu *v, u64 gla); /* INVLPG */
 void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla);
 /* Points v->tlb at the view for CPL, CR4.SMAP and RFLAGS.AC. Call when one of them has changed. */
 void mmu_update_view(struct vcpu *v);
 /* DR7 changed: pages with data watchpoints get no fast entries. */
 void mmu_update_watchpoints(struct vcpu *v);
-void mmu_load_pdptes(struct vcpu *v);	       /* CR0.PG, CR4.PAE: PAE paging begins */
+void mmu_load_pdptes(struct vcpu *v); /* CR0.PG, CR4.PAE: PAE paging begins */
 
-/* Counts the engine hooks into: called after a store hit a page with decoded code, before the store's instruction ends. */
 struct mmu_hooks {
+	/* A store hit a page with decoded code; called before the store's instruction ends. */
 	void (*code_written)(struct vcpu *v, u64 page_index, unsigned offset, unsigned len);
-	void (*translations_changed)(struct vcpu *v, u64 gla); /* gla ~0: all. What is cached by linear address is stale. */
+	/* Code spaces were numbered anew: whatever is keyed by them must go. */
+	void (*spaces_reset)(struct vcpu *v);
 };
 void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks);
-/* Marks a RAM page as holding decoded code (drops fast writes of it in every vCPU's TLB that this thread owns) or not. */
+/*
+ * Code spaces: a number of 16 bits that names one set of fetch translations. As long as mmu_code_space(v, gla) is the same,
+ * what was fetched at gla before is still what is there (or code_written was called). Engines key lookups by linear
+ * address with it. The halves of the address space have numbers of their own, so that a kernel mapped by global pages keeps
+ * its number across address spaces.
+ */
+static inline u64 mmu_code_space(const struct vcpu *v, u64 gla)
+{
+	return v->code_space[gla >> 63];
+}
+/* Marks a RAM page as holding decoded code (drops this vCPU's fast writes to it, asks other vCPUs to) or not. */
 void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code);

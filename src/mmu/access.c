@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Loads and stores by linear address: the slow half of what engines do inline. Each access is resolved page by page to host
+ * memory or MMIO; one that spans two pages checks both before it touches either.
+ */
+#include <string.h>
+
+#include "mmu/mmu-internal.h"
+
+void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
+{
+	struct machine *m = v->machine;
+	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
+	u64 tag = intent == INTENT_WRITE ? e->wr : e->rd;
+
+	if (tlb_hits(tag, gla, 1)) {
+		*p = (struct place){ e->host + (gla & ~PAGE_MASK), (e->info & PAGE_MASK) | (gla & ~PAGE_MASK), false };
+		return;
+	}
+	struct walk w;
+	u32 error;
+	if (!mmu_walk(v, gla, intent, how, &w, &error))
+		vcpu_page_fault(v, gla, error);
+	p->gpa = w.gpa;
+	p->code = false;
+	u8 *page = ram_ptr(m, w.gpa & PAGE_MASK, PAGE_SIZE);
+	p->host = page ? page + (gla & ~PAGE_MASK) : NULL;
+	if (!page)
+		return;
+	tlb_fill(v, gla, how, &w, page);
+	p->code = intent == INTENT_WRITE &&
+		  atomic_load_explicit(&m->code_pages[ram_page_index(m, page)], memory_order_relaxed);
+}
+
+/* #AC comes after page faults and only for CPL 3 (SDM vol. 3, 6.15): the view that never hits brings such accesses here. */
+static void check_alignment(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
+{
+	if (unlikely(v->tlb == v->mmu->none && how == MMU_EXPLICIT && (gla & (size - 1))))
+		vcpu_raise_error(v, EXC_AC, 0);
+}
+
+static u64 host_load(const u8 *p, unsigned size)
+{
+	switch (size) {
+	case 1: return *p;
+	case 2: return *(const volatile u16_una *)p;
+	case 4: return *(const volatile u32_una *)p;
+	default: return *(const volatile u64_una *)p;
+	}
+}
+
+static void host_store(u8 *p, unsigned size, u64 x)
+{
+	switch (size) {
+	case 1: *(volatile u8 *)p = (u8)x; break;
+	case 2: *(volatile u16_una *)p = (u16)x; break;
+	case 4: *(volatile u32_una *)p = (u32)x; break;
+	default: *(volatile u64_una *)p = x;
+	}
+}
+
+static unsigned page_room(u64 gla)
+{
+	return (unsigned)(PAGE_SIZE - (gla & ~PAGE_MASK));
+}
+
+/* MMIO takes 1, 2, 4 or 8 bytes; other lengths go byte by byte. */
+static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigned len)
+{
+	if (p->host) {
+		memcpy(buf, p->host, len);
+		return;
+	}
+	v->stats.exits_mmio++;
+	if ((len & (len - 1)) == 0 && len <= 8) {
+		u64 x = bus_read(&v->machine->mmio, p->gpa, len);
+		memcpy(buf, &x, len);
+		return;
+	}
+	for (unsigned k = 0; k < len; k++)
+		((u8 *)buf)[k] = (u8)bus_read(&v->machine->mmio, p->gpa + k, 1);
+}
+
+static void code_written(struct vcpu *v, const struct place *p, unsigned len)
+{
+	if (v->mmu->hooks)
+		v->mmu->hooks->code_written(v, ram_page_index(v->machine, p->host), p->gpa & ~PAGE_MASK, len);
+}
+
+static void place_write(struct vcpu *v, const struct place *p, const void *buf, unsigned len)
+{
+	if (p->host) {
+		memcpy(p->host, buf, len);
+		if (unlikely(p->code))
+			code_written(v, p, len);
+		return;
+	}
+	v->stats.exits_mmio++;
+	if ((len & (len - 1)) == 0 && len <= 8) {
+		u64 x = 0;
+		memcpy(&x, buf, len);
+		bus_write(&v->machine->mmio, p->gpa, len, x);
+		return;
+	}
+	for (unsigned k = 0; k < len; k++)
+		bus_write(&v->machine->mmio, p->gpa + k, 1, ((const u8 *)buf)[k]);
+}
+
+/* The one or two places of an access of at most a page; returns how many bytes lie in the first. */
+static unsigned resolve_span(struct vcpu *v, u64 gla, unsigned len, enum intent intent, enum mmu_access how,
+			     struct place p[2])
+{
+	unsigned first = MIN(len, page_room(gla));
+
+	mmu_resolve(v, gla, intent, how, &p[0]);
+	if (first < len) {
+		u64 next = gla + first;
+		if (v->code_size != CODE_64 && !(v->efer & EFER_LMA))
+			next = (u32)next;
+		mmu_resolve(v, next, intent, how, &p[1]);
+	}
+	if (unlikely(v->mmu->watching))
+		watch_check(v, gla, len, intent == INTENT_WRITE);
+	return first;
+}
+
+void mmu_read(struct vcpu *v, u64 gla, void *buf, unsigned len, enum mmu_access how)
+{
+	struct place p[2];
+	unsigned first = resolve_span(v, gla, len, INTENT_READ, how, p);
+
+	place_read(v, &p[0], buf, first);
+	if (first < len)
+		place_read(v, &p[1], (u8 *)buf + first, len - first);
+}
+
+void mmu_write(struct vcpu *v, u64 gla, const void *buf, unsigned len, enum mmu_access how)
+{
+	struct place p[2];
+	unsigned first = resolve_span(v, gla, len, INTENT_WRITE, how, p);
+
+	place_write(v, &p[0], buf, first);
+	if (first < len)
+		place_write(v, &p[1], (const u8 *)buf + first, len - first);
+}
+
+u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
+{
+	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
+
+	if (likely(tlb_hits(e->rd, gla, size)))
+		return host_load(e->host + (gla - e->rd), size);
+	check_alignment(v, gla, size, how);
+	if (size <= page_room(gla)) {
+		struct place p[2];
+		resolve_span(v, gla, size, INTENT_READ, how, p);
+		if (p[0].host)
+			return host_load(p[0].host, size);
+		v->stats.exits_mmio++;
+		return bus_read(&v->machine->mmio, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
+	}
+	u64 x = 0;
+	mmu_read(v, gla, &x, size, how);
+	return x;
+}
+
+void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_access how)
+{
+	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
+
+	if (likely(tlb_hits(e->wr, gla, size))) {
+		host_store(e->host + (gla - e->wr), size, value);
+		return;
+	}
+	check_alignment(v, gla, size, how);
+	struct place p[2];
+	if (size <= page_room(gla)) {
+		resolve_span(v, gla, size, INTENT_WRITE, how, p);
+		if (p[0].host) {
+			host_store(p[0].host, size, value);
+			if (unlikely(p[0].code))
+				code_written(v, &p[0], size);
+			return;
+		}
+	}
+	mmu_write(v, gla, &value, size, how);
+}
+
+void mmu_probe_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how)
+{
+	struct place p;
+
+	mmu_resolve(v, gla, INTENT_WRITE, how, &p);
+	if (len > page_room(gla))
+		mmu_resolve(v, gla + page_room(gla), INTENT_WRITE, how, &p);
+}
+
+void mmu_probe_read(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how)
+{
+	struct place p;
+
+	mmu_resolve(v, gla, INTENT_READ, how, &p);
+	if (len > page_room(gla))
+		mmu_resolve(v, gla + page_room(gla), INTENT_READ, how, &p);
+}
+
+static u8 *direct(struct vcpu *v, u64 gla, unsigned len, enum intent intent, enum mmu_access how)
+{
+	struct place p;
+
+	mmu_resolve(v, gla, intent, how, &p);
+	if (len > page_room(gla) || p.code || (v->tlb == v->mmu->none && how == MMU_EXPLICIT) ||
+	    (v->mmu->watching && watch_on_page(v, gla)))
+		return NULL;
+	return p.host;
+}
+
+u8 *mmu_direct_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how)
+{
+	return direct(v, gla, len, INTENT_WRITE, how);
+}
+
+u8 *mmu_direct_read(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how)
+{
+	return direct(v, gla, len, INTENT_READ, how);
+}
+
+/* ---- atomics ---- */
+
+static bool host_cmpxchg(u8 *p, unsigned size, u64 *old, u64 new_value)
+{
+	bool same;
+
+	/* By hand, as the builtins may assume alignment; the CPU's LOCK does not. */
+	switch (size) {
+	case 1:
+		asm volatile("lock cmpxchgb %3, %1"
+			     : "+a"(*old), "+m"(*p), "=@ccz"(same)
+			     : "q"((u8)new_value)
+			     : "memory");
+		break;
+	case 2:
+		asm volatile("lock cmpxchgw %w3, %1"
+			     : "+a"(*old), "+m"(*(u16_una *)p), "=@ccz"(same)
+			     : "r"(new_value)
+			     : "memory");
+		break;
+	case 4:
+		asm volatile("lock cmpxchgl %k3, %1"
+			     : "+a"(*old), "+m"(*(u32_una *)p), "=@ccz"(same)
+			     : "r"(new_value)
+			     : "memory");
+		break;
+	default:
+		asm volatile("lock cmpxchgq %3, %1"
+			     : "+a"(*old), "+m"(*(u64_una *)p), "=@ccz"(same)
+			     : "r"(new_value)
+			     : "memory");
+	}
+	return same;
+}
+
+u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value)
+{
+	struct place p[2];
+	u64 mask = size == 8 ? ~0ull : BIT(8 * size) - 1;
+
+	check_alignment(v, gla, size, MMU_EXPLICIT);
+	unsigned first = resolve_span(v, gla, size, INTENT_WRITE, MMU_EXPLICIT, p);
+	if (first == size && p[0].host) {
+		u64 seen = old & mask;
+		host_cmpxchg(p[0].host, size, &seen, new_value);
+		if (unlikely(p[0].code))
+			code_written(v, &p[0], size);
+		return seen & mask;
+	}
+	/* Two pages, or a device: no host instruction does this, so all who split a lock take turns. */
+	u64 seen = 0;
+	pthread_mutex_lock(&v->machine->bus_lock);
+	place_read(v, &p[0], &seen, first);
+	if (first < size)
+		place_read(v, &p[1], (u8 *)&seen + first, size - first);
+	u64 put = seen == (old & mask) ? new_value : seen;
+	place_write(v, &p[0], &put, first);
+	if (first < size)
+		place_write(v, &p[1], (u8 *)&put + first, size - first);
+	pthread_mutex_unlock(&v->machine->bus_lock);
+	return seen;
+}
+
+bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2])
+{
+	struct place p[2];
+	bool same;
+
+	resolve_span(v, gla, 16, INTENT_WRITE, MMU_EXPLICIT, p);
+	if (!p[0].host) {
+		u64 seen[2];
+		place_read(v, &p[0], seen, 16);
+		same = seen[0] == old[0] && seen[1] == old[1];
+		place_write(v, &p[0], same ? new_value : seen, 16);
+		memcpy(old, seen, 16);
+		return same;
+	}
+	asm volatile("lock cmpxchg16b %1"
+		     : "=@ccz"(same), "+m"(*(u128 *)p[0].host), "+a"(old[0]), "+d"(old[1])
+		     : "b"(new_value[0]), "c"(new_value[1])
+		     : "memory");
+	if (unlikely(p[0].code))
+		code_written(v, &p[0], 16);
+	return same;
+}
+
+/* ---- fetch ---- */
+
+const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa)
+{
+	struct fetch_entry *f = &v->mmu->now->fetch[v->cpl == 3 ? 0 : 1][gla >> PAGE_SHIFT & (FETCH_SIZE - 1)];
+	u64 offset = gla & ~PAGE_MASK;
+
+	if (f->page != (gla & PAGE_MASK)) {
+		struct walk w;
+		u32 error;
+		if (!mmu_walk(v, gla, INTENT_FETCH, MMU_EXPLICIT, &w, &error))
+			vcpu_page_fault(v, gla, error);
+		f->page = gla & PAGE_MASK;
+		f->gpa = w.gpa & PAGE_MASK;
+		f->host = ram_ptr(v->machine, f->gpa, PAGE_SIZE);
+		fetch_note(v, gla, w.global);
+		if (w.shift > 12) /* INVLPG of any of its addresses must find it */
+			tlb_note_large(v->mmu->now, gla, w.shift);
+	}
+	*gpa = f->gpa | offset;
+	return f->host ? f->host + offset : NULL;
+}

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the files of src/mmu share: the walk's result, the per-vCPU TLB state, and how a linear page is resolved. */
+#pragma once
+#include "mmu/mmu.h"
+
+enum intent { INTENT_READ, INTENT_WRITE, INTENT_FETCH };
+
+/* tlb_entry.info: gpa of the page and these. */
+#define TLB_GLOBAL 0x1u
+#define TLB_LARGE  0x2u
+
+enum view { VIEW_USER, VIEW_KERNEL, VIEW_KERNEL_NO_SMAP, NR_VIEWS };
+
+struct fetch_entry {
+	u64 page; /* linear, or 1 when empty */
+	const u8 *host;
+	u64 gpa;
+};
+#define FETCH_SIZE  256
+#define FILTER_BITS 14
+
+/* Translations of one PCID. Without CR4.PCIDE only the first context is used. */
+struct tlb_context {
+	struct tlb_entry entry[NR_VIEWS * TLB_SIZE]; /* view after view */
+	struct fetch_entry fetch[2][FETCH_SIZE]; /* user, supervisor */
+	u64 large[4]; /* filter over the large pages entered */
+	u16 filled[2048]; /* non-global slots entered since the last flush, view << TLB_BITS | slot */
+	unsigned fills; /* above the array's size: unknown, scan */
+	u16 pcid;
+	u16 space; /* code space of the lower half */
+	u64 used; /* stamp for replacement */
+	u64 executed[(1u << FILTER_BITS) / 64]; /* filter over the lower half's fetched pages */
+};
+#define TLB_CONTEXTS 6
+
+static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned view)
+{
+	return c->entry + view * TLB_SIZE;
+}
+
+struct mmu {
+	struct tlb_context context[TLB_CONTEXTS];
+	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
+	struct tlb_context *now;
+	const struct mmu_hooks *hooks;
+	u64 stamp;
+	u16 high_space, last_space;
+	bool high_local; /* upper-half code was fetched through non-global pages */
+	u64 high_executed[(1u << FILTER_BITS) / 64];
+	bool watching; /* DR7 has a data breakpoint */
+};
+
+struct walk {
+	u64 gpa; /* of the byte */
+	unsigned shift; /* log2 of the page size */
+	bool global, writable; /* writable: the same kind of access may write, and the dirty bit is set */
+};
+
+/* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. */
+bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct walk *w, u32 *error);
+
+void pdptes_load(struct vcpu *v, u64 cr3);
+
+struct place { /* where a byte of linear memory is */
+	u8 *host; /* NULL: not RAM */
+	u64 gpa;
+	bool code; /* RAM page with decoded code */
+};
+/* Through the TLB or a walk; faults. Enters the page into the view. */
+void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p);
+
+void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host);
+void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
+struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
+void fetch_note(struct vcpu *v, u64 gla, bool global);
+
+/* debug breakpoints on data: watch.c */
+void watch_check(struct vcpu *v, u64 gla, unsigned len, bool write);
+bool watch_on_page(const struct vcpu *v, u64 gla);
+
+static inline bool tlb_hits(u64 tag, u64 gla, unsigned len)
+{
+	return gla - tag <= PAGE_SIZE - len;
+}

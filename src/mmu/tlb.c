@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The software TLB's upkeep: contexts by PCID, views by privilege, filling and flushing (SDM vol. 3, 4.10).
+ *
+ * An empty tag is a page that belongs to another slot, so that the one compare of the fast path fails. A TLB may forget
+ * what it likes: flushes here sometimes take more than the architecture asks, never less.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "mmu/mmu-internal.h"
+
+static u64 empty_tag(unsigned slot)
+{
+	return (u64)(slot ^ 1) << PAGE_SHIFT;
+}
+
+static void entry_clear(struct tlb_entry *e, unsigned slot)
+{
+	e->rd = e->wr = empty_tag(slot);
+	e->info = 0;
+}
+
+static void view_clear(struct tlb_entry *view)
+{
+	for (unsigned s = 0; s < TLB_SIZE; s++)
+		entry_clear(&view[s], s);
+}
+
+/* ---- code spaces ---- */
+
+static unsigned filter_bit(u64 gla)
+{
+	return (unsigned)((gla >> PAGE_SHIFT) * 0x9e3779b97f4a7c15ull >> (64 - FILTER_BITS));
+}
+
+static void publish_spaces(struct vcpu *v)
+{
+	struct mmu *m = v->mmu;
+	u64 user = v->cpl == 3;
+
+	v->code_space[0] = ((u64)m->now->space << 1 | user) << 48;
+	v->code_space[1] = ((u64)m->high_space << 1 | user) << 48;
+}
+
+/* A number that nothing keyed so far carries. There are 15 bits: when they run out, all begin again. */
+static u16 new_space(struct vcpu *v)
+{
+	struct mmu *m = v->mmu;
+
+	if (++m->last_space < 0x8000)
+		return m->last_space;
+	if (m->hooks)
+		m->hooks->spaces_reset(v);
+	m->last_space = 0;
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		m->context[k].space = ++m->last_space;
+	m->high_space = ++m->last_space;
+	return ++m->last_space;
+}
+
+static void low_space_changed(struct vcpu *v, struct tlb_context *c)
+{
+	memset(c->executed, 0, sizeof(c->executed));
+	c->space = new_space(v);
+}
+
+static void high_space_changed(struct vcpu *v)
+{
+	struct mmu *m = v->mmu;
+
+	memset(m->high_executed, 0, sizeof(m->high_executed));
+	m->high_local = false;
+	m->high_space = new_space(v);
+}
+
+void fetch_note(struct vcpu *v, u64 gla, bool global)
+{
+	struct mmu *m = v->mmu;
+	unsigned bit = filter_bit(gla);
+
+	if (gla >> 63) {
+		m->high_executed[bit / 64] |= BIT(bit % 64);
+		m->high_local |= !global;
+	} else {
+		m->now->executed[bit / 64] |= BIT(bit % 64);
+	}
+}
+
+/* ---- filling ---- */
+
+struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how)
+{
+	if (how == MMU_EXPLICIT)
+		return v->tlb;
+	return context_view(v->mmu->now, how == MMU_USER ? VIEW_USER : VIEW_KERNEL);
+}
+
+static unsigned large_bit(u64 gla, unsigned shift)
+{
+	return (unsigned)(((gla >> shift) + shift * 77) * 0x9e3779b97f4a7c15ull >> 56);
+}
+
+void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
+{
+	unsigned bit = large_bit(gla, shift);
+	c->large[bit / 64] |= BIT(bit % 64);
+}
+
+void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host)
+{
+	struct mmu *m = v->mmu;
+	struct tlb_context *c = m->now;
+	struct tlb_entry *view = tlb_view(v, how);
+	u64 page = gla & PAGE_MASK;
+
+	if (view == m->none || (m->watching && watch_on_page(v, gla)))
+		return;
+	struct tlb_entry *e = tlb_slot(view, gla);
+	unsigned slot = (unsigned)(e - view);
+	e->rd = page;
+	bool code = atomic_load_explicit(&v->machine->code_pages[ram_page_index(v->machine, page_host)],
+					 memory_order_relaxed);
+	e->wr = w->writable && !code ? page : empty_tag(slot);
+	e->host = page_host;
+	e->info = (w->gpa & PAGE_MASK) | (w->global ? TLB_GLOBAL : 0) | (w->shift > 12 ? TLB_LARGE : 0);
+	if (w->shift > 12)
+		tlb_note_large(c, gla, w->shift);
+	unsigned which = (unsigned)((view - c->entry) / TLB_SIZE);
+	v->stats.tlb_fills[which]++;
+	if (!w->global && c->fills < ARRAY_SIZE(c->filled))
+		c->filled[c->fills] = (u16)(which << TLB_BITS | slot);
+	c->fills += !w->global && c->fills <= ARRAY_SIZE(c->filled);
+}
+
+/* ---- flushing ---- */
+
+static void fetch_clear(struct tlb_context *c)
+{
+	for (unsigned k = 0; k < FETCH_SIZE; k++)
+		c->fetch[0][k].page = c->fetch[1][k].page = 1;
+}
+
+static void context_flush_local(struct vcpu *v, struct tlb_context *c)
+{
+	if (c->fills <= ARRAY_SIZE(c->filled)) {
+		for (unsigned k = 0; k < c->fills; k++) {
+			struct tlb_entry *e = &c->entry[c->filled[k]];
+			if (!(e->info & TLB_GLOBAL))
+				entry_clear(e, c->filled[k] & (TLB_SIZE - 1));
+		}
+	} else {
+		for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++)
+			if (!(c->entry[k].info & TLB_GLOBAL))
+				entry_clear(&c->entry[k], k & (TLB_SIZE - 1));
+	}
+	c->fills = 0;
+	fetch_clear(c);
+	low_space_changed(v, c);
+	if (v->mmu->high_local)
+		high_space_changed(v);
+}
+
+static void context_flush_all(struct vcpu *v, struct tlb_context *c)
+{
+	for (unsigned k = 0; k < NR_VIEWS; k++)
+		view_clear(context_view(c, k));
+	memset(c->large, 0, sizeof(c->large));
+	c->fills = 0;
+	fetch_clear(c);
+	low_space_changed(v, c);
+}
+
+void mmu_flush_all(struct vcpu *v)
+{
+	struct mmu *m = v->mmu;
+
+	if (!m)
+		return;
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		if (m->context[k].used)
+			context_flush_all(v, &m->context[k]);
+	high_space_changed(v);
+	mmu_update_view(v);
+}
+
+static void drop_large(struct tlb_context *c, u64 gla, unsigned shift)
+{
+	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++) {
+		struct tlb_entry *e = &c->entry[k];
+		if ((e->info & TLB_LARGE) && (e->rd >> shift == gla >> shift || e->wr >> shift == gla >> shift))
+			entry_clear(e, k & (TLB_SIZE - 1));
+	}
+	fetch_clear(c);
+}
+
+/* INVLPG takes the page out of every context, as a global page may be in all of them. */
+void mmu_flush_page(struct vcpu *v, u64 gla)
+{
+	static const unsigned shifts[] = { 21, 22, 30 };
+	struct mmu *m = v->mmu;
+	unsigned bit = filter_bit(gla), fetch_slot = gla >> PAGE_SHIFT & (FETCH_SIZE - 1);
+	bool large = false;
+
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++) {
+		struct tlb_context *c = &m->context[k];
+		if (!c->used)
+			continue;
+		for (unsigned w = 0; w < NR_VIEWS; w++) {
+			struct tlb_entry *e = tlb_slot(context_view(c, w), gla);
+			if (tlb_hits(e->rd, gla, 1) || tlb_hits(e->wr, gla, 1))
+				entry_clear(e, (unsigned)(e - context_view(c, w)));
+		}
+		c->fetch[0][fetch_slot].page = c->fetch[1][fetch_slot].page = 1;
+		for (unsigned s = 0; s < ARRAY_SIZE(shifts); s++) {
+			unsigned l = large_bit(gla, shifts[s]);
+			if (!(c->large[l / 64] & BIT(l % 64)))
+				continue;
+			drop_large(c, gla, shifts[s]);
+			large = true;
+		}
+		if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))
+			low_space_changed(v, c);
+	}
+	if ((gla >> 63) && (large || (m->high_executed[bit / 64] & BIT(bit % 64))))
+		high_space_changed(v);
+	publish_spaces(v);
+}
+
+/* ---- contexts ---- */
+
+static struct tlb_context *context_find(struct mmu *m, u16 pcid)
+{
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		if (m->context[k].used && m->context[k].pcid == pcid)
+			return &m->context[k];
+	return NULL;
+}
+
+/* The context of the PCID that was not used for longest, emptied of its own entries; global ones serve any PCID. */
+static struct tlb_context *context_take(struct vcpu *v, u16 pcid)
+{
+	struct mmu *m = v->mmu;
+	struct tlb_context *c = &m->context[0];
+
+	for (unsigned k = 1; k < TLB_CONTEXTS; k++)
+		if (m->context[k].used < c->used)
+			c = &m->context[k];
+	if (c->used)
+		context_flush_local(v, c);
+	else
+		context_flush_all(v, c);
+	c->pcid = pcid;
+	return c;
+}
+
+static void context_enter(struct vcpu *v, u16 pcid, bool keep)
+{
+	struct mmu *m = v->mmu;
+	struct tlb_context *c = context_find(m, pcid);
+
+	if (c && !keep)
+		context_flush_local(v, c);
+	if (!c)
+		c = context_take(v, pcid);
+	if (m->high_local && c != m->now)
+		high_space_changed(v);
+	c->used = ++m->stamp;
+	m->now = c;
+	mmu_update_view(v);
+}
+
+void mmu_set_cr3(struct vcpu *v, u64 cr3)
+{
+	bool pcide = v->cr4 & CR4_PCIDE;
+	u64 value = pcide ? cr3 & ~BIT(63) : cr3;
+
+	if ((v->cr0 & CR0_PG) && (v->cr4 & CR4_PAE) && !(v->efer & EFER_LMA))
+		pdptes_load(v, value); /* a #GP leaves CR3 as it was */
+	v->cr3 = value;
+	context_enter(v, pcide ? cr3 & 0xfff : 0, pcide && (cr3 >> 63));
+}
+
+void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla)
+{
+	struct mmu *m = v->mmu;
+	struct tlb_context *c;
+
+	switch (type) {
+	case 0: mmu_flush_page(v, gla); return;
+	case 1:
+		c = context_find(m, pcid);
+		if (c)
+			context_flush_local(v, c);
+		break;
+	case 2: mmu_flush_all(v); return;
+	default:
+		for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+			if (m->context[k].used)
+				context_flush_local(v, &m->context[k]);
+	}
+	publish_spaces(v);
+}
+
+void mmu_update_view(struct vcpu *v)
+{
+	struct mmu *m = v->mmu;
+
+	if (!m)
+		return;
+	if (v->cpl == 3)
+		v->tlb = (v->cr0 & CR0_AM) && (v->rflags & FL_AC) ? m->none : context_view(m->now, VIEW_USER);
+	else
+		v->tlb = context_view(m->now,
+				      (v->cr4 & CR4_SMAP) && !(v->rflags & FL_AC) ? VIEW_KERNEL : VIEW_KERNEL_NO_SMAP);
+	publish_spaces(v);
+}
+
+/* ---- pages with decoded code ---- */
+
+static void drop_writes(struct tlb_context *c, const u8 *host)
+{
+	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++)
+		if (c->entry[k].host == host)
+			c->entry[k].wr = empty_tag(k & (TLB_SIZE - 1));
+}
+
+void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
+{
+	struct machine *m = v->machine;
+
+	if (atomic_exchange(&m->code_pages[page_index], has_code) == has_code || !has_code)
+		return;
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		if (v->mmu->context[k].used)
+			drop_writes(&v->mmu->context[k], m->ram + (page_index << PAGE_SHIFT));
+	for (unsigned k = 0; k < m->config.cpus; k++)
+		if (m->vcpu[k] && m->vcpu[k] != v)
+			vcpu_post(m->vcpu[k], EV_TLB);
+}
+
+void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks)
+{
+	v->mmu->hooks = hooks;
+}
+
+int mmu_create(struct vcpu *v, struct error *err)
+{
+	struct mmu *m = calloc(1, sizeof(*m));
+
+	if (!m)
+		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
+	v->mmu = m;
+	view_clear(m->none);
+	context_enter(v, 0, false);
+	high_space_changed(v);
+	mmu_update_watchpoints(v);
+	mmu_update_view(v);
+	return 0;
+}
+
+void mmu_destroy(struct vcpu *v)
+{
+	free(v->mmu);
+	v->mmu = NULL;
+	v->tlb = NULL;
+}
