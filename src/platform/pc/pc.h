@@ -5,16 +5,12 @@
  * machine_free().
  */
 #pragma once
+#include "machine/chardev.h"
 #include "machine/firmware.h"
 #include "machine/machine.h"
 
 struct pc_config {
-	int console_in;	 /* what COM1 receives: a file descriptor that stays the caller's; -1: nothing */
-	int console_out; /* where COM1 sends; -1: nowhere */
-	/* Sees each block read from console_in before the guest does, on the I/O thread; returns how many bytes of buf, which
-	 * it may change, go to the guest. NULL: all do. */
-	size_t (*console_filter)(void *arg, u8 *buf, size_t n);
-	void *console_arg;
+	struct chardev *console; /* the far end of COM1; stays the caller's and must outlive the PC; NULL: nothing is connected */
 	bool debug_exit; /* has the debug-exit port */
 };
 
