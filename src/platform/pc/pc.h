@@ -6,12 +6,13 @@
  */
 #pragma once
 #include "machine/chardev.h"
+#include "machine/chardev.h"
 #include "machine/firmware.h"
 #include "machine/machine.h"
 
 struct pc_config {
-	struct chardev *console; /* the far end of COM1; stays the caller's and must outlive the PC; NULL: nothing is connected */
-	bool debug_exit; /* has the debug-exit port */
+	struct chardev *console; /* COM1's other end; stays the caller's, outlives the PC. NULL: nothing connected */
+	bool debug_exit;	 /* has the debug-exit port */
 };
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);
