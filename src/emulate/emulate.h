@@ -34,9 +34,28 @@ extern exec_fn *const op_exec[NR_OPS];
 void deliver_event(struct vcpu *v);
 /* After a vcpu_raise unwound during delivery of `first`: combines the two (SDM vol. 3 table 6-5). false: triple fault. */
 bool combine_exceptions(struct vcpu *v, const struct cpu_event *first);
-/* Loads a task (JMP, CALL, INT or IRET through a TSS descriptor or task gate; SDM vol. 3 ch. 8). */
+/* How a task switch came about (SDM vol. 3 ch. 8); task_switch itself is in emulate/descriptor.h. */
 enum task_reason { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
-void task_switch(struct vcpu *v, u16 selector, enum task_reason reason, bool has_error, u32 error);
+
+/* ---- debug.c: what an engine calls around instructions, only while it is needed ---- */
+/* DR7 enables some breakpoint, or CR4.DE an I/O one. */
+static inline bool debug_breakpoints_on(const struct vcpu *v)
+{
+	return v->dr[7] & DR7_ENABLE_ANY;
+}
+/* Before an instruction, while debug_breakpoints_on(): true if its address has a breakpoint that is to fire. DR6 is then set; the
+ * caller raises #DB. Uses up RF. */
+bool debug_code_breakpoint(struct vcpu *v);
+/* After an instruction that began at `from` with TF set (v->cur is still its record): makes the single-step trap pending. */
+void debug_single_step(struct vcpu *v, u64 from);
+/* Between instructions: turns v->pending_db into #DB, unless MOV SS holds it back. Unwinds if there is one. */
+void debug_trap_check(struct vcpu *v);
+/* A repeated string instruction returns before it is done: its breakpoint must not fire again (RF; SDM vol. 3, 18.3.1.1). */
+static inline void debug_rep_continues(struct vcpu *v)
+{
+	if (unlikely(debug_breakpoints_on(v)))
+		v->rflags |= FL_RF;
+}
 
 /* ---- segments: segment.c ---- */
 /* Linear address of [seg:ea, + len) for an access; checks limit, type and canonical form; #GP or #SS. */

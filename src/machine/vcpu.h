@@ -107,6 +107,7 @@ struct vcpu {
 	u8 code_size; /* enum code_size, derived */
 	bool halted;
 	bool shadow; /* interrupts wait for one more instruction (STI, MOV SS) */
+	bool shadow_ss;	       /* while shadow: it is MOV SS's or POP SS's, which holds back debug traps too */
 	bool nmi_blocked;
 	bool wait_sipi; /* an AP after INIT */
 	bool stop_now; /* something the engine must look at before the next instruction: pending_db, code written, events */
@@ -126,7 +127,7 @@ struct vcpu {
 	struct {
 		u64 star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux;
 		u64 sysenter_cs, sysenter_esp, sysenter_eip;
-		u64 pat, misc_enable, spec_ctrl, xss, feature_control, tsc_adjust, mcg_status, mcg_ctl, ucode_rev;
+		u64 pat, misc_enable, spec_ctrl, xss, feature_control, tsc_adjust, mcg_status, mcg_ctl, ucode_rev, debugctl;
 		u64 mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 		u64 mc[4 * 8]; /* machine-check banks' registers */
 	} msr;

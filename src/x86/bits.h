@@ -69,6 +69,19 @@ enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, NR_SEG };
 #define XCR0_SSE BIT(1)
 #define XCR0_AVX BIT(2)
 
+/* Debug registers (SDM vol. 3, 18.2). */
+#define DR6_B(n) (1u << (n))
+#define DR6_BD BIT(13) /* general detect */
+#define DR6_BS BIT(14) /* single step */
+#define DR6_BT BIT(15) /* task switch */
+#define DR6_FIXED 0xffff0ff0u
+#define DR7_ENABLE_ANY 0xffu
+#define DR7_ENABLED(dr7, n) ((dr7) >> (2 * (n)) & 3)
+#define DR7_RW(dr7, n) ((dr7) >> (16 + 4 * (n)) & 3) /* 0 code, 1 write, 2 I/O, 3 read or write */
+#define DR7_LEN(dr7, n) ((dr7) >> (18 + 4 * (n)) & 3) /* 0: 1 byte, 1: 2, 2: 8, 3: 4 */
+#define DR7_GD BIT(13)
+#define DR7_FIXED BIT(10)
+
 enum vector {
 	EXC_DE = 0, EXC_DB = 1, EXC_NMI = 2, EXC_BP = 3, EXC_OF = 4, EXC_BR = 5, EXC_UD = 6, EXC_NM = 7, EXC_DF = 8,
 	EXC_TS = 10, EXC_NP = 11, EXC_SS = 12, EXC_GP = 13, EXC_PF = 14, EXC_MF = 16, EXC_AC = 17, EXC_MC = 18, EXC_XM = 19,
