@@ -28,6 +28,7 @@ struct region {
 	const struct region_ops *ops;
 	void *dev;
 	const char *name;
+	u8 width; /* widest access that ops take: wider ones arrive in pieces, as on an 8-bit bus; 0: all sizes */
 };
 struct bus { /* sorted by base, no overlaps */
 	struct region *regions;

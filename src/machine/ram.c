@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Guest RAM: one memfd mapped once, so that other processes (vhost-user, snapshots) can share it. Host memory is taken when
+ * the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "machine/ram.h"
+
+int ram_create(struct machine *m, struct error *err)
+{
+	u64 size = m->config.ram_size, pages = size >> PAGE_SHIFT;
+
+	if (!size || size & ~PAGE_MASK || size > BIT(GPA_BITS) - HIGH_RAM_BASE)
+		return error_set(err, EINVAL, "RAM size %llu is not a possible number of pages",
+				 (unsigned long long)size);
+	m->low_size = MIN(size, LOW_RAM_LIMIT);
+	m->high_size = size - m->low_size;
+	m->ram_fd = memfd_create("sextant-ram", MFD_CLOEXEC);
+	if (m->ram_fd < 0)
+		return error_set(err, errno, "cannot create guest RAM: %s", strerror(errno));
+	if (ftruncate(m->ram_fd, (off_t)size) < 0)
+		return error_set(err, errno, "cannot size guest RAM to %llu MiB: %s", (unsigned long long)size >> 20,
+				 strerror(errno));
+	m->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->ram_fd, 0);
+	if (m->ram == MAP_FAILED) {
+		m->ram = NULL;
+		return error_set(err, errno, "cannot map %llu MiB of guest RAM: %s", (unsigned long long)size >> 20,
+				 strerror(errno));
+	}
+	m->code_pages = mmap(NULL, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->code_pages == MAP_FAILED) {
+		m->code_pages = NULL;
+		return error_set(err, errno, "no memory for the table of code pages: %s", strerror(errno));
+	}
+	return 0;
+}
+
+void ram_destroy(struct machine *m)
+{
+	if (m->code_pages)
+		munmap((void *)m->code_pages, m->config.ram_size >> PAGE_SHIFT);
+	if (m->ram)
+		munmap(m->ram, m->config.ram_size);
+	if (m->ram_fd >= 0)
+		close(m->ram_fd);
+}
+
+int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)
+{
+	const u8 *p = ram_ptr(m, gpa, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(buf, p, len);
+	return 0;
+}
+
+int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len)
+{
+	u8 *p = ram_ptr(m, gpa, len);
+
+	if (!p)
+		return -EFAULT;
+	memcpy(p, buf, len);
+	if (atomic_load(&m->running) && m->vcpu_ops->memory_changed)
+		for (unsigned i = 0; i < m->config.cpus; i++)
+			m->vcpu_ops->memory_changed(m->vcpu[i], gpa, len);
+	return 0;
+}
