@@ -73,9 +73,9 @@ static enum op_variant variant_of(const ZydisDecodedInstruction *d, const ZydisD
 		if (o[k].type != ZYDIS_OPERAND_TYPE_REGISTER)
 			continue;
 		switch (ZydisRegisterGetClass(o[k].reg.value)) {
-		case ZYDIS_REGCLASS_SEGMENT: return VAR_SEG;
-		case ZYDIS_REGCLASS_CONTROL: return VAR_CR;
-		case ZYDIS_REGCLASS_DEBUG: return VAR_DR;
+		case ZYDIS_REGCLASS_SEGMENT: return k ? VAR_SEG_OF : VAR_SEG;
+		case ZYDIS_REGCLASS_CONTROL: return k ? VAR_CR_OF : VAR_CR;
+		case ZYDIS_REGCLASS_DEBUG: return k ? VAR_DR_OF : VAR_DR;
 		case ZYDIS_REGCLASS_MMX: mmx = true; break;
 		case ZYDIS_REGCLASS_GPR32:
 		case ZYDIS_REGCLASS_GPR64: gpr = true; break;

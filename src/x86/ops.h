@@ -22,9 +22,12 @@
 /* What tells rows of one mnemonic apart. */
 enum op_variant {
 	VAR_PLAIN,
-	VAR_SEG,     /* a segment register operand: MOV, PUSH, POP */
-	VAR_CR,	     /* MOV to or from a control register */
-	VAR_DR,	     /* the same, debug register */
+	VAR_SEG,     /* the first operand is a segment register: MOV to it, PUSH, POP */
+	VAR_SEG_OF,  /* MOV from a segment register */
+	VAR_CR,	     /* MOV to a control register */
+	VAR_CR_OF,   /* MOV from one */
+	VAR_DR,	     /* MOV to a debug register */
+	VAR_DR_OF,   /* MOV from one */
 	VAR_FAR,     /* far JMP, CALL, RET */
 	VAR_STR,     /* the string instruction: MOVSD, CMPSD */
 	VAR_MMX,     /* an MMX register operand, where the mnemonic exists for XMM too: PADDB */
