@@ -111,10 +111,14 @@ struct vcpu {
 	bool nmi_blocked;
 	bool wait_sipi; /* an AP after INIT */
 	bool stop_now; /* something the engine must look at before the next instruction: pending_db, code written, events */
+	u8 simd_ok; /* derived: which vector encodings run without a fault; simd_update() in emulate/vector.h */
+	bool simd_trap; /* derived: MXCSR has an exception unmasked */
+	bool simd_loaded; /* the host's MXCSR stands for the guest's */
 	u32 pending_db; /* DR6 bits of a debug trap due after this instruction */
 	struct segment seg[NR_SEG];
 
 	union vreg v[16];
+	union vreg simd_tmp; /* a vector on its way to or from memory, where that is slow */
 	u32 mxcsr; /* while an engine keeps it in the host's MXCSR, sticky flags are there too: see emulate/vector.h */
 	struct x87 x87;
 
@@ -135,6 +139,7 @@ struct vcpu {
 
 	struct cpu_event event; /* the exception that vcpu_raise recorded, or what is being delivered */
 	u64 monitor_gpa; /* armed by MONITOR; ~0 when not */
+	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
 	_Atomic u32 sipi_vector;
 
