@@ -1,0 +1,286 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * sextant run: from options to a machine, from the machine's end to an exit status. Parts are made in the order of struct
+ * run and released in the opposite one, whichever step failed.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "boot/boot.h"
+#include "cmd/run.h"
+#include "engines/engine.h"
+#include "host/terminal.h"
+#include "platform/pc/pc.h"
+#include "util/cleanup.h"
+
+#define STATUS_TRIPLE_FAULT 3
+#define STATUS_TIMEOUT	    124
+#define STATUS_SIGNAL	    128
+/* How long a slow reader is waited for after the user or the time limit has ended the run. */
+#define DRAIN_MS	    1000
+
+struct run {
+	struct run_options o;
+	const struct engine *engine;
+	const struct cpu_model *model;
+	char *kernel, *initrd, *append; /* owned */
+	struct machine *machine;
+	struct terminal *terminal;
+	bool have_pc;
+	struct run_watch watch;
+	double seconds;
+};
+
+static int usage_or_failure(const struct error *err)
+{
+	say("%s", err->text);
+	return err->code == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+/* The names that the options gave: of an engine and of a CPU model. 0 or an exit status. */
+static int look_up(struct run *r)
+{
+	struct error err = { 0 };
+
+	r->engine = engine_find(r->o.engine, &err);
+	if (!r->engine)
+		return usage_or_failure(&err);
+	if (!r->engine->vcpu) {
+		say("engine '%s' runs no machine", r->engine->name);
+		return EXIT_USAGE;
+	}
+	r->model = cpu_model_find(r->o.cpu, &err);
+	if (!r->model) {
+		say("%s", err.text);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
+/* Why auto chose what it chose: what it passed over. */
+static void say_choice(const struct run *r)
+{
+	static const char *const preferred[] = { "kvm", "dbt" };
+	bool chose = !r->o.engine || !strcmp(r->o.engine, "auto");
+
+	say("engine %s (%s)%s", r->engine->name, r->engine->technique, chose ? ", chosen by auto" : "");
+	for (unsigned i = 0; chose && i < ARRAY_SIZE(preferred); i++) {
+		struct error why = { 0 };
+
+		if (!strcmp(preferred[i], r->engine->name))
+			return;
+		if (!engine_find(preferred[i], &why))
+			say("not %s: %s", preferred[i], why.text);
+	}
+}
+
+static int find_files(struct run *r, struct error *err)
+{
+	if (!r->o.kernel) {
+		r->kernel = guest_kernel(err);
+		if (!r->kernel)
+			return -ENOENT;
+		r->o.kernel = r->kernel;
+	}
+	if (r->o.demo) {
+		r->initrd = guest_initrd(err);
+		if (!r->initrd)
+			return -ENOENT;
+		r->o.initrd = r->initrd;
+	}
+	return 0;
+}
+
+/* The default guest is quiet and knows the size and kind of the terminal: words that its init gets as environment. */
+static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error *err)
+{
+	const char *term = getenv("TERM"), *extra = r->o.append ? r->o.append : "";
+	char size[64] = "";
+
+	if (!term || !*term || strpbrk(term, " \t\n\"'"))
+		term = "vt102";
+	if (columns && rows)
+		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
+	if (asprintf(&r->append, "console=ttyS0 quiet TERM=%s%s %s", term, size, extra) < 0) {
+		r->append = NULL;
+		return error_set(err, ENOMEM, "out of memory");
+	}
+	r->o.append = r->append;
+	return 0;
+}
+
+static int load(struct run *r, struct error *err)
+{
+	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
+	int e;
+
+	terminal_size(r->terminal, &c.columns, &c.rows);
+	e = r->o.demo ? demo_command_line(r, c.columns, c.rows, err) : 0;
+	if (e)
+		return e;
+	c.kernel = r->o.kernel;
+	c.initrd = r->o.initrd;
+	c.append = r->o.append;
+	c.firmware = pc_firmware(r->machine);
+	return boot_load(r->machine, &c, err);
+}
+
+static int build(struct run *r, struct error *err)
+{
+	struct machine_config mc = { .ram_size = r->o.mem,
+				     .cpus = r->o.cpus,
+				     .model = r->model,
+				     .trace = r->o.trace,
+				     .deterministic = r->o.deterministic,
+				     .verbose = r->o.verbose };
+	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .send_eof = r->o.rootfs };
+	struct pc_config pc = { .debug_exit = r->o.debug_exit };
+	int e = find_files(r, err);
+
+	if (e)
+		return e;
+	r->machine = machine_new(&mc, err);
+	if (!r->machine)
+		return err->code;
+	r->terminal = terminal_new(r->machine, &tc, err);
+	if (!r->terminal)
+		return err->code;
+	pc.console = terminal_chardev(r->terminal);
+	e = pc_create(r->machine, &pc, err);
+	if (e)
+		return e;
+	r->have_pc = true;
+	return load(r, err);
+}
+
+static void release(struct run *r)
+{
+	if (r->have_pc)
+		pc_destroy(r->machine);
+	terminal_free(r->terminal);
+	machine_free(r->machine);
+	free(r->kernel);
+	free(r->initrd);
+	free(r->append);
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+static int start(struct run *r, struct error *err)
+{
+	double began;
+	int e;
+
+	r->watch =
+		(struct run_watch){ .machine = r->machine, .terminal = r->terminal, .signal_fd = -1, .timer_fd = -1 };
+	e = run_watch_start(&r->watch, r->o.timeout, err);
+	if (!e) {
+		began = now();
+		terminal_enter(r->terminal);
+		e = machine_run(r->machine, r->engine->vcpu, err);
+		r->seconds = now() - began;
+	}
+	terminal_restore(r->terminal);
+	run_watch_stop(&r->watch);
+	return e;
+}
+
+/* With --rootfs the status is CMD's; a guest that ended without telling one has failed. */
+static int guest_status(const struct run *r)
+{
+	int status;
+
+	if (!r->o.rootfs)
+		return 0;
+	status = pc_guest_status(r->machine);
+	if (status >= 0)
+		return status;
+	say("the guest ended before its command did");
+	return EXIT_FAILURE;
+}
+
+static int ended_from_outside(const struct run *r)
+{
+	if (r->watch.signal)
+		return STATUS_SIGNAL + r->watch.signal;
+	if (terminal_broken(r->terminal)) {
+		say("standard output was closed");
+		return EXIT_FAILURE;
+	}
+	return 0;
+}
+
+static int exit_status(const struct run *r)
+{
+	switch (r->machine->end) {
+	case END_POWEROFF:
+	case END_REBOOT: return guest_status(r);
+	case END_TRIPLE_FAULT: say("the guest has triple-faulted"); return STATUS_TRIPLE_FAULT;
+	case END_DEBUG_EXIT: return (r->machine->end_status << 1 | 1) & 0xff;
+	case END_TIMEOUT: say("the time limit of %g s has ended the run", r->o.timeout); return STATUS_TIMEOUT;
+	case END_USER: return ended_from_outside(r);
+	default: say("%s", r->machine->end_error.text); return EXIT_FAILURE;
+	}
+}
+
+static void stats_line(const char *fmt, ...)
+{
+	char text[256];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	say("%s", text);
+}
+
+static void finish(struct run *r)
+{
+	bool cut = r->machine->end == END_TIMEOUT || r->machine->end == END_USER;
+
+	terminal_drain(r->terminal, cut ? DRAIN_MS : -1);
+	if (!r->o.verbose)
+		return;
+	run_stats(r->machine, r->seconds);
+	if (r->engine->stats)
+		r->engine->stats(r->machine, stats_line);
+}
+
+static int run_main(const struct command *self, int argc, char **argv)
+{
+	struct run r = { 0 };
+	struct error err = { 0 };
+	int status = run_parse(self, argc, argv, &r.o);
+
+	if (!status)
+		status = look_up(&r);
+	if (status)
+		return status;
+	if (r.o.verbose)
+		say_choice(&r);
+	if (build(&r, &err)) {
+		say("%s", err.text);
+		status = EXIT_FAILURE;
+	} else if (start(&r, &err)) {
+		terminal_drain(r.terminal, DRAIN_MS);
+		say("%s", err.text);
+		status = EXIT_FAILURE;
+	} else {
+		finish(&r);
+		status = exit_status(&r);
+	}
+	release(&r);
+	return status;
+}
+
+const struct command cmd_run = { "run", "run a guest", &run_argp, run_main };

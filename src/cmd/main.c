@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The command table, and the way from argv[1] to a row of it. */
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/cmd.h"
+#include "util/cleanup.h"
+
+const struct command *const commands[] = { &cmd_run, &cmd_engines, &cmd_help, &cmd_version, NULL };
+
+/* --help and --version are commands too, spelled as options. */
+static const char *command_name(const char *word)
+{
+	if (!strcmp(word, "--help") || !strcmp(word, "-h") || !strcmp(word, "-?"))
+		return "help";
+	if (!strcmp(word, "--version") || !strcmp(word, "-V"))
+		return "version";
+	return word;
+}
+
+int main(int argc, char **argv)
+{
+	_cleanup_free_ char *name = NULL;
+	const struct command *c;
+	int status;
+
+	setlocale(LC_MESSAGES, "");
+	if (argc < 2) {
+		say("no command given; see sextant --help");
+		return EXIT_USAGE;
+	}
+	c = command_find(command_name(argv[1]));
+	if (!c) {
+		say("unknown command '%s'; see sextant --help", argv[1]);
+		return EXIT_USAGE;
+	}
+	if (asprintf(&name, "sextant %s", c->name) < 0) {
+		say("out of memory");
+		return EXIT_FAILURE;
+	}
+	argv[1] = name;
+	status = c->main(c, argc - 1, argv + 1);
+	if (fflush(stdout) || ferror(stdout)) {
+		say("cannot write to standard output");
+		return status ? status : EXIT_FAILURE;
+	}
+	return status;
+}

@@ -1,0 +1,171 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The options of sextant run: what is there, what is checked, what this version does not have. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmd/run.h"
+#include "util/cleanup.h"
+
+enum {
+	OPT_ENGINE = 256,
+	OPT_CPU,
+	OPT_CPUS,
+	OPT_MEM,
+	OPT_KERNEL,
+	OPT_INITRD,
+	OPT_APPEND,
+	OPT_ROOTFS,
+	OPT_TIMEOUT,
+	OPT_DEBUG_EXIT,
+	OPT_DETERMINISTIC,
+	OPT_TRACE,
+	OPT_ABSENT /* and what follows: not in this version */
+};
+
+#define MEM_DEFAULT (512ull << 20)
+#define MEM_MIN	    (16ull << 20)
+#define MEM_MAX	    BIT(GPA_BITS - 1)
+#define TIMEOUT_MAX 1e9
+
+static const struct argp_option options[] = {
+	{ "engine", OPT_ENGINE, "NAME", 0,
+	  "How to run the guest: auto (the default: kvm, else dbt, else interp) or a name from sextant engines", 1 },
+	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
+	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
+	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
+	{ "kernel", OPT_KERNEL, "FILE", 0, "Kernel to boot: a bzImage or an ELF vmlinux", 2 },
+	{ "initrd", OPT_INITRD, "FILE", 0, "Initial RAM file system", 2 },
+	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
+	{ "rootfs", OPT_ROOTFS, "DIR", 0,
+	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
+	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
+	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
+	  "Virtual time counts instructions: the same input gives the same run", 3 },
+	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
+	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
+	{ "disk", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "cdrom", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "bios", OPT_ABSENT + 2, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "net", OPT_ABSENT + 3, "POLICY", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 4, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 5, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ 0 },
+};
+
+static const char *absent_name(int key)
+{
+	for (unsigned i = 0; options[i].name; i++)
+		if (options[i].key == key)
+			return options[i].name;
+	return "";
+}
+
+static error_t set_mem(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	if (!parse_size(arg, &o->mem))
+		return cmd_bad(state, "--mem %s: a size is a number with an optional suffix K, M or G", arg);
+	if (o->mem < MEM_MIN)
+		return cmd_bad(state, "--mem %s: a guest needs at least %lluM", arg, MEM_MIN >> 20);
+	if (o->mem > MEM_MAX)
+		return cmd_bad(state, "--mem %s: a guest has at most %lluG", arg, MEM_MAX >> 30);
+	if (o->mem % PAGE_SIZE)
+		return cmd_bad(state, "--mem %s: memory comes in whole pages of 4K", arg);
+	return 0;
+}
+
+static error_t set_timeout(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	char *end;
+
+	errno = 0;
+	o->timeout = strtod(arg, &end);
+	if (errno || end == arg || *end || !(o->timeout > 0) || o->timeout > TIMEOUT_MAX)
+		return cmd_bad(state, "--timeout %s: that is not a number of seconds above 0", arg);
+	return 0;
+}
+
+static error_t set_cpus(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	u64 n;
+
+	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
+		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
+	if (n > 1)
+		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
+	o->cpus = (unsigned)n;
+	return 0;
+}
+
+/* Positional words: the guest's command, which only `--` lets through. */
+static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
+{
+	if (!state->quoted || state->next <= state->quoted)
+		return cmd_bad(state, "unexpected argument '%s' (a command for the guest goes after --)", arg);
+	o->guest_argv = state->argv + state->next - 1;
+	state->next = state->argc;
+	return 0;
+}
+
+static error_t check(struct run_options *o, struct argp_state *state)
+{
+	if (o->rootfs && !o->guest_argv)
+		return cmd_bad(state, "--rootfs needs a command to run: --rootfs DIR -- CMD ARG...");
+	if (o->guest_argv && !o->rootfs)
+		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
+	if (o->rootfs && !*o->guest_argv[0])
+		return cmd_bad(state, "the command for the guest is empty");
+	o->demo = !o->kernel && !o->initrd && !o->rootfs;
+	return 0;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct run_options *o = state->input;
+
+	switch (key) {
+	case OPT_ENGINE: o->engine = arg; return 0;
+	case OPT_CPU: o->cpu = arg; return 0;
+	case OPT_CPUS: return set_cpus(o, arg, state);
+	case OPT_MEM: return set_mem(o, arg, state);
+	case OPT_KERNEL: o->kernel = arg; return 0;
+	case OPT_INITRD: o->initrd = arg; return 0;
+	case OPT_APPEND: o->append = arg; return 0;
+	case OPT_ROOTFS: o->rootfs = arg; return 0;
+	case OPT_TIMEOUT: return set_timeout(o, arg, state);
+	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
+	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
+	case OPT_TRACE: o->trace = arg; return 0;
+	case 'v': o->verbose = true; return 0;
+	case ARGP_KEY_ARG: return set_command(o, arg, state);
+	case ARGP_KEY_END: return check(o, state);
+	default:
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 5)
+			return ARGP_ERR_UNKNOWN;
+		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
+	}
+}
+
+const struct argp run_argp = {
+	.options = options,
+	.parser = parse,
+	.args_doc = "[-- CMD ARG...]",
+	.doc = "Runs a guest; its first serial port is on standard input and output. Without options it boots the "
+	       "default guest to a "
+	       "shell.\vIn the terminal, Ctrl-a x leaves, Ctrl-a h helps, Ctrl-a Ctrl-a sends a Ctrl-a.\n\n"
+	       "Without --kernel the kernel is $SEXTANT_KERNEL, else the one that make obtained, else the newest "
+	       "readable "
+	       "/boot/vmlinuz-*.\n\n"
+	       "Exit status: 0 when the guest powers off or reboots; with --rootfs the status of CMD; 1 for what could "
+	       "not be "
+	       "started; 2 for wrong usage; 3 after a triple fault; 124 when --timeout ends the run; 128 + N when "
+	       "signal N does; "
+	       "(V << 1) | 1 by --debug-exit.",
+};
+
+int run_parse(const struct command *self, int argc, char **argv, struct run_options *o)
+{
+	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1 };
+	return cmd_parse(self, argc, argv, o);
+}

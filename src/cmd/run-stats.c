@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The figures of -v that every vCPU keeps, whatever engine runs it: summed over vCPUs, zeros left out. */
+#include <stdio.h>
+
+#include "cmd/run.h"
+
+#define LIST_MAX 400
+
+/* Adds to each counter of a vCPU's figures: they are all u64. */
+static void sum(struct machine *m, struct vcpu *total)
+{
+	const unsigned n = sizeof(total->stats) / sizeof(u64);
+	u64 *to = (u64 *)&total->stats;
+
+	for (unsigned c = 0; c < m->config.cpus; c++) {
+		const u64 *from = (const u64 *)&m->vcpu[c]->stats;
+
+		for (unsigned i = 0; i < n; i++)
+			to[i] += from[i];
+	}
+}
+
+/* "what: 14 x 1234, 32 x 5" of the counters that are not 0. */
+static void say_list(const char *what, const u64 *count, unsigned n)
+{
+	char text[LIST_MAX];
+	int len = 0;
+
+	for (unsigned i = 0; i < n && len < LIST_MAX - 40; i++)
+		if (count[i])
+			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%u x %llu", len ? ", " : "", i,
+					(unsigned long long)count[i]);
+	if (len)
+		say("%s: %s", what, text);
+}
+
+void run_stats(struct machine *m, double seconds)
+{
+	struct vcpu total = { 0 };
+
+	sum(m, &total);
+	say("%.3f s, %llu instructions, %.1f MIPS", seconds, (unsigned long long)total.stats.insns,
+	    seconds > 0 ? (double)total.stats.insns / seconds / 1e6 : 0.0);
+	say("exits: %llu port I/O, %llu memory-mapped I/O, %llu halts", (unsigned long long)total.stats.exits_io,
+	    (unsigned long long)total.stats.exits_mmio, (unsigned long long)total.stats.halts);
+	say("TLB fills: %llu read, %llu write, %llu fetch; %llu page walks; code changed %llu times",
+	    (unsigned long long)total.stats.tlb_fills[0], (unsigned long long)total.stats.tlb_fills[1],
+	    (unsigned long long)total.stats.tlb_fills[2], (unsigned long long)total.stats.page_walks,
+	    (unsigned long long)total.stats.smc);
+	say_list("exceptions by vector", total.stats.exc, ARRAY_SIZE(total.stats.exc));
+	say_list("interrupts by vector", total.stats.vec, ARRAY_SIZE(total.stats.vec));
+}

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What sextant run was asked for, and the parts of running it that are files of their own. */
+#pragma once
+#include <signal.h>
+
+#include "cmd/cmd.h"
+#include "machine/machine.h"
+
+struct run_options { /* strings are argv's or the environment's, or held in `owned` */
+	const char *engine, *cpu, *kernel, *initrd, *append, *rootfs, *trace;
+	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated */
+	u64 mem;
+	unsigned cpus;
+	double timeout; /* seconds; 0: none */
+	bool debug_exit, deterministic, verbose;
+	bool demo; /* neither kernel, initrd nor rootfs was given: the default guest */
+};
+
+/* run-options.c: 0, or EXIT_USAGE after one line. */
+int run_parse(const struct command *self, int argc, char **argv, struct run_options *o);
+extern const struct argp run_argp;
+
+/* run-guest.c: the files of the default guest. Allocated; NULL and err when there is none. */
+char *guest_kernel(struct error *err);
+char *guest_initrd(struct error *err);
+
+/* run-signals.c: signals and the time limit end the run through the machine's event loop. */
+struct run_watch {
+	struct machine *machine;
+	struct terminal *terminal;
+	int signal_fd, timer_fd;
+	sigset_t old_mask;
+	bool masked;
+	_Atomic int signal; /* the one that ended the run */
+};
+int run_watch_start(struct run_watch *w, double timeout, struct error *err);
+void run_watch_stop(struct run_watch *w);
+
+/* run-stats.c: the figures of -v, to stderr. */
+void run_stats(struct machine *m, double seconds);

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The table of engines: the one file that names them all. A row whose engine is not part of this build says what it will
+ * be and has no probe; a folder that comes into the build puts its own object in the row's place.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "engines/engine.h"
+#include "engines/interp/interp.h"
+
+static const struct engine trap_row = {
+	.name = "trap",
+	.technique = "direct execution, trap-and-emulate",
+	.summary = "guest code runs deprivileged on the host CPU; what is privileged traps",
+};
+static const struct engine dbt_row = {
+	.name = "dbt",
+	.technique = "direct execution with dynamic binary translation",
+	.summary = "guest code is rewritten so that sensitive instructions call the VMM",
+};
+static const struct engine kvm_row = {
+	.name = "kvm",
+	.technique = "hardware-assisted virtualization",
+	.summary = "the CPU's own guest mode, through /dev/kvm",
+};
+static const struct engine pv_row = {
+	.name = "pv",
+	.technique = "paravirtualization",
+	.summary = "a kernel ported to hypercalls: the Xen PV interface",
+};
+static const struct engine container_row = {
+	.name = "container",
+	.technique = "operating-system-level virtualization",
+	.summary = "the host's kernel, with namespaces and control groups",
+};
+
+const struct engine *const engines[] = { &engine_interp, &trap_row, &dbt_row, &kvm_row, &pv_row, &container_row };
+const unsigned engine_count = ARRAY_SIZE(engines);
+
+static const struct engine *row(const char *name)
+{
+	for (unsigned i = 0; i < engine_count; i++)
+		if (!strcmp(engines[i]->name, name))
+			return engines[i];
+	return NULL;
+}
+
+static const struct engine *find_auto(struct error *err)
+{
+	static const char *const order[] = { "kvm", "dbt", "interp" };
+	struct error why;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
+		const struct engine *e = row(order[i]);
+
+		if (e && e->probe && !e->probe(&why))
+			return e;
+	}
+	error_set(err, ENODEV, "no engine works on this host; see sextant engines");
+	return NULL;
+}
+
+const struct engine *engine_find(const char *name, struct error *err)
+{
+	const struct engine *e;
+
+	if (!name || !strcmp(name, "auto"))
+		return find_auto(err);
+	e = row(name);
+	if (!e) {
+		error_set(err, EINVAL, "unknown engine '%s'; known: auto, interp, trap, dbt, kvm, pv, container", name);
+		return NULL;
+	}
+	if (!e->probe) {
+		error_set(err, ENOSYS, "engine '%s' is not built yet", name);
+		return NULL;
+	}
+	if (e->probe(err)) {
+		error_wrap(err, "engine '%s' does not work on this host", name);
+		return NULL;
+	}
+	return e;
+}

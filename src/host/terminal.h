@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The guest's console on our standard input and output, as a character back end.
+ *
+ * A terminal on standard input is in raw mode between terminal_enter() and terminal_restore(). Ctrl-a starts a command
+ * there: x leaves, h helps, Ctrl-a sends itself. Input that is no terminal reaches the guest as it is.
+ */
+#pragma once
+#include "machine/chardev.h"
+#include "machine/machine.h"
+
+struct terminal;
+struct terminal_config {
+	int in_fd, out_fd; /* stay the caller's */
+	/* After the end of input that is no terminal, send what a tty in the guest takes for its end: Ctrl-d. */
+	bool send_eof;
+};
+
+/* m's event loop does the work; leaving by Ctrl-a x and a closed output end m with END_USER. */
+struct terminal *terminal_new(struct machine *m, const struct terminal_config *cfg, struct error *err);
+void terminal_free(struct terminal *t);
+struct chardev *terminal_chardev(struct terminal *t);
+
+/* Raw mode on and off; nothing happens where input is no terminal. */
+void terminal_enter(struct terminal *t);
+void terminal_restore(struct terminal *t);
+
+/* After machine_run(): writes what is still buffered, waiting up to patience_ms (-1: as long as it takes) for a reader that
+ * is slow. */
+void terminal_drain(struct terminal *t, int patience_ms);
+/* Output was lost because nobody reads it any more. */
+bool terminal_broken(const struct terminal *t);
+bool terminal_interactive(const struct terminal *t);
+/* Of the terminal on input; 0 where unknown. */
+void terminal_size(const struct terminal *t, u16 *columns, u16 *rows);
