@@ -82,7 +82,9 @@ static enum op_variant variant_of(const ZydisDecodedInstruction *d, const ZydisD
 		default: break;
 		}
 	}
-	return mmx && gpr ? VAR_MMX_GPR : mmx ? VAR_MMX : gpr ? VAR_GPR : VAR_PLAIN;
+	if (mmx && gpr)
+		return ZydisRegisterGetClass(o[0].reg.value) == ZYDIS_REGCLASS_MMX ? VAR_MMX_GPR : VAR_GPR_MMX;
+	return mmx ? VAR_MMX : gpr ? VAR_GPR : VAR_PLAIN;
 }
 
 static unsigned row_of(const ZydisDecodedInstruction *d, const ZydisDecodedOperand *o)
@@ -90,7 +92,7 @@ static unsigned row_of(const ZydisDecodedInstruction *d, const ZydisDecodedOpera
 	enum op_variant want = variant_of(d, o);
 	unsigned op = row_find(d->mnemonic, want);
 
-	if (!op && want == VAR_MMX_GPR)
+	if (!op && (want == VAR_MMX_GPR || want == VAR_GPR_MMX))
 		op = row_find(d->mnemonic, VAR_MMX);
 	return op ? op : row_find(d->mnemonic, VAR_PLAIN);
 }

@@ -32,7 +32,8 @@ enum op_variant {
 	VAR_STR,     /* the string instruction: MOVSD, CMPSD */
 	VAR_MMX,     /* an MMX register operand, where the mnemonic exists for XMM too: PADDB */
 	VAR_GPR,     /* MOVQ, VMOVQ between XMM and a general register */
-	VAR_MMX_GPR, /* MOVQ between MMX and a general register */
+	VAR_MMX_GPR, /* MOVD, MOVQ from a general register to MMX */
+	VAR_GPR_MMX, /* the same, towards the general register */
 };
 
 enum op {
