@@ -17,9 +17,9 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	const char *rootfs;
 	const char *const *argv; /* CMD and its arguments, NULL-terminated; at least CMD with rootfs */
 	const char *const *envp; /* CMD's environment, NULL-terminated; NULL: PATH, HOME and TERM of a console login */
-	const char *workdir;	 /* NULL: / */
-	const char *hostname;	 /* NULL: sextant */
-	u16 columns, rows;	 /* console's window size; 0: unknown */
+	const char *workdir; /* NULL: / */
+	const char *hostname; /* NULL: sextant */
+	u16 columns, rows; /* console's window size; 0: unknown */
 	const struct firmware_info *firmware;
 };
 

@@ -80,3 +80,8 @@ struct device *i8042_new(struct machine *m, struct irq_line irq, struct error *e
 #define DEBUG_EXIT_PORT 0xf4
 /* POST codes at 80h; with `exit_port`, a write of V to f4h (any size) ends the machine: END_DEBUG_EXIT, status V. */
 struct device *debug_ports_new(struct machine *m, bool exit_port, struct error *err);
+
+/* ---- for our own init inside a guest: guest_status.c ---- */
+struct device *guest_status_new(struct machine *m, struct error *err);
+/* 0..255, or -1 while none was reported. Any thread. */
+int guest_status_get(const struct device *d);

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The header of a Linux boot image (Documentation/arch/x86/boot.rst). Only what protocol 2.08 (kernel 2.6.26) and later
+ * say is used: they tell where the compressed kernel lies, which is all we want of the file.
+ */
+#include "boot/image.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define BOOT_FLAG      0x1fe
+#define JUMP_LENGTH    0x201 /* second byte of the short jump over the header: header ends at 0x202 + it */
+#define MAGIC	       0x202
+#define VERSION	       0x206
+#define LOADFLAGS      0x211
+#define INITRD_MAX     0x22c
+#define XLOADFLAGS     0x236
+#define CMDLINE_SIZE   0x238
+#define PAYLOAD_OFFSET 0x248
+#define PAYLOAD_LENGTH 0x24c
+#define PREF_ADDRESS   0x258
+#define INIT_SIZE      0x260
+#define HEADER_MIN     0x250 /* through payload_length */
+
+#define LOADED_HIGH	      0x01
+#define XLF_KERNEL_64	      0x0001
+#define SECTOR		      512
+#define DEFAULT_SETUP_SECTORS 4 /* what setup_sects 0 means */
+
+static u16 get16(const struct blob *f, size_t at)
+{
+	return *(const u16_una *)(f->data + at);
+}
+static u32 get32(const struct blob *f, size_t at)
+{
+	return *(const u32_una *)(f->data + at);
+}
+
+bool bzimage_probe(const struct blob *file)
+{
+	return file->len >= MAGIC + 4 && get16(file, BOOT_FLAG) == 0xaa55 && !memcmp(file->data + MAGIC, "HdrS", 4);
+}
+
+static int find_payload(struct bzimage *z, const struct blob *file, struct error *err)
+{
+	size_t sectors = file->data[SETUP_HEADER] ? file->data[SETUP_HEADER] : DEFAULT_SETUP_SECTORS;
+	u64 start = (sectors + 1) * SECTOR + (u64)get32(file, PAYLOAD_OFFSET);
+	u64 len = get32(file, PAYLOAD_LENGTH);
+	if (!len)
+		return error_set(err, ENOTSUP, "holds no compressed kernel");
+	if (start > file->len || len > file->len - start)
+		return error_set(err, EINVAL, "truncated: %zu bytes, but its payload ends at %llu", file->len,
+				 (unsigned long long)(start + len));
+	z->payload = file->data + start;
+	z->payload_len = len;
+	return 0;
+}
+
+int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err)
+{
+	*z = (struct bzimage){ 0 };
+	if (file->len < SETUP_HEADER_MAX)
+		return error_set(err, EINVAL, "truncated within the boot header");
+	z->version = get16(file, VERSION);
+	if (z->version < 0x0208)
+		return error_set(err, ENOTSUP, "boot protocol %u.%02u is too old, 2.08 (Linux 2.6.26) is needed",
+				 z->version >> 8, z->version & 0xff);
+	if (!(file->data[LOADFLAGS] & LOADED_HIGH))
+		return error_set(err, ENOTSUP, "a zImage, which loads low; only bzImages can be started");
+	size_t end = MAGIC + file->data[JUMP_LENGTH];
+	if (end < HEADER_MIN || end > SETUP_HEADER_MAX)
+		return error_set(err, EINVAL, "absurd length of the boot header");
+	z->header = file->data + SETUP_HEADER;
+	z->header_len = end - SETUP_HEADER;
+	z->initrd_max = get32(file, INITRD_MAX);
+	z->cmdline_size = get32(file, CMDLINE_SIZE);
+	if (end >= INIT_SIZE + 4 && z->version >= 0x020a) {
+		z->pref_address = *(const u64_una *)(file->data + PREF_ADDRESS);
+		z->init_size = get32(file, INIT_SIZE);
+	}
+	z->is64 = z->version >= 0x020c && (get16(file, XLOADFLAGS) & XLF_KERNEL_64);
+	return find_payload(z, file, err);
+}

@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What src/boot tells guest/init.c: where its files are in the guest, and the format of its configuration: records that each
+ * end in a NUL, the first byte being one of the letters below, the rest the value. A value may be empty.
+ */
+#pragma once
+
+#define INIT_DIR     ".sextant" /* in the root directory; init removes it */
+#define INIT_PROGRAM "init"
+#define INIT_CONFIG  "config"
+
+#define INIT_ARGUMENT	 'A' /* in order; the first is CMD */
+#define INIT_ENVIRONMENT 'E' /* NAME=VALUE */
+#define INIT_WORKDIR	 'D'
+#define INIT_HOSTNAME	 'H'
+#define INIT_COLUMNS	 'C' /* decimal */
+#define INIT_ROWS	 'R'

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Direct kernel boot, start to end: which kind of file the kernel is, which of its entries is taken, and what goes with it.
+ *
+ * Entries: a bzImage's unpacked kernel and an ELF file that is Linux (elf.c says how it knows) are entered as Linux; any
+ * other ELF file needs a PVH note. A Linux kernel without a usable ELF entry falls back to its note.
+ */
+#include "boot/boot.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "boot/initramfs.h"
+#include "boot/place.h"
+#include "util/cleanup.h"
+
+#define KERNEL_MAX	   (1ull << 30)
+/* Linux's own limits, where no bzImage tells them: COMMAND_LINE_SIZE, and the highest address of initrd_addr_max. */
+#define LINUX_CMDLINE	   2047
+#define LINUX64_INITRD_MAX 0x7fffffffull
+#define LINUX32_INITRD_MAX 0x37ffffffull
+
+struct kernel {
+	struct blob file, unpacked;
+	struct bzimage bz;
+	struct elf_image elf;
+	bool is_bz;
+};
+
+static void kernel_free(struct kernel *k)
+{
+	blob_free(&k->file);
+	blob_free(&k->unpacked);
+}
+
+static int unpack_bzimage(struct kernel *k, u64 limit, struct error *err)
+{
+	k->is_bz = true;
+	int r = bzimage_parse(&k->bz, &k->file, err);
+	if (!r)
+		r = payload_unpack(&k->unpacked, k->bz.payload, k->bz.payload_len, limit, err);
+	if (!r && !elf_probe(&k->unpacked))
+		r = error_set(err, EINVAL, "its payload is not an ELF file");
+	if (!r)
+		r = elf_parse(&k->elf, &k->unpacked, err);
+	return r;
+}
+
+static int parse_kernel(struct kernel *k, u64 limit, struct error *err)
+{
+	if (bzimage_probe(&k->file))
+		return unpack_bzimage(k, limit, err);
+	if (!elf_probe(&k->file))
+		return error_set(err, ENOEXEC, "is neither a Linux boot image (bzImage) nor an ELF file");
+	int r = elf_parse(&k->elf, &k->file, err);
+	if (!r && !k->elf.linux_kernel && !k->elf.has_pvh)
+		return error_set(err, ENOEXEC, "is an ELF file, but neither Linux nor has a PVH entry note");
+	return r;
+}
+
+static bool enters_as_linux(const struct kernel *k)
+{
+	return (k->is_bz || k->elf.linux_kernel) && k->elf.entry != ~0ull;
+}
+
+static int check_entry(const struct kernel *k, const struct placement *p, struct error *err)
+{
+	u64 entry = enters_as_linux(k) ? k->elf.entry : k->elf.pvh_entry;
+	if (!enters_as_linux(k) && !k->elf.has_pvh)
+		return error_set(err, EINVAL, "corrupt: its ELF entry lies in no segment");
+	if (entry < k->elf.first || entry >= k->elf.end || !place_is_free(p, entry, 1))
+		return error_set(err, EINVAL, "corrupt: its entry %#llx lies outside of it", (unsigned long long)entry);
+	if (k->elf.is64 && !cpu_has(p->m->config.model, FEAT_LM))
+		return error_set(err, ENOEXEC, "a 64-bit kernel, but CPU model %s has no long mode",
+				 p->m->config.model->name);
+	return 0;
+}
+
+static int load_kernel(struct placement *p, struct kernel *k, const char *path, struct error *err)
+{
+	int r = blob_read_file(&k->file, "kernel", path, KERNEL_MAX, err);
+	if (r)
+		return r;
+	r = parse_kernel(k, KERNEL_MAX, err);
+	p->elf = &k->elf;
+	p->bz = k->is_bz ? &k->bz : NULL;
+	if (!r)
+		r = place_kernel(p, err);
+	if (!r)
+		r = check_entry(k, p, err);
+	if (r)
+		error_wrap(err, "kernel %s", path);
+	return r;
+}
+
+/* What is in front of the user's own words. Ours make the console the only thing that is seen: CMD's output. */
+static int build_cmdline(char **out, const struct boot_config *c, struct error *err)
+{
+	const char *append = c->append ? c->append : "";
+	const char *console = strstr(append, "console=") ? "" : "console=ttyS0 ";
+	const char *ours = c->rootfs ? "quiet loglevel=0 panic=-1 rdinit=" INITRAMFS_INIT " " : "";
+	if (asprintf(out, "%s%s%s", console, ours, append) < 0) {
+		*out = NULL;
+		return error_set(err, ENOMEM, "no memory");
+	}
+	size_t len = strlen(*out);
+	while (len && (*out)[len - 1] == ' ')
+		(*out)[--len] = 0;
+	return 0;
+}
+
+static int load_cmdline(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
+{
+	_cleanup_free_ char *line = NULL;
+	int r = build_cmdline(&line, c, err);
+	if (r)
+		return r;
+	size_t longest = k->is_bz && k->bz.cmdline_size ? k->bz.cmdline_size : LINUX_CMDLINE;
+	return place_cmdline(p, line, longest, err);
+}
+
+/* The user's archive first, padded as the kernel wants it (Documentation/driver-api/early-userspace/buffer-format.rst), then
+ * the directory: what comes later in the buffer wins. */
+static int gather_initrd(struct blob *out, const struct boot_config *c, u64 limit, struct error *err)
+{
+	if (c->initrd) {
+		int r = blob_read_file(out, "initrd", c->initrd, limit, err);
+		if (r)
+			return r;
+	}
+	return c->rootfs ? initramfs_pack(out, c, limit, err) : 0;
+}
+
+static int load_initrd(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
+{
+	_cleanup_blob_ struct blob initrd = { 0 };
+	int r = gather_initrd(&initrd, c, p->m->low_size, err);
+	if (r || !initrd.len)
+		return r;
+	u64 limit = k->elf.is64 ? LINUX64_INITRD_MAX : LINUX32_INITRD_MAX;
+	if (k->is_bz && k->bz.initrd_max)
+		limit = k->bz.initrd_max;
+	r = place_initrd(p, &initrd, limit, err);
+	if (r)
+		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd", c->rootfs ? c->rootfs : c->initrd);
+	return r;
+}
+
+int boot_load(struct machine *m, const struct boot_config *c, struct error *err)
+{
+	__attribute__((cleanup(kernel_free))) struct kernel k = { 0 };
+	struct placement p = { .m = m, .firmware = c->firmware };
+	int r = load_kernel(&p, &k, c->kernel, err);
+	if (!r)
+		r = load_cmdline(&p, &k, c, err);
+	if (!r)
+		r = load_initrd(&p, &k, c, err);
+	if (r)
+		return r;
+	if (enters_as_linux(&k))
+		linux_enter(&p);
+	else
+		pvh_enter(&p);
+	return 0;
+}
