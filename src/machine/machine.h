@@ -105,6 +105,7 @@ struct machine {
 	struct bus pio, mmio;
 	const struct intc_ops *intc;
 	void *intc_dev;
+	void *platform; /* the platform's own state: its devices */
 	/* FERR#: raised when an x87 exception meets CR0.NE clear. A PC wires it to IRQ 13 and lowers it when port F0h is written. */
 	struct irq_line ferr;
 	struct clock *clock;

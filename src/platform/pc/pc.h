@@ -12,7 +12,7 @@
 
 struct pc_config {
 	struct chardev *console; /* COM1's other end; stays the caller's, outlives the PC. NULL: nothing connected */
-	bool debug_exit;	 /* has the debug-exit port */
+	bool debug_exit; /* has the debug-exit port */
 };
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);

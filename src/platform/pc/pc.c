@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The PC's wiring: makes each device with the line it drives, and what firmware leaves in memory: ACPI tables, the BIOS data
+ * area, the memory map. Devices are destroyed in the opposite order, since later ones hold lines into earlier ones.
+ *
+ * Memory: RAM to a0000h (the last KiB is the extended BIOS data area), nothing to e0000h, firmware tables to 1 MiB, RAM to
+ * machine.low_size, local APICs and I/O APIC below 4 GiB, the rest of RAM from 4 GiB.
+ */
+#include "platform/pc/pc.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "devices/devices.h"
+#include "platform/pc/acpi.h"
+
+#define COM1_PORT    0x3f8
+#define IRQ_TIMER    0
+#define IRQ_KEYBOARD 1
+#define IRQ_COM1     4
+#define IRQ_RTC	     8
+
+#define EBDA_BASE 0x9fc00u
+#define EBDA_LEN  0x400u
+#define MIB	  (1ull << 20)
+#define RAM_MIN	  (2 * MIB)
+
+enum pc_device { PC_INTC, PC_PIT, PC_RTC, PC_COM1, PC_PM, PC_I8042, PC_DEBUG, PC_STATUS, PC_DEVICES };
+
+struct pc {
+	struct device *dev[PC_DEVICES];
+	struct firmware_info firmware;
+};
+
+static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
+{
+	struct device **d = pc->dev;
+	bool made = (d[PC_INTC] = intc_new(m, err)) &&
+		    (d[PC_PIT] = pit_new(m, intc_isa_line(d[PC_INTC], IRQ_TIMER), err)) &&
+		    (d[PC_RTC] = rtc_new(m, intc_isa_line(d[PC_INTC], IRQ_RTC), err)) &&
+		    (d[PC_COM1] = uart_new(m, COM1_PORT, intc_isa_line(d[PC_INTC], IRQ_COM1), cfg->console, err)) &&
+		    (d[PC_PM] = acpi_pm_new(m, intc_isa_line(d[PC_INTC], SCI_IRQ), err)) &&
+		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
+		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
+		    (d[PC_STATUS] = guest_status_new(m, err));
+	return made ? 0 : err ? err->code : -ENOMEM;
+}
+
+static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind kind)
+{
+	f->map[f->ranges++] = (struct mem_range){ .base = base, .len = len, .kind = kind };
+}
+
+static void describe_memory(const struct machine *m, struct firmware_info *f)
+{
+	add_range(f, 0, EBDA_BASE, MEM_RAM);
+	add_range(f, EBDA_BASE, EBDA_LEN, MEM_RESERVED);
+	add_range(f, BIOS_BASE, BIOS_LEN, MEM_RESERVED);
+	add_range(f, MIB, m->low_size - MIB, MEM_RAM);
+	add_range(f, IOAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
+	add_range(f, LAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
+	if (m->high_size)
+		add_range(f, HIGH_RAM_BASE, m->high_size, MEM_RAM);
+}
+
+/* The BIOS data area's few fields that 64-bit kernels still read. */
+static void write_bios_data(u8 *low_ram)
+{
+	*(u16_una *)(low_ram + 0x400) = COM1_PORT;
+	*(u16_una *)(low_ram + 0x40e) = EBDA_BASE >> 4;
+	*(u16_una *)(low_ram + 0x410) = 1 << 9; /* equipment: one serial port */
+	*(u16_una *)(low_ram + 0x413) = EBDA_BASE >> 10;
+	low_ram[EBDA_BASE] = EBDA_LEN >> 10;
+}
+
+int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+{
+	u8 *low_ram = ram_ptr(m, 0, RAM_MIN);
+	if (!low_ram)
+		return error_set(err, EINVAL,
+				 "memory of %llu KiB is too small, a PC has at least 2 MiB; try a larger --mem",
+				 (unsigned long long)m->low_size >> 10);
+	struct pc *pc = calloc(1, sizeof(*pc));
+	if (!pc)
+		return error_set(err, ENOMEM, "no memory");
+	m->platform = pc;
+	int r = wire(m, pc, cfg, err);
+	if (r) {
+		pc_destroy(m);
+		return r;
+	}
+	write_bios_data(low_ram);
+	describe_memory(m, &pc->firmware);
+	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);
+	return 0;
+}
+
+void pc_destroy(struct machine *m)
+{
+	struct pc *pc = m->platform;
+	if (!pc)
+		return;
+	for (int i = PC_DEVICES - 1; i >= 0; i--)
+		device_destroy(pc->dev[i]);
+	free(pc);
+	m->platform = NULL;
+}
+
+const struct firmware_info *pc_firmware(const struct machine *m)
+{
+	return &((const struct pc *)m->platform)->firmware;
+}
+
+int pc_guest_status(const struct machine *m)
+{
+	const struct pc *pc = m->platform;
+	return guest_status_get(pc->dev[PC_STATUS]);
+}
