@@ -252,6 +252,10 @@ static void end_input(struct terminal *t)
 	watch_in(t, false);
 	close(t->in_fd);
 	t->in_fd = -1;
+	if (t->tty.fd >= 0) { /* it has hung up */
+		machine_end(t->machine, END_USER, 0);
+		return;
+	}
 	if (!t->send_eof)
 		return;
 	if (t->in_last && t->in_last != '\n')
