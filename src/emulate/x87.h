@@ -14,27 +14,27 @@
 #pragma once
 #include "emulate/emulate.h"
 
-#define SW_IE 0x0001u
-#define SW_DE 0x0002u
-#define SW_ZE 0x0004u
-#define SW_OE 0x0008u
-#define SW_UE 0x0010u
-#define SW_PE 0x0020u
-#define SW_SF 0x0040u
-#define SW_ES 0x0080u
-#define SW_C0 0x0100u
-#define SW_C1 0x0200u
-#define SW_C2 0x0400u
-#define SW_C3 0x4000u
-#define SW_B 0x8000u
-#define SW_EXC 0x003fu /* as the masks in the control word */
-#define SW_PRE (SW_IE | SW_DE | SW_ZE) /* found before the result: unmasked, there is none */
-#define SW_CC (SW_C0 | SW_C1 | SW_C2 | SW_C3)
-#define SW_TOP 0x3800u
+#define SW_IE	     0x0001u
+#define SW_DE	     0x0002u
+#define SW_ZE	     0x0004u
+#define SW_OE	     0x0008u
+#define SW_UE	     0x0010u
+#define SW_PE	     0x0020u
+#define SW_SF	     0x0040u
+#define SW_ES	     0x0080u
+#define SW_C0	     0x0100u
+#define SW_C1	     0x0200u
+#define SW_C2	     0x0400u
+#define SW_C3	     0x4000u
+#define SW_B	     0x8000u
+#define SW_EXC	     0x003fu /* as the masks in the control word */
+#define SW_PRE	     (SW_IE | SW_DE | SW_ZE) /* found before the result: unmasked, there is none */
+#define SW_CC	     (SW_C0 | SW_C1 | SW_C2 | SW_C3)
+#define SW_TOP	     0x3800u
 #define SW_TOP_SHIFT 11
 
-#define CW_INIT 0x037fu
-#define CW_ONE 0x0040u	   /* always set */
+#define CW_INIT	   0x037fu
+#define CW_ONE	   0x0040u /* always set */
 #define CW_DEFINED 0x1f3fu /* what software can change */
 
 #define F80_INDEFINITE ((struct f80){ 0xc000000000000000, 0xffff })
@@ -149,9 +149,10 @@ static inline u64 x87_load(struct vcpu *v, const struct insn *i, unsigned size)
 /* ---- the host's arithmetic: x87-host.c ---- */
 struct x87_io {
 	struct f80 a, b; /* ST and the other operand */
-	u64 mem;	 /* a memory operand of up to 8 bytes, or what a store made of a */
-	struct f80 r, r2; /* results: ST and ST(1) as the instruction leaves them; r also FBLD's operand and FBSTP's result */
-	u16 cw;		 /* the guest's */
+	u64 mem; /* a memory operand of up to 8 bytes, or what a store made of a */
+	struct f80 bcd; /* FBLD's operand, FBSTP's result */
+	struct f80 r, r2; /* results: ST and ST(1) as the instruction leaves them */
+	u16 cw; /* the guest's */
 };
 /* Runs one operation; returns the status word. With an unmasked O or U exception r has the exponent adjusted. */
 typedef u16 x87_host_fn(struct x87_io *io);
@@ -159,15 +160,17 @@ typedef u16 x87_host_fn(struct x87_io *io);
 enum x87_arith { ARITH_ADD, ARITH_MUL, ARITH_SUB, ARITH_SUBR, ARITH_DIV, ARITH_DIVR, NR_ARITH };
 enum x87_form { FORM_ST, FORM_M32, FORM_M64, FORM_I16, FORM_I32, NR_FORM };
 extern x87_host_fn *const x87_host_arith[NR_FORM][NR_ARITH]; /* r = a op (b or mem) */
-extern x87_host_fn *const x87_host_compare[NR_FORM];	      /* condition codes; any NaN is invalid */
+extern x87_host_fn *const x87_host_compare[NR_FORM]; /* condition codes; any NaN is invalid */
 x87_host_fn x87_host_ucom, x87_host_tst;
-x87_host_fn x87_host_load32, x87_host_load64, x87_host_loadbcd;	/* r = mem; FBLD: r = r */
-x87_host_fn x87_host_store32, x87_host_store64, x87_host_storebcd; /* mem = a; FBSTP: r = a */
+x87_host_fn x87_host_load32, x87_host_load64, x87_host_loadbcd; /* r = mem or bcd */
+x87_host_fn x87_host_store32, x87_host_store64, x87_host_storebcd; /* mem or bcd = a */
 x87_host_fn x87_host_ist16, x87_host_ist32, x87_host_ist64;
 x87_host_fn x87_host_istt16, x87_host_istt32, x87_host_istt64;
-x87_host_fn x87_host_sqrt, x87_host_rndint, x87_host_2xm1, x87_host_sin, x87_host_cos;	    /* r = f(a) */
-x87_host_fn x87_host_sincos, x87_host_ptan, x87_host_xtract;				    /* r, r2 = f(a): r is the new ST */
-x87_host_fn x87_host_yl2x, x87_host_yl2xp1, x87_host_patan, x87_host_prem, x87_host_prem1, x87_host_scale; /* r = f(a, b) */
+x87_host_fn x87_host_ld1, x87_host_ldz, x87_host_ldpi, x87_host_ldl2t, x87_host_ldl2e, x87_host_ldlg2, x87_host_ldln2;
+x87_host_fn x87_host_sqrt, x87_host_rndint, x87_host_2xm1, x87_host_sin, x87_host_cos; /* r = f(a) */
+x87_host_fn x87_host_sincos, x87_host_ptan, x87_host_xtract; /* r, r2 = f(a): r is the new ST */
+x87_host_fn x87_host_yl2x, x87_host_yl2xp1, x87_host_patan, x87_host_prem, x87_host_prem1,
+	x87_host_scale; /* r = f(a, b) */
 
 /* ---- state images, shared with fpstate.c: x87-control.c ---- */
 u8 x87_tag_abridged(u16 full);

@@ -224,6 +224,17 @@ static u8 log2_bytes(unsigned bits)
 	return bits >= 64 ? 3 : bits >= 32 ? 2 : bits >= 16 ? 1 : 0;
 }
 
+/* F3 90 is PAUSE only without REX.B; with it, XCHG of R8 and RAX, which Zydis misses. F3 there means as little as DS. */
+static enum decode_status decode_xchg_r8(struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
+					 enum code_size mode, unsigned off)
+{
+	u8 plain[15];
+
+	for (unsigned k = 0; k < n; k++)
+		plain[k] = bytes[k] == 0xf3 ? 0x3e : bytes[k];
+	return insn_decode(i, info, plain, n, mode, off);
+}
+
 enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n, enum code_size mode,
 			       unsigned off)
 {
@@ -243,6 +254,11 @@ enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 
 		return DECODE_INVALID;
 	if (d.encoding != ZYDIS_INSTRUCTION_ENCODING_LEGACY && d.encoding != ZYDIS_INSTRUCTION_ENCODING_VEX)
 		return DECODE_INVALID;
+	if (d.mnemonic == ZYDIS_MNEMONIC_PAUSE && d.raw.rex.B)
+		return decode_xchg_r8(i, info, bytes, n, mode, off);
+	/* Knights Corner's VEX forms of TZCNT, LZCNT, POPCNT are nobody else's. */
+	if (d.meta.isa_ext == ZYDIS_ISA_EXT_KNC || d.meta.isa_ext == ZYDIS_ISA_EXT_KNCV)
+		return DECODE_INVALID;
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeOperands(&decoders[mode], &context, &d, o, d.operand_count_visible)))
 		return DECODE_INVALID;
 
@@ -260,6 +276,8 @@ enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 
 		   (d.encoding == ZYDIS_INSTRUCTION_ENCODING_VEX ? INSN_VEX : 0);
 	if ((op_facts[i->op].attr & (OP_END | OP_BRANCH)) || (i->flags & (INSN_REP | INSN_REPNE)))
 		i->flags |= INSN_END;
+	if (d.opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (d.opcode & 0xf8) == 0xd8) /* x87: FOP */
+		i->imm = (u64)(d.opcode & 7) << 8 | bytes[d.raw.modrm.offset];
 	/* String instructions have their operands in the mnemonic. */
 	bool string = d.meta.category == ZYDIS_CATEGORY_STRINGOP || d.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
 	for (unsigned k = 0; k < d.operand_count_visible && k < 4 && !string; k++)

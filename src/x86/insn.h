@@ -46,7 +46,7 @@ struct insn {
 	u16 off;	      /* offset of the first byte in its 4 KiB page (linear) */
 	u16 n;		      /* instructions before it in its trace; the engine's */
 	union {
-		u64 imm;			/* immediate, sign-extended to 64 bits where the manual extends it */
+		u64 imm;			/* immediate, sign-extended to 64 bits where the manual extends it; x87: FOP */
 		const struct insn *target;	/* engine's: where a direct branch goes, once known */
 	};
 };
