@@ -152,6 +152,8 @@ void control_set_cr0(struct vcpu *v, u64 value); /* with all checks and conseque
 void control_set_cr4(struct vcpu *v, u64 value);
 u64 msr_read(struct vcpu *v, u32 msr);		   /* #GP if there is none */
 void msr_write(struct vcpu *v, u32 msr, u64 value);
+/* XINUSE (SDM vol. 1, 13.6): which state components are not in their initial state. fpstate.c */
+u64 xstate_in_use(const struct vcpu *v);
 /* Changes CPL: also the MMU's view. */
 void set_cpl(struct vcpu *v, u8 cpl);
 /* Writes RFLAGS bits allowed by mask, with consequences (AC: view; TF, IF). */

@@ -108,7 +108,7 @@ static void x87_initial(struct vcpu *v)
 }
 
 /* XINUSE (SDM vol. 1, 13.6): which components are not in their initial state. */
-static u64 in_use(const struct vcpu *v)
+u64 xstate_in_use(const struct vcpu *v)
 {
 	const struct x87 *x = &v->x87;
 	u64 f = x->sw | x->tag | x->fop | x->fcs | x->fds | x->fip | x->fdp | (x->cw != CW_INIT), low = 0, high = 0;
@@ -215,7 +215,7 @@ static void save_components(struct vcpu *v, const struct insn *i, u64 gla, struc
 /* XSAVE writes what is asked for; XSAVEOPT only what is in use. Both leave header bits of other components alone. */
 static void save_standard(struct vcpu *v, const struct insn *i, bool optimise)
 {
-	u64 rfbm = xsave_begin(v, false), used = in_use(v) & rfbm;
+	u64 rfbm = xsave_begin(v, false), used = xstate_in_use(v) & rfbm;
 	unsigned size = area_size(rfbm);
 	u64 gla = linear_aligned(v, i, size, SEG_WRITE, 64);
 	struct area a;
@@ -240,7 +240,7 @@ void exec_xsaveopt(struct vcpu *v, const struct insn *i)
 /* XSAVEC, XSAVES: an MXCSR other than the initial one makes SSE worth saving (SDM vol. 1, 13.10). */
 static void save_compact(struct vcpu *v, const struct insn *i, bool supervisor)
 {
-	u64 rfbm = xsave_begin(v, supervisor), used = in_use(v);
+	u64 rfbm = xsave_begin(v, supervisor), used = xstate_in_use(v);
 	unsigned size = area_size(rfbm);
 	u64 gla = linear_aligned(v, i, size, SEG_WRITE, 64);
 	struct area a;
