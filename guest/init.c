@@ -7,6 +7,7 @@
  * hostname) are not failures; the command then finds the system as it is.
  */
 #include <asm/ioctls.h>
+#include <asm/termbits.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/if.h>
@@ -31,6 +32,7 @@ struct config {
 	char **argv, **envp; /* NULL-terminated */
 	const char *workdir, *hostname;
 	unsigned columns, rows;
+	bool plain_input, plain_output;
 };
 
 static long call(long number, long a, long b, long c, long d, long e, long f)
@@ -122,32 +124,34 @@ static bool is_magic(const unsigned char *b)
 }
 
 /* For kernels without ioperm(): the ports as a file. */
-static void report_by_file(unsigned char status)
+static void tell_by_file(unsigned offset, unsigned char value)
 {
 	unsigned char magic[4] = { 0 };
 	long fd = sys3(open, "/dev/port", O_RDWR | O_CLOEXEC, 0);
 	sys4(pread64, fd, magic, sizeof(magic), GUEST_STATUS_PORT + GUEST_STATUS_MAGIC);
 	if (is_magic(magic))
-		sys4(pwrite64, fd, &status, 1, GUEST_STATUS_PORT + GUEST_STATUS_VALUE);
+		sys4(pwrite64, fd, &value, 1, GUEST_STATUS_PORT + offset);
+	sys1(close, fd);
 }
 
-static void report(unsigned char status)
+/* Writes a register of the guest status device, if there is one. */
+static void tell(unsigned offset, unsigned char value)
 {
 	if (sys3(ioperm, GUEST_STATUS_PORT, GUEST_STATUS_LEN, 1)) {
-		report_by_file(status);
+		tell_by_file(offset, value);
 		return;
 	}
 	unsigned char magic[4];
 	for (unsigned i = 0; i < sizeof(magic); i++)
 		magic[i] = in8((unsigned short)(GUEST_STATUS_PORT + GUEST_STATUS_MAGIC + i));
 	if (is_magic(magic))
-		out8(GUEST_STATUS_PORT + GUEST_STATUS_VALUE, status);
+		out8((unsigned short)(GUEST_STATUS_PORT + offset), value);
 }
 
 static _Noreturn void finish(unsigned char status)
 {
 	drain_console();
-	report(status);
+	tell(GUEST_STATUS_VALUE, status);
 	sys0(sync);
 	for (;;)
 		sys4(reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2, LINUX_REBOOT_CMD_POWER_OFF, 0);
@@ -211,6 +215,28 @@ static void raise_loopback(void)
 	sys1(close, fd);
 }
 
+/* Where the host's end is no terminal the console passes bytes as they are, but for what boot.h says of plain input: a tty
+ * has no other way to tell the end of input. RTS stops the host while the command does not read. */
+static void make_plain(const struct config *c)
+{
+	struct termios t;
+	if ((!c->plain_input && !c->plain_output) || sys3(ioctl, 0, TCGETS, &t))
+		return;
+	t.c_lflag &= ~(tcflag_t)(ECHO | ECHOE | ECHOK | ECHONL | ECHOCTL | ECHOKE);
+	if (c->plain_output)
+		t.c_oflag &= ~(tcflag_t)OPOST;
+	if (c->plain_input) {
+		t.c_cflag |= CRTSCTS;
+		t.c_iflag = 0;
+		t.c_lflag = ICANON | IEXTEN;
+		for (unsigned i = 0; i < NCCS; i++)
+			t.c_cc[i] = 0;
+		t.c_cc[VEOF] = 0x04;
+		t.c_cc[VLNEXT] = 0x16;
+	}
+	sys3(ioctl, 0, TCSETS, &t);
+}
+
 static void prepare(const struct config *c)
 {
 	struct {
@@ -218,6 +244,8 @@ static void prepare(const struct config *c)
 	} size = { (unsigned short)c->rows, (unsigned short)c->columns, 0, 0 };
 	if (c->rows && c->columns)
 		sys3(ioctl, 0, TIOCSWINSZ, &size);
+	make_plain(c);
+	tell(GUEST_STATUS_READY, 1);
 	if (c->hostname)
 		sys2(sethostname, c->hostname, length(c->hostname));
 	raise_loopback();
@@ -243,6 +271,10 @@ static void parse(struct config *c, char *text, size_t len)
 		case INIT_HOSTNAME: c->hostname = p + 1; break;
 		case INIT_COLUMNS: c->columns = number(p + 1); break;
 		case INIT_ROWS: c->rows = number(p + 1); break;
+		case INIT_PLAIN:
+			c->plain_input = p[1] == 'i';
+			c->plain_output = p[1] == 'o' || (p[1] && p[2] == 'o');
+			break;
 		}
 	}
 }

@@ -20,6 +20,9 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	const char *workdir; /* NULL: / */
 	const char *hostname; /* NULL: sextant */
 	u16 columns, rows; /* console's window size; 0: unknown */
+	/* With rootfs: the console's input is no terminal, so nothing is echoed and only Ctrl-d (end) and Ctrl-v (the next byte
+	 * as it is) mean something; its output is none, so that "\n" stays "\n". */
+	bool plain_input, plain_output;
 	const struct firmware_info *firmware;
 };
 

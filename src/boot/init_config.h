@@ -15,3 +15,4 @@
 #define INIT_HOSTNAME	 'H'
 #define INIT_COLUMNS	 'C' /* decimal */
 #define INIT_ROWS	 'R'
+#define INIT_PLAIN	 'P' /* "i", "o" or both: input, output of the console are no terminal */

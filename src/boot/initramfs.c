@@ -39,6 +39,8 @@ static int make_config(const struct boot_config *c, char **text, size_t *len)
 	put_record(f, INIT_COLUMNS, number);
 	snprintf(number, sizeof(number), "%u", c->rows);
 	put_record(f, INIT_ROWS, number);
+	snprintf(number, sizeof(number), "%s%s", c->plain_input ? "i" : "", c->plain_output ? "o" : "");
+	put_record(f, INIT_PLAIN, number);
 	for (const char *const *e = c->envp ? c->envp : login; *e; e++)
 		put_record(f, INIT_ENVIRONMENT, *e);
 	for (const char *const *a = c->argv; *a; a++)

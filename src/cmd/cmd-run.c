@@ -119,6 +119,8 @@ static int load(struct run *r, struct error *err)
 	int e;
 
 	terminal_size(r->terminal, &c.columns, &c.rows);
+	c.plain_input = !terminal_interactive(r->terminal);
+	c.plain_output = !isatty(STDOUT_FILENO);
 	e = r->o.demo ? demo_command_line(r, c.columns, c.rows, err) : 0;
 	if (e)
 		return e;
@@ -137,7 +139,7 @@ static int build(struct run *r, struct error *err)
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };
-	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .send_eof = r->o.rootfs };
+	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
 	struct pc_config pc = { .debug_exit = r->o.debug_exit };
 	int e = find_files(r, err);
 
@@ -150,6 +152,8 @@ static int build(struct run *r, struct error *err)
 	if (!r->terminal)
 		return err->code;
 	pc.console = terminal_chardev(r->terminal);
+	pc.console_ready = terminal_ready;
+	pc.console_arg = r->terminal;
 	e = pc_create(r->machine, &pc, err);
 	if (e)
 		return e;

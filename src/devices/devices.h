@@ -85,3 +85,5 @@ struct device *debug_ports_new(struct machine *m, bool exit_port, struct error *
 struct device *guest_status_new(struct machine *m, struct error *err);
 /* 0..255, or -1 while none was reported. Any thread. */
 int guest_status_get(const struct device *d);
+/* Calls ready(), on a vCPU's thread, whenever the guest says that its console is set up. Before the machine starts. */
+void guest_status_on_ready(struct device *d, void (*ready)(void *arg), void *arg);

@@ -5,6 +5,7 @@
  *
  * offset 0  r   4 bytes  53h 58h 53h 54h, "SXST": a guest looks before it writes
  * offset 4  rw  1 byte   exit status; ffh until the first write, which guest_status_get() tells apart
+ * offset 5  w   1 byte   anything: the console is set up, and what the host holds back for it may come
  */
 #include "devices/guest_status.h"
 
@@ -18,6 +19,8 @@
 struct guest_status {
 	struct device dev;
 	_Atomic int status; /* 0..255 or NOT_REPORTED */
+	void (*ready)(void *arg);
+	void *ready_arg;
 };
 
 static u64 guest_status_read(void *dev, u64 offset, unsigned size)
@@ -33,6 +36,8 @@ static void guest_status_write(void *dev, u64 offset, unsigned size, u64 value)
 	struct guest_status *s = dev;
 	if (offset <= GUEST_STATUS_VALUE && GUEST_STATUS_VALUE < offset + size)
 		s->status = (u8)(value >> (8 * (GUEST_STATUS_VALUE - offset)));
+	if (offset <= GUEST_STATUS_READY && GUEST_STATUS_READY < offset + size && s->ready)
+		s->ready(s->ready_arg);
 }
 
 static const struct region_ops guest_status_region = { .read = guest_status_read, .write = guest_status_write };
@@ -40,6 +45,13 @@ static const struct region_ops guest_status_region = { .read = guest_status_read
 int guest_status_get(const struct device *d)
 {
 	return container_of(d, const struct guest_status, dev)->status;
+}
+
+void guest_status_on_ready(struct device *d, void (*ready)(void *arg), void *arg)
+{
+	struct guest_status *s = container_of(d, struct guest_status, dev);
+	s->ready_arg = arg;
+	s->ready = ready;
 }
 
 static void guest_status_reset(struct device *d)

@@ -23,12 +23,14 @@
 #include "host/tty.h"
 #include "util/cleanup.h"
 
-#define OUT_SIZE  65536u /* a power of two */
-#define IN_SIZE	  65536u
-#define CHUNK	  4096u /* PIPE_BUF: a pipe that polls writable takes that much at once */
-#define GATHER_NS 1000000
-#define ESCAPE	  0x01
-#define CTRL_D	  0x04
+#define OUT_SIZE      65536u /* a power of two */
+#define IN_SIZE	      65536u
+#define CHUNK	      4096u /* PIPE_BUF: a pipe that polls writable takes that much at once */
+#define GATHER_NS     1000000
+#define ESCAPE	      0x01
+#define CTRL_D	      0x04 /* end of file at the start of a line, elsewhere: hand over the line so far */
+#define CTRL_V	      0x16 /* the next byte means itself */
+#define LINE_MAX_SENT 1024 /* a tty in the guest keeps no more than 4095 bytes of a line */
 
 struct terminal {
 	struct chardev chardev;
@@ -47,10 +49,12 @@ struct terminal {
 
 	int in_fd; /* ours; -1 after its end */
 	int wake_fd; /* eventfd: the front end has room again */
-	bool in_pollable, in_watched, send_eof, escaped;
+	bool in_pollable, in_watched, escaped;
+	bool plain; /* config's guest_tty, and input is no terminal */
+	_Atomic bool held; /* not before terminal_ready() */
 	u8 in[IN_SIZE];
 	u32 in_start, in_end; /* bytes [start, end) wait for the guest */
-	u8 in_last;
+	u32 in_line; /* plain: bytes since the last newline or Ctrl-d */
 };
 
 /* ---- output ---- */
@@ -215,13 +219,25 @@ static void queue(struct terminal *t, u8 c)
 {
 	if (t->in_end < IN_SIZE)
 		t->in[t->in_end++] = c;
-	t->in_last = c;
+}
+
+/* For a tty in the guest. IN_SIZE has room for what a CHUNK becomes. */
+static void queue_plain(struct terminal *t, u8 c)
+{
+	if (c == CTRL_D || c == CTRL_V)
+		queue(t, CTRL_V);
+	queue(t, c);
+	t->in_line = c == '\n' ? 0 : t->in_line + 1;
+	if (t->in_line == LINE_MAX_SENT) {
+		queue(t, CTRL_D);
+		t->in_line = 0;
+	}
 }
 
 /* Hands the guest what it takes. True when nothing is left. */
 static bool deliver(struct terminal *t)
 {
-	if (t->in_start < t->in_end && t->chardev.front.receive)
+	if (t->in_start < t->in_end && !t->held && t->chardev.front.receive)
 		t->in_start += (u32)t->chardev.front.receive(t->chardev.front.arg, t->in + t->in_start,
 							     t->in_end - t->in_start);
 	if (t->in_start < t->in_end)
@@ -246,7 +262,6 @@ static void watch_in(struct terminal *t, bool on)
 	t->in_watched = on;
 }
 
-/* A tty in the guest takes Ctrl-d for end of file at the start of a line; elsewhere it only hands over the line so far. */
 static void end_input(struct terminal *t)
 {
 	watch_in(t, false);
@@ -256,9 +271,9 @@ static void end_input(struct terminal *t)
 		machine_end(t->machine, END_USER, 0);
 		return;
 	}
-	if (!t->send_eof)
+	if (!t->plain)
 		return;
-	if (t->in_last && t->in_last != '\n')
+	if (t->in_line)
 		queue(t, CTRL_D);
 	queue(t, CTRL_D);
 }
@@ -278,7 +293,9 @@ static bool read_input(struct terminal *t)
 		return false;
 	}
 	for (ssize_t i = 0; i < n; i++) {
-		if (t->tty.fd >= 0 && !t->escaped && buf[i] == ESCAPE)
+		if (t->plain)
+			queue_plain(t, buf[i]);
+		else if (t->tty.fd >= 0 && !t->escaped && buf[i] == ESCAPE)
 			t->escaped = true;
 		else if (!t->escaped || command(t, buf[i]))
 			queue(t, buf[i]);
@@ -396,7 +413,7 @@ struct terminal *terminal_new(struct machine *m, const struct terminal_config *c
 	t->out_fd = t->in_fd = t->wake_fd = t->flush_fd = -1;
 	pthread_mutex_init(&t->lock, NULL);
 	tty_open(&t->tty, cfg->in_fd);
-	t->send_eof = cfg->send_eof && t->tty.fd < 0;
+	t->plain = t->held = cfg->guest_tty && t->tty.fd < 0;
 	if (open_fds(t, cfg, err) || watch(t, err)) {
 		terminal_free(t);
 		return NULL;
@@ -423,6 +440,14 @@ void terminal_free(struct terminal *t)
 	drop_fd(t, t->flush_fd);
 	pthread_mutex_destroy(&t->lock);
 	free(t);
+}
+
+void terminal_ready(void *terminal)
+{
+	struct terminal *t = terminal;
+
+	t->held = false;
+	terminal_resume(&t->chardev);
 }
 
 struct chardev *terminal_chardev(struct terminal *t)

@@ -12,14 +12,17 @@
 struct terminal;
 struct terminal_config {
 	int in_fd, out_fd; /* stay the caller's */
-	/* After the end of input that is no terminal, send what a tty in the guest takes for its end: Ctrl-d. */
-	bool send_eof;
+	/* The guest's console is a tty that our init has set up for plain input (boot.h): of input that is no terminal, quote
+	 * what has a meaning there, and tell its end by Ctrl-d. Nothing is sent before terminal_ready(). */
+	bool guest_tty;
 };
 
 /* m's event loop does the work; leaving by Ctrl-a x and a closed output end m with END_USER. */
 struct terminal *terminal_new(struct machine *m, const struct terminal_config *cfg, struct error *err);
 void terminal_free(struct terminal *t);
 struct chardev *terminal_chardev(struct terminal *t);
+/* The guest's console is set up. Any thread; struct terminal as void, as a callback. */
+void terminal_ready(void *terminal);
 
 /* Raw mode on and off; nothing happens where input is no terminal. */
 void terminal_enter(struct terminal *t);

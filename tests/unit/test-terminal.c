@@ -22,6 +22,8 @@ struct echo { /* what a UART is to the terminal */
 	pthread_mutex_t lock;
 	u8 fifo[FIFO];
 	unsigned used;
+	unsigned line;
+	bool quoted;
 	bool to_eof; /* echo until Ctrl-d; otherwise send for ever */
 };
 static struct echo echo;
@@ -44,6 +46,24 @@ static void send_byte(struct vcpu *v, u8 byte)
 
 	while (!c->ops->write(c, &byte, 1) && !(v->events & EV_STOP))
 		sched_yield();
+}
+
+/* As a tty would: Ctrl-d at the start of a line is the end, elsewhere it only hands over; Ctrl-v quotes. */
+static void take_byte(struct vcpu *v, u8 byte)
+{
+	bool quoted = echo.quoted;
+
+	echo.quoted = !quoted && byte == 0x16;
+	if (echo.quoted)
+		return;
+	if (quoted || byte != 0x04) {
+		send_byte(v, byte);
+		echo.line = byte == '\n' ? 0 : echo.line + 1;
+		return;
+	}
+	if (!echo.line)
+		machine_end(v->machine, END_POWEROFF, 0);
+	echo.line = 0;
 }
 
 static int echo_create(struct vcpu *v, struct error *err)
@@ -72,10 +92,7 @@ static int echo_run(struct vcpu *v, struct error *err)
 		else
 			sched_yield();
 		for (unsigned i = 0; i < n && echo.to_eof; i++) {
-			if (got[i] == 0x04)
-				machine_end(v->machine, END_POWEROFF, 0);
-			else
-				send_byte(v, got[i]);
+			take_byte(v, got[i]);
 		}
 		if (!echo.to_eof)
 			send_byte(v, 'x');
@@ -87,7 +104,7 @@ static const struct vcpu_ops echo_ops = { .create = echo_create, .destroy = echo
 
 static u8 pattern(unsigned i)
 {
-	return (u8)(0x20 + (i * 7 + i / 251) % 90);
+	return (u8)(i * 7 + i / 251);
 }
 
 static void *feed(void *arg)
@@ -135,7 +152,7 @@ static void *read_slowly(void *arg)
 static struct machine *machine_with_echo(int in_fd, int out_fd, bool to_eof)
 {
 	const struct machine_config mc = { .ram_size = 1 << 20, .cpus = 1, .model = cpu_model_find(NULL, NULL) };
-	const struct terminal_config tc = { .in_fd = in_fd, .out_fd = out_fd, .send_eof = true };
+	const struct terminal_config tc = { .in_fd = in_fd, .out_fd = out_fd, .guest_tty = true };
 	struct error err = { 0 };
 	struct machine *m = machine_new(&mc, &err);
 
@@ -146,6 +163,7 @@ static struct machine *machine_with_echo(int in_fd, int out_fd, bool to_eof)
 	echo.terminal = terminal_new(m, &tc, &err);
 	assert_non_null(echo.terminal);
 	terminal_chardev(echo.terminal)->front.receive = echo_receive;
+	terminal_ready(echo.terminal);
 	return m;
 }
 

@@ -89,6 +89,7 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 		pc_destroy(m);
 		return r;
 	}
+	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
 	write_bios_data(low_ram);
 	describe_memory(m, &pc->firmware);
 	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);

@@ -13,6 +13,9 @@
 struct pc_config {
 	struct chardev *console; /* COM1's other end; stays the caller's, outlives the PC. NULL: nothing connected */
 	bool debug_exit; /* has the debug-exit port */
+	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
+	void (*console_ready)(void *arg);
+	void *console_arg;
 };
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);
