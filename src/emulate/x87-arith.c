@@ -21,10 +21,10 @@ static void arith_mem(struct vcpu *v, const struct insn *i, enum x87_form form)
 			x87_set(v, 0, F80_INDEFINITE);
 		return;
 	}
-	io.cw = v->x87.cw;
-	io.a = *x87_st(v, 0);
+	x87_io_words(v, &io);
+	io.a = x87_st(v, 0);
 	if (x87_signal(v, i, x87_host_arith[form][kind_of[i->op]](&io)))
-		*x87_st(v, 0) = io.r;
+		x87_set(v, 0, io.r);
 }
 
 /* r[0] := r[0] op r[1]; false if it did not come to a result. */
@@ -41,12 +41,12 @@ static bool arith_reg(struct vcpu *v, const struct insn *i)
 		x87_set(v, dest, F80_INDEFINITE);
 		return true;
 	}
-	io.cw = v->x87.cw;
-	io.a = *x87_st(v, dest);
-	io.b = *x87_st(v, i->r[1]);
+	x87_io_words(v, &io);
+	io.a = x87_st(v, dest);
+	io.b = x87_st(v, i->r[1]);
 	if (!x87_signal(v, i, x87_host_arith[FORM_ST][kind_of[i->op]](&io)))
 		return false;
-	*x87_st(v, dest) = io.r;
+	x87_set(v, dest, io.r);
 	return true;
 }
 

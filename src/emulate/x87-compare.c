@@ -61,9 +61,9 @@ static bool compare(struct vcpu *v, const struct insn *i, u16 *cc)
 	*cc = UNORDERED;
 	if (x87_empty(v, 0) || (!mem && x87_empty(v, other)))
 		return x87_underflow(v, i);
-	io.cw = v->x87.cw;
-	io.a = *x87_st(v, 0);
-	io.b = *x87_st(v, mem ? 0 : other);
+	x87_io_words(v, &io);
+	io.a = x87_st(v, 0);
+	io.b = x87_st(v, mem ? 0 : other);
 	*cc = mem ? x87_host_compare[mem_form(i)](&io) : quiet(i) ? x87_host_ucom(&io) : x87_host_compare[FORM_ST](&io);
 	return x87_signal(v, i, *cc & ~SW_C1);
 }
@@ -98,8 +98,8 @@ void exec_ftst(struct vcpu *v, const struct insn *i)
 	if (x87_empty(v, 0)) {
 		x87_underflow(v, i);
 	} else {
-		io.cw = v->x87.cw;
-		io.a = *x87_st(v, 0);
+		x87_io_words(v, &io);
+		io.a = x87_st(v, 0);
 		cc = x87_host_tst(&io);
 		x87_signal(v, i, cc & ~SW_C1);
 	}

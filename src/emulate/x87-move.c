@@ -37,7 +37,7 @@ static void push_converted(struct vcpu *v, const struct insn *i, struct x87_io *
 {
 	if (push_overflows(v, i))
 		return;
-	io->cw = v->x87.cw;
+	x87_io_words(v, io);
 	/* Hardware loads a denormal even if DE is unmasked. */
 	if (x87_signal(v, i, fn(io)) || !(v->x87.sw & ~v->x87.cw & SW_IE))
 		x87_push(v, io->r);
@@ -146,7 +146,7 @@ static void store(struct vcpu *v, const struct insn *i, const struct f80 *data, 
 /* Stores what `fn` makes of ST, or `indefinite` if ST is empty. */
 static void store_converted(struct vcpu *v, const struct insn *i, x87_host_fn *fn, u64 indefinite, bool pop)
 {
-	struct x87_io io = { .cw = v->x87.cw, .a = *x87_st(v, 0) };
+	struct x87_io io = { .cw = v->x87.cw, .sw = v->x87.sw, .a = x87_st(v, 0) };
 	struct f80 data = { indefinite, 0 };
 	u16 sw = SW_IE | SW_SF;
 
@@ -217,7 +217,9 @@ void exec_fist(struct vcpu *v, const struct insn *i)
 
 void exec_fbstp(struct vcpu *v, const struct insn *i)
 {
-	struct x87_io io = { .cw = v->x87.cw, .a = *x87_st(v, 0), .bcd = { 0xc000000000000000, 0xffff } };
+	struct x87_io io = {
+		.cw = v->x87.cw, .sw = v->x87.sw, .a = x87_st(v, 0), .bcd = { 0xc000000000000000, 0xffff }
+	};
 	u16 sw = SW_IE | SW_SF;
 
 	x87_wait(v);

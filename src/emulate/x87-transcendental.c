@@ -82,9 +82,9 @@ void exec_x87_function(struct vcpu *v, const struct insn *i)
 			results(v, f, F80_INDEFINITE, F80_INDEFINITE);
 		return;
 	}
-	io.cw = v->x87.cw;
-	io.a = *x87_st(v, 0);
-	io.b = *x87_st(v, f->args == 2 ? 1 : 0);
+	x87_io_words(v, &io);
+	io.a = x87_st(v, 0);
+	io.b = x87_st(v, f->args == 2 ? 1 : 0);
 	sw = f->host(&io);
 	done = x87_signal(v, i, sw);
 	codes = done && !is_nan(&io.r) ? f->codes : f->codes & SW_C2; /* without a quotient C0 and C3 stay */

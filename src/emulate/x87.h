@@ -69,7 +69,8 @@ static inline bool x87_empty(const struct vcpu *v, unsigned n)
 static inline void x87_set(struct vcpu *v, unsigned n, struct f80 x)
 {
 	unsigned p = x87_phys(v, n);
-	v->x87.fpr[p] = x;
+	v->x87.fpr[p].m = x.m; /* not in one 16-byte move: FSTP's two stores could not be forwarded to its load */
+	v->x87.fpr[p].e = x.e;
 	v->x87.tag |= (u8)(1u << p);
 }
 static inline void x87_free(struct vcpu *v, unsigned n)
@@ -148,13 +149,18 @@ static inline u64 x87_load(struct vcpu *v, const struct insn *i, unsigned size)
 
 /* ---- the host's arithmetic: x87-host.c ---- */
 struct x87_io {
-	struct f80 a, b; /* ST and the other operand */
+	const struct f80 *a, *b; /* ST and the other operand */
 	u64 mem; /* a memory operand of up to 8 bytes, or what a store made of a */
 	struct f80 bcd; /* FBLD's operand, FBSTP's result */
 	struct f80 r, r2; /* results: ST and ST(1) as the instruction leaves them */
-	u16 cw; /* the guest's */
+	u16 cw, sw; /* the guest's */
 };
-/* Runs one operation; returns the status word. With an unmasked O or U exception r has the exponent adjusted. */
+static inline void x87_io_words(const struct vcpu *v, struct x87_io *io)
+{
+	io->cw = v->x87.cw;
+	io->sw = v->x87.sw;
+}
+/* Runs one operation; returns the status word, which may show flags that the guest's has. With an unmasked O or U exception r has the exponent adjusted. */
 typedef u16 x87_host_fn(struct x87_io *io);
 
 enum x87_arith { ARITH_ADD, ARITH_MUL, ARITH_SUB, ARITH_SUBR, ARITH_DIV, ARITH_DIVR, NR_ARITH };
