@@ -10,7 +10,7 @@
 #include "emulate/emulate.h"
 
 #define SEL_RPL 3u
-#define SEL_TI 4u
+#define SEL_TI	4u
 #define ERR_EXT 1u /* error code: found while delivering an event from outside the program */
 #define ERR_IDT 2u
 

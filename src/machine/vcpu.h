@@ -139,6 +139,7 @@ struct vcpu {
 
 	struct cpu_event event; /* the exception that vcpu_raise recorded, or what is being delivered */
 	u64 monitor_gpa; /* armed by MONITOR; ~0 when not */
+	u64 monitor_sum; /* of the line's contents then */
 	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
 	_Atomic u32 sipi_vector;
