@@ -149,7 +149,7 @@ def copy_program(root, path):
 
 def compile_c(folder, source, *flags):
     out = os.path.join(folder, os.path.basename(source)[:-2])
-    subprocess.run(['gcc', '-O2', '-static', '-pthread', '-Wall', '-Werror', '-o', out, source, *flags], check=True)
+    subprocess.run(['gcc', '-D_GNU_SOURCE', '-O2', '-static', '-pthread', '-Wall', '-Werror', '-o', out, source, *flags], check=True)
     return out
 
 
