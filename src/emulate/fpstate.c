@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Images of the extended state: FXSAVE, FXRSTOR, the XSAVE family (Intel SDM vol. 1 ch. 10.5 and 13), LDMXCSR and STMXCSR.
+ * Images of the extended state: FXSAVE, FXRSTOR, the XSAVE family (Intel SDM vol. 1 ch. 10.5 and 13), LDMXCSR and
+ * STMXCSR.
  *
- * State components: 0 x87, 1 SSE (XMM, MXCSR), 2 AVX (upper halves of YMM). As there is none above 2, the standard and the
- * compacted format put AVX at the same place. Outside 64-bit code registers 8 to 15 do not exist: images leave them out.
- * Saving probes all that it will write before it writes any of it; restoring reads and checks all before it changes any.
+ * State components: 0 x87, 1 SSE (XMM, MXCSR), 2 AVX (upper halves of YMM). As there is none above 2, the standard and
+ * the compacted format put AVX at the same place. Outside 64-bit code registers 8 to 15 do not exist: images leave them
+ * out. Saving probes all that it will write before it writes any of it; restoring reads and checks all before it
+ * changes any.
  */
 #include <string.h>
 

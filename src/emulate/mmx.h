@@ -2,9 +2,9 @@
 /*
  * How MMX instructions enter the x87 state they share (Intel SDM vol. 1, 9.5; vol. 3, 12.1 and 22.18).
  *
- * An instruction first calls mmx_check (faults in the architecture's order), then does whatever may fault on memory, then
- * mmx_touch, which sets TOP to 0 and all tags to valid; one without a memory operand calls mmx_enter, which is both.
- * After that MMn is physical register n.
+ * An instruction first calls mmx_check (faults in the architecture's order), then does whatever may fault on memory,
+ * then mmx_touch, which sets TOP to 0 and all tags to valid; one without a memory operand calls mmx_enter, which is
+ * both. After that MMn is physical register n.
  */
 #pragma once
 #include "emulate/x87.h"

@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* x87 arithmetic on two operands: FADD, FMUL, FSUB, FSUBR, FDIV, FDIVR with a register, a real or an integer in memory. */
+/*
+ * x87 arithmetic on two operands: FADD, FMUL, FSUB, FSUBR, FDIV, FDIVR with a register, a real or an integer in memory.
+ */
 #include "emulate/x87.h"
 
 static const u8 kind_of[NR_OPS] = {

@@ -35,7 +35,10 @@ static enum x87_form mem_form(const struct insn *i)
 	return i->msize == 4 ? FORM_M32 : FORM_M64;
 }
 
-/* Where the outcome goes. An empty register gives "unordered", as an invalid operand does, also with the exception unmasked. */
+/*
+ * Where the outcome goes. An empty register gives "unordered", as an invalid operand does, also with the exception
+ * unmasked.
+ */
 static void set_codes(struct vcpu *v, u16 cc)
 {
 	v->x87.sw = (u16)((v->x87.sw & ~(SW_C0 | SW_C2 | SW_C3)) | (cc & (SW_C0 | SW_C2 | SW_C3)));
@@ -106,7 +109,9 @@ void exec_ftst(struct vcpu *v, const struct insn *i)
 	set_codes(v, cc);
 }
 
-/* SDM vol. 2, FXAM: unsupported 000, NaN 001, normal 010, infinity 011, zero 100, empty 101, denormal 110 (C3 C2 C0). */
+/*
+ * SDM vol. 2, FXAM: unsupported 000, NaN 001, normal 010, infinity 011, zero 100, empty 101, denormal 110 (C3 C2 C0).
+ */
 static u16 examine(const struct f80 *x)
 {
 	unsigned e = x->e & 0x7fff;

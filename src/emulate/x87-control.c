@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * x87 control: exceptions, control and status words, the environment and the whole state in the formats of FNSTENV and FNSAVE
- * (Intel SDM vol. 1, 8.1.10), and EMMS.
+ * x87 control: exceptions, control and status words, the environment and the whole state in the formats of FNSTENV and
+ * FNSAVE (Intel SDM vol. 1, 8.1.10), and EMMS.
  */
 #include <string.h>
 
 #include "emulate/mmx.h"
 
-/* Where software clears CR0.NE it wants IRQ 13. The line stays up until that interrupt's handler lowers it through port F0h,
- * after which IGNNE# lets x87 instructions run with the exception still pending: so the instruction goes on. */
+/*
+ * Where software clears CR0.NE it wants IRQ 13. The line stays up until that interrupt's handler lowers it through port
+ * F0h, after which IGNNE# lets x87 instructions run with the exception still pending: so the instruction goes on.
+ */
 void x87_pending(struct vcpu *v)
 {
 	if (v->cr0 & CR0_NE)

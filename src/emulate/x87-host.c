@@ -2,11 +2,11 @@
 /*
  * The host's x87 as arithmetic unit: one function an operation, from and to memory.
  *
- * A function leaves the host's x87 as the ABI wants it: empty stack, all exceptions masked, extended precision. Two paths.
- * The quick one serves guests that mask all exceptions. As clearing the host's status is slow (40 ns), flags that the
- * guest's status has anyhow may stay in it. The other one loads unmasked exceptions too, for only so does the host adjust
- * the exponent of an overflown result; nothing between there and FNSAVE, which clears all of it, checks for pending
- * exceptions, so that no signal comes of it.
+ * A function leaves the host's x87 as the ABI wants it: empty stack, all exceptions masked, extended precision. Two
+ * paths. The quick one serves guests that mask all exceptions. As clearing the host's status is slow (40 ns), flags
+ * that the guest's status has anyhow may stay in it. The other one loads unmasked exceptions too, for only so does the
+ * host adjust the exponent of an overflown result; nothing between there and FNSAVE, which clears all of it, checks for
+ * pending exceptions, so that no signal comes of it.
  */
 #include "emulate/x87.h"
 
@@ -65,8 +65,10 @@ static inline bool again(const struct x87_io *io, u16 sw, bool *cleared)
 	result(&io->r, s.st[0]);                                                            \
 	result(&io->r2, s.st[1])
 
-/* text runs the operation, from operands that it leaves alone; tail empties the stack. What follows the function is there for
- * the semicolon. */
+/*
+ * text runs the operation, from operands that it leaves alone; tail empties the stack. What follows the function is
+ * there for the semicolon.
+ */
 #define HOST(name, operands, text, tail)                                          \
 	u16 name(struct x87_io *io)                                               \
 	{                                                                         \

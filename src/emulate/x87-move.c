@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* x87 loads, stores and moves: FLD, FILD, FBLD, constants, FST, FIST, FISTTP, FBSTP, FXCH, FCMOVcc, signs and the stack's top. */
+/*
+ * x87 loads, stores and moves: FLD, FILD, FBLD, constants, FST, FIST, FISTTP, FBSTP, FXCH, FCMOVcc, signs and the
+ * stack's top.
+ */
 #include <string.h>
 
 #include "emulate/x87.h"

@@ -3,13 +3,15 @@
  * x87: the register stack, status and control words, exceptions (Intel SDM vol. 1 ch. 8).
  *
  * The guest's stack, tags, condition codes, exceptions and pointers are ours; only the arithmetic on one or two 80-bit
- * numbers is the host's (x87-host.c), with the guest's rounding, precision and masks, so that results are those of hardware.
+ * numbers is the host's (x87-host.c), with the guest's rounding, precision and masks, so that results are those of
+ * hardware.
  *
- * Every x87 exec function goes through the same steps: x87_wait (or x87_ready for the FN... control instructions), access to
- * memory, x87_note, stack faults, arithmetic, x87_signal, and then results, which are left out if x87_signal says so.
- * Whatever may fault on memory comes before the first of them that changes v->x87.
+ * Every x87 exec function goes through the same steps: x87_wait (or x87_ready for the FN... control instructions),
+ * access to memory, x87_note, stack faults, arithmetic, x87_signal, and then results, which are left out if x87_signal
+ * says so. Whatever may fault on memory comes before the first of them that changes v->x87.
  *
- * SW_ES is true exactly while an exception flag is set that the control word does not mask: x87_update_es after loading either.
+ * SW_ES is true exactly while an exception flag is set that the control word does not mask: x87_update_es after loading
+ * either.
  */
 #pragma once
 #include "emulate/emulate.h"
@@ -115,8 +117,8 @@ static inline void x87_note_mem(struct vcpu *v, const struct insn *i, u64 ea)
 void x87_unmasked(struct vcpu *v, const struct insn *i);
 
 /*
- * Ends an instruction's arithmetic: `sw` holds its exception flags, SW_SF and SW_C1; C1 becomes what it says. False if the
- * instruction must leave its destination and the stack as they were.
+ * Ends an instruction's arithmetic: `sw` holds its exception flags, SW_SF and SW_C1; C1 becomes what it says. False if
+ * the instruction must leave its destination and the stack as they were.
  */
 static inline bool x87_signal(struct vcpu *v, const struct insn *i, u16 sw)
 {
@@ -160,7 +162,10 @@ static inline void x87_io_words(const struct vcpu *v, struct x87_io *io)
 	io->cw = v->x87.cw;
 	io->sw = v->x87.sw;
 }
-/* Runs one operation; returns the status word, which may show flags that the guest's has. With an unmasked O or U exception r has the exponent adjusted. */
+/*
+ * Runs one operation; returns the status word, which may show flags that the guest's has. With an unmasked O or U
+ * exception r has the exponent adjusted.
+ */
 typedef u16 x87_host_fn(struct x87_io *io);
 
 enum x87_arith { ARITH_ADD, ARITH_MUL, ARITH_SUB, ARITH_SUBR, ARITH_DIV, ARITH_DIVR, NR_ARITH };
