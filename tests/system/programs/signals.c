@@ -17,6 +17,7 @@ static sigjmp_buf landing;
 static volatile sig_atomic_t ticks, code, order_len, depth, deepest;
 static int order[64];
 static char *page;
+static volatile char *volatile nowhere = (char *)16, *volatile hole = (char *)0x8000000000000000ull;
 
 static void leave(int sig, siginfo_t *info, void *context)
 {
@@ -93,7 +94,7 @@ static void undefined(void)
 }
 static void unmapped(void)
 {
-	*(volatile char *)16 = 1;
+	*nowhere = 1;
 }
 static void read_only(void)
 {
@@ -101,7 +102,7 @@ static void read_only(void)
 }
 static void non_canonical(void)
 {
-	*(volatile char *)0x8000000000000000ull = 1;
+	*hole = 1;
 }
 static void privileged(void)
 {
