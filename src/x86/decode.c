@@ -166,6 +166,17 @@ static void take_memory(struct insn *i, const ZydisDecodedOperand *o)
 		i->asize = 0; /* op_ea adds off and len itself */
 }
 
+/* SIB base 5 with mod 0 is a displacement alone (SDM vol. 2, table 2-3), with REX.B and a 32-bit address too: Zydis 4.0 makes it R13D. */
+static void mend_memory(const ZydisDecodedInstruction *d, ZydisDecodedOperand *o)
+{
+	if (d->raw.modrm.mod == 0 && d->raw.modrm.rm == 4 && d->raw.sib.base == 5 &&
+	    o->mem.base == ZYDIS_REGISTER_R13D) {
+		o->mem.base = ZYDIS_REGISTER_NONE;
+		o->mem.disp.has_displacement = ZYAN_TRUE;
+		o->mem.disp.value = d->raw.disp.value;
+	}
+}
+
 static void take_operand(struct insn *i, unsigned k, const ZydisDecodedOperand *o)
 {
 	enum operand_kind kind = OPK_NONE;
@@ -202,7 +213,7 @@ static void take_operand(struct insn *i, unsigned k, const ZydisDecodedOperand *
 		i->size2 = kind == OPK_IMM ? i->size : byte_size(o->size);
 }
 
-static void take_flags(struct insn_info *info, const ZydisDecodedInstruction *d)
+static void take_flags(struct insn_info *info, const struct insn *i, const ZydisDecodedInstruction *d)
 {
 	*info = (struct insn_info){ 0 };
 	if (!d->cpu_flags)
@@ -214,6 +225,9 @@ static void take_flags(struct insn_info *info, const ZydisDecodedInstruction *d)
 	switch (d->meta.category) {
 	case ZYDIS_CATEGORY_SHIFT:
 	case ZYDIS_CATEGORY_ROTATE:
+		if (insn_kind(i, d->operand_count_visible - 1u) != OPK_IMM || !(i->imm & 31))
+			info->flags_maybe = info->flags_written;
+		break;
 	case ZYDIS_CATEGORY_STRINGOP: info->flags_maybe = info->flags_written; break;
 	default: break;
 	}
@@ -280,10 +294,13 @@ enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 
 		i->imm = (u64)(d.opcode & 7) << 8 | bytes[d.raw.modrm.offset];
 	/* String instructions have their operands in the mnemonic. */
 	bool string = d.meta.category == ZYDIS_CATEGORY_STRINGOP || d.meta.category == ZYDIS_CATEGORY_IOSTRINGOP;
-	for (unsigned k = 0; k < d.operand_count_visible && k < 4 && !string; k++)
+	for (unsigned k = 0; k < d.operand_count_visible && k < 4 && !string; k++) {
+		if (o[k].type == ZYDIS_OPERAND_TYPE_MEMORY)
+			mend_memory(&d, &o[k]);
 		take_operand(i, k, &o[k]);
+	}
 	if (info)
-		take_flags(info, &d);
+		take_flags(info, i, &d);
 	return DECODE_OK;
 }
 

@@ -41,6 +41,8 @@ enum op {
 #define INSN(m, feature, attr, exec) OP_##m,
 #define INSN_AS(name, m, variant, feature, attr, exec) OP_##name,
 #include "x86/ops-int.def"
+	OP_INT_LIMIT, /* integer rows are below; takes no number of its own */
+	OP_INT_LAST = OP_INT_LIMIT - 1,
 #include "x86/ops-sys.def"
 #include "x86/ops-x87.def"
 #include "x86/ops-vec.def"

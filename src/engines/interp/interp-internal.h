@@ -120,6 +120,11 @@ static inline bool insn_is_jcc(const struct insn *i)
 {
 	return (unsigned)(i->op - OP_JO) < 16;
 }
+/* Memory operands that the record does not show: the stack's, and those of string instructions. */
+static inline bool insn_has_hidden_memory(const struct insn *i)
+{
+	return (i->op >= OP_PUSH && i->op <= OP_LEAVE) || (i->op >= OP_MOVSB && i->op <= OP_SCASQ) || i->op == OP_XLAT;
+}
 static inline unsigned jump_hash(u64 gla)
 {
 	return (unsigned)(gla ^ gla >> JUMP_CACHE_BITS) & ((1u << JUMP_CACHE_BITS) - 1);

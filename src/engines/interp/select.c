@@ -23,9 +23,7 @@ static insn_run_fn *select_fast(const struct insn *i, bool flags_live)
 /* Nothing but registers: the same in every mode. */
 static bool mode_free(const struct insn *i)
 {
-	if (i->flags & (INSN_MEM | INSN_END))
-		return false;
-	return i->op != OP_PUSH && i->op != OP_POP && i->op != OP_LEAVE;
+	return !(i->flags & (INSN_MEM | INSN_END)) && !insn_has_hidden_memory(i);
 }
 
 insn_run_fn *select_handler(const struct vcpu *v, const struct insn *i, bool flags_live)

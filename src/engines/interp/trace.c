@@ -27,12 +27,28 @@ static bool ends_trace(const struct insn *i)
 	return (i->flags & INSN_END) && !insn_is_jcc(i) && !(i->flags & (INSN_REP | INSN_REPNE));
 }
 
-/* Flags that instruction i makes visible or needs, given those that are visible after it. */
+/* Integer instructions on registers cannot, save a few. */
+static bool may_fault(const struct insn *i)
+{
+	if ((i->flags & (INSN_MEM | INSN_END | INSN_LOCK)) || i->op >= OP_INT_LIMIT)
+		return true;
+	switch (i->op) {
+	case OP_DIV:
+	case OP_IDIV:
+	case OP_AAM:
+	case OP_UD0:
+	case OP_UD1:
+	case OP_UD2: return true;
+	default: return (op_facts[i->op].attr & OP_SYS) || insn_has_hidden_memory(i);
+	}
+}
+
+/* Flags that are visible before instruction i, given those that are after it. */
 static u32 live_before(const struct insn *i, const struct insn_info *info, u32 live)
 {
-	if (i->flags & (INSN_MEM | INSN_END) || op_facts[i->op].attr & OP_SYS || info->flags_maybe)
+	if (may_fault(i))
 		return FL_ARITH;
-	return (live & ~info->flags_written) | info->flags_read;
+	return (live & ~(info->flags_written & ~info->flags_maybe)) | info->flags_read;
 }
 
 static void choose_handlers(struct vcpu *v, struct insn *t, const struct insn_info *info, unsigned count)
