@@ -117,8 +117,7 @@ struct vcpu {
 	u32 pending_db; /* DR6 bits of a debug trap due after this instruction */
 	struct segment seg[NR_SEG];
 
-	union vreg v[16];
-	union vreg simd_tmp; /* a vector on its way to or from memory, where that is slow */
+	union vreg v[17]; /* v[16]: a vector on its way to or from memory, where that is slow (VEC_TMP) */
 	u32 mxcsr; /* while an engine keeps it in the host's MXCSR, sticky flags are there too: see emulate/vector.h */
 	struct x87 x87;
 
