@@ -101,7 +101,6 @@ void machine_wait(struct vcpu *v)
 {
 	bool skips = v->id == 0 && clock_deterministic(v->machine->clock);
 
-	v->stats.halts++;
 	for (;;) {
 		u32 events = atomic_fetch_and(&v->events, ~EV_INTR) & ~EV_INTR;
 

@@ -66,6 +66,8 @@ static bool handle_events(struct vcpu *v)
 		atomic_fetch_and(&v->events, ~EV_CODE);
 		code_forget_all(v);
 	}
+	if (events & EV_TIMER) /* the quantum is over, which is what it asks for: the next ends at the new deadline */
+		atomic_fetch_and(&v->events, ~EV_TIMER);
 	if (events & EV_INIT) {
 		atomic_fetch_and(&v->events, ~EV_INIT);
 		vcpu_init_signal(v);
