@@ -54,13 +54,16 @@ static u64 do_compare(u64 old, void *arg)
 	return old == c->expected ? c->value : old;
 }
 
+/* A register is left alone when unequal: the upper half of a 64-bit one stays too, unlike after any other 32-bit write. */
 void exec_cmpxchg(struct vcpu *v, const struct insn *i)
 {
 	struct compare c = { reg_read(v, SLOT(RAX), i->size), op_read(v, i, 1) };
-	u64 old = op_modify(v, i, false, do_compare, &c);
+	u64 old = insn_kind(i, 0) == OPK_MEM ? op_modify(v, i, false, do_compare, &c) : op_read(v, i, 0);
 
 	if (old != c.expected)
 		reg_write(v, SLOT(RAX), i->size, old);
+	else if (insn_kind(i, 0) == OPK_REG)
+		op_write(v, i, 0, c.value);
 	flags_lazy(v, FLAGS_SUB, i->size, sign_extend(c.expected, i->size), sign_extend(old, i->size));
 }
 

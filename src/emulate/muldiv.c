@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Multiplication and division. The double-width operand is AX for bytes, else rDX:rAX. The manuals leave SF, ZF, AF and PF
- * undefined after a multiplication, and all flags after a division; here they keep their values, as on AMD's CPUs.
+ * undefined after a multiplication, and all flags after a division; here they keep their values.
  */
 #include "emulate/operand.h"
 

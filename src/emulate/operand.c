@@ -119,12 +119,18 @@ u64 stack_probe(struct vcpu *v, u64 sp, unsigned osize)
 	return gla;
 }
 
-void push(struct vcpu *v, u64 value, unsigned osize)
+void stack_store(struct vcpu *v, u64 sp, u64 value, unsigned osize)
 {
-	u64 sp = (stack_pointer(v) - osize) & mask_size(stack_size(v));
-	u64 gla = segment_linear(v, SEG_SS, sp, osize, SEG_WRITE);
+	u64 gla = segment_linear(v, SEG_SS, sp & mask_size(stack_size(v)), osize, SEG_WRITE);
 
 	mmu_store(v, gla, osize, value & mask_size(osize), MMU_EXPLICIT);
+}
+
+void push(struct vcpu *v, u64 value, unsigned osize)
+{
+	u64 sp = stack_pointer(v) - osize;
+
+	stack_store(v, sp, value, osize);
 	stack_set(v, sp);
 }
 

@@ -66,7 +66,8 @@ static inline void stack_set(struct vcpu *v, u64 sp)
 {
 	reg_write(v, SLOT(RSP), stack_size(v), sp);
 }
-/* The item of osize bytes at SS:sp, RSP left alone. */
+/* An item of osize bytes at SS:sp, RSP left alone. */
 u64 stack_load(struct vcpu *v, u64 sp, unsigned osize);
+void stack_store(struct vcpu *v, u64 sp, u64 value, unsigned osize);
 /* Address of the item at SS:sp, checked to be writable. */
 u64 stack_probe(struct vcpu *v, u64 sp, unsigned osize);

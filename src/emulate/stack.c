@@ -58,25 +58,22 @@ void exec_popa(struct vcpu *v, const struct insn *i)
 
 /*
  * ENTER: pushes rBP, then level - 1 frame pointers from below the old frame and the new frame pointer; makes room for locals.
- * The new top of the stack must be writable too (SDM vol. 2, ENTER).
+ * The new top of the stack must be writable too (SDM vol. 2, ENTER). What was pushed before a fault stays in memory, as on CPUs.
  */
 void exec_enter(struct vcpu *v, const struct insn *i)
 {
-	unsigned osize = osize_bytes(i), level = (u32)i->disp & 31, n = 0;
-	u64 bp = reg_read(v, SLOT(RBP), stack_size(v)), sp = stack_pointer(v), value[33], gla[33];
-	u64 frame = sp - osize;
+	unsigned osize = osize_bytes(i), level = (u32)i->disp & 31;
+	u64 bp = v->r[RBP], sp = stack_pointer(v), frame = sp - osize;
 
-	value[n++] = v->r[RBP];
-	for (unsigned k = 1; k < level; k++)
-		value[n++] = stack_load(v, bp - k * osize, osize);
+	stack_store(v, sp -= osize, bp, osize);
+	for (unsigned k = 1; k < level; k++) {
+		u64 outer = stack_load(v, bp -= osize, osize);
+		stack_store(v, sp -= osize, outer, osize);
+	}
 	if (level)
-		value[n++] = frame;
-	for (unsigned k = 0; k < n; k++)
-		gla[k] = stack_probe(v, sp - (k + 1) * osize, osize);
-	sp -= n * osize + (u16)i->imm;
+		stack_store(v, sp -= osize, frame, osize);
+	sp -= (u16)i->imm;
 	stack_probe(v, sp, osize);
-	for (unsigned k = 0; k < n; k++)
-		mmu_store(v, gla[k], osize, value[k] & mask_size(osize), MMU_EXPLICIT);
 	reg_write(v, SLOT(RBP), osize, frame);
 	stack_set(v, sp);
 }
