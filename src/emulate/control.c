@@ -79,6 +79,7 @@ void control_set_cr0(struct vcpu *v, u64 value)
 		vcpu_update_mode(v);
 		v->stop_now = true;
 	}
+	simd_update(v);
 }
 
 static u64 cr4_valid(const struct vcpu *v)
@@ -121,6 +122,7 @@ void control_set_cr4(struct vcpu *v, u64 value)
 	}
 	if (changed & CR4_DE)
 		v->stop_now = true;
+	simd_update(v);
 }
 
 static void set_cr3(struct vcpu *v, u64 value)
@@ -204,6 +206,7 @@ void exec_clts(struct vcpu *v, const struct insn *i)
 {
 	need_level_0(v);
 	v->cr0 &= ~CR0_TS;
+	simd_update(v);
 	v->rip = vcpu_next_rip(v, i);
 }
 
@@ -328,5 +331,6 @@ void exec_xsetbv(struct vcpu *v, const struct insn *i)
 	if ((u32)v->r[RCX] || value & ~valid || !(value & XCR0_X87) || avx_alone)
 		gp0(v);
 	v->xcr0 = value;
+	simd_update(v);
 	v->rip = vcpu_next_rip(v, i);
 }

@@ -8,20 +8,6 @@
 #include "emulate/vec-operand.h"
 #include "emulate/vector.h"
 
-void simd_update(struct vcpu *v)
-{
-	unsigned ok = 0;
-
-	if (!(v->cr0 & CR0_TS)) {
-		if (!(v->cr0 & CR0_EM) && (v->cr4 & CR4_OSFXSR))
-			ok |= SIMD_SSE;
-		if ((v->cr4 & CR4_OSXSAVE) && (v->xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX) &&
-		    v->mode != MODE_REAL && v->mode != MODE_V86)
-			ok |= SIMD_AVX | (v->model && cpu_can(v, FEAT_AVX2) ? SIMD_AVX2 : 0);
-	}
-	v->simd_ok = (u8)ok;
-}
-
 /* SDM vol. 3 tables 2-2 and 13-1; vol. 2 tables 2-18 and following: #UD conditions go before #NM. */
 void simd_fault(struct vcpu *v, unsigned need)
 {

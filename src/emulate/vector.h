@@ -10,11 +10,6 @@
 #pragma once
 #include "emulate/emulate.h"
 
-/* v->simd_ok: which encodings run without a fault, as CR0, CR4, XCR0 and the mode have it. */
-#define SIMD_SSE  1u
-#define SIMD_AVX  2u
-#define SIMD_AVX2 4u /* integer operations on 256 bits */
-
 #define MXCSR_FLAGS	 0x3fu
 #define MXCSR_DAZ	 0x40u
 #define MXCSR_MASKS	 0x1f80u
@@ -23,8 +18,6 @@
 #define MXCSR_FTZ	 0x8000u
 #define MXCSR_DEFAULT	 0x1f80u
 
-/* Recomputes v->simd_ok. Call after a change of CR0, CR4, XCR0 or the mode. */
-void simd_update(struct vcpu *v);
 /* The host's MXCSR becomes the guest's, on this thread; and back to the VMM's own. */
 void simd_enter(struct vcpu *v);
 void simd_leave(struct vcpu *v);

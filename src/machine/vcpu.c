@@ -120,6 +120,21 @@ void vcpu_update_mode(struct vcpu *v)
 		v->mode = MODE_COMPAT;
 		v->code_size = legacy;
 	}
+	simd_update(v);
+}
+
+/* SDM vol. 1, 13.3 and 14.8; vol. 2 tables 2-18 and following. */
+void simd_update(struct vcpu *v)
+{
+	bool avx = (v->xcr0 & (XCR0_SSE | XCR0_AVX)) == (XCR0_SSE | XCR0_AVX) && v->cr4 & CR4_OSXSAVE &&
+		   v->mode != MODE_REAL && v->mode != MODE_V86;
+	u8 ok = 0;
+
+	if (!(v->cr0 & CR0_EM) && v->cr4 & CR4_OSFXSR)
+		ok |= SIMD_SSE;
+	if (avx)
+		ok |= SIMD_AVX | (v->model && cpu_has(v->model, FEAT_AVX2) ? SIMD_AVX2 : 0);
+	v->simd_ok = v->cr0 & CR0_TS ? 0 : ok;
 }
 
 static _Noreturn void unwind(struct vcpu *v, struct cpu_event ev)

@@ -92,6 +92,11 @@ struct cpu_event { /* what is to be delivered through the IDT */
 	u64 cr2; /* of a page fault: loaded into CR2 on delivery */
 };
 
+/* vcpu.simd_ok: which vector instructions run without a fault, as CR0, CR4, XCR0, the mode and the CPU model have it. */
+#define SIMD_SSE  0x01u
+#define SIMD_AVX  0x02u
+#define SIMD_AVX2 0x04u /* integer operations on 256 bits */
+
 struct vcpu {
 	/* What handlers touch all the time. r[16] (SLOT_ZERO) is always 0; r[17] (SLOT_CODE) is the instruction pointer
 	 * that offset 0 of the current code page has: engines set it before they run a record. */
@@ -111,7 +116,7 @@ struct vcpu {
 	bool nmi_blocked;
 	bool wait_sipi; /* an AP after INIT */
 	bool stop_now; /* something the engine must look at before the next instruction: pending_db, code written, events */
-	u8 simd_ok; /* derived: which vector encodings run without a fault; simd_update() in emulate/vector.h */
+	u8 simd_ok; /* SIMD_*, derived: simd_update() */
 	bool simd_trap; /* derived: MXCSR has an exception unmasked */
 	bool simd_loaded; /* the host's MXCSR stands for the guest's */
 	u32 pending_db; /* DR6 bits of a debug trap due after this instruction */
@@ -162,6 +167,8 @@ void vcpu_reset(struct vcpu *v);
 void vcpu_init_signal(struct vcpu *v);
 /* Recomputes mode and code_size from CR0, EFER, CS and RFLAGS.VM. Call after changing any of them. */
 void vcpu_update_mode(struct vcpu *v);
+/* Recomputes simd_ok. vcpu_update_mode does it too; call after a change of CR0.EM, CR0.TS, CR4 or XCR0. */
+void simd_update(struct vcpu *v);
 
 /* Raise: record and unwind to v->unwind. The first takes vectors without error code. */
 _Noreturn void vcpu_raise(struct vcpu *v, u8 vector);
