@@ -270,7 +270,6 @@ insn_run_fn *select_move(const struct insn *i)
 	case OP_CDQ: return cdq;
 	case OP_CQO: return cqo;
 	case OP_NOP:
-	case OP_ENDBR64:
 	case OP_PREFETCHT0:
 	case OP_PREFETCHT1:
 	case OP_PREFETCHT2:
