@@ -50,15 +50,13 @@ static u64 segment_room(const struct vcpu *v, unsigned seg, u64 ea)
 /* How many of count elements, the first at seg:ea = gla, lie in its page, its segment and before ea wraps round; at least 1. */
 static u64 span_length(const struct vcpu *v, const struct string *s, unsigned seg, u64 ea, u64 gla, u64 count)
 {
-	u64 off = gla & ~PAGE_MASK, room = PAGE_SIZE - off;
+	u64 off = gla & ~PAGE_MASK, room = PAGE_SIZE - off, limit = segment_room(v, seg, ea);
 
-	if (count == 1 || room < s->size)
+	if (count == 1 || room < s->size || limit < s->size)
 		return 1;
-	if (s->down) {
-		room = MIN(off, ea);
-		return MIN(room / s->size + 1, count);
-	}
-	room = MIN(room, segment_room(v, seg, ea));
+	if (s->down)
+		return MIN(MIN(off, ea) / s->size + 1, count);
+	room = MIN(room, limit);
 	if (s->asize < 8)
 		room = MIN(room, mask_size(s->asize) - ea + 1);
 	return MAX(MIN(room / s->size, count), 1);
