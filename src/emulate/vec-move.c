@@ -153,7 +153,7 @@ VEC_INLINE __m128i upper(__m128i x)
 			vec_store(v, i, stored(*vec_xmm(v, i->r[1])), 8, 0);   \
 			return;                                                \
 		}                                                              \
-		VEC_SOURCE(p, 1, 8, 0)                                         \
+		VEC_SOURCE(p, 2, 8, 0)                                         \
 		avx_set(v, i->r[0], into(*vec_xmm(v, i->r[1]), vec_load8(p))); \
 	}
 MOVE_HALF(movlps, low_of, same)

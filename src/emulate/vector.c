@@ -95,7 +95,13 @@ void vec_again(struct vcpu *v, const struct insn *i, unsigned k, unsigned n, uns
 {
 	struct insn as_register = *i;
 
-	mmu_read(v, checked_linear(v, i, n, align, SEG_READ), &v->v[VEC_TMP], n, MMU_EXPLICIT);
+	u64 gla = checked_linear(v, i, n, align, SEG_READ);
+
+	/* Up to eight bytes alignment may be checked; of more, the manual leaves it open (SDM vol. 3, 6.15, #AC). */
+	if (n == 1 || n == 2 || n == 4 || n == 8)
+		v->v[VEC_TMP].q[0] = mmu_load(v, gla, n, MMU_EXPLICIT);
+	else
+		mmu_read(v, gla, &v->v[VEC_TMP], n, MMU_EXPLICIT);
 	as_register.kinds = (u8)((i->kinds & ~(3u << (2 * k))) | OPK_REG << (2 * k));
 	as_register.r[k] = VEC_TMP;
 	op_exec[i->op](v, &as_register);
@@ -103,7 +109,12 @@ void vec_again(struct vcpu *v, const struct insn *i, unsigned k, unsigned n, uns
 
 void vec_store_slow(struct vcpu *v, const struct insn *i, unsigned n, unsigned align)
 {
-	mmu_write(v, checked_linear(v, i, n, align, SEG_WRITE), &v->v[VEC_TMP], n, MMU_EXPLICIT);
+	u64 gla = checked_linear(v, i, n, align, SEG_WRITE);
+
+	if (n == 1 || n == 2 || n == 4 || n == 8)
+		mmu_store(v, gla, n, v->v[VEC_TMP].q[0], MMU_EXPLICIT);
+	else
+		mmu_write(v, gla, &v->v[VEC_TMP], n, MMU_EXPLICIT);
 }
 
 void vec_settle_sse(struct vcpu *v, unsigned reg, __m128i result)

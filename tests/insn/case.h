@@ -62,6 +62,9 @@ enum how { HOW_FAULT, HOW_SKIP, HOW_HANG, HOW_DIED, HOW_SYSCALL };
 #define LOOSE_MEMORY  0x10u /* memory is not compared */
 #define LOOSE_C1      0x20u /* x87 condition bit 1 */
 #define LOOSE_STRUCT  0x40u /* moved in pieces: which faults first is open, and CR2 any address of the page */
+#define LOOSE_MASKED  0x80u /* masked store: whether bytes that are not stored may fault is open */
+#define LOOSE_ORDER   0x200u /* #SS or #GP, and #AC or nothing, are both right */
+#define LOOSE_X87     0x100u /* x87 state is not compared */
 
 struct outcome {
 	u8 how; /* enum how; the rest is good for HOW_FAULT */

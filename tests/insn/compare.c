@@ -40,6 +40,8 @@ static void compare_fault(struct report *r, const struct outcome *a, const struc
 	/* Which of the two comes first is the CPU's choice (SDM vol. 3, table 6-2). */
 	if ((a->vector == EXC_AC && b->vector == EXC_PF) || (a->vector == EXC_PF && b->vector == EXC_AC))
 		return;
+	if (a->loose & LOOSE_ORDER && a->vector == EXC_SS && b->vector == EXC_GP)
+		return;
 	if (a->loose & LOOSE_STRUCT && is_memory_fault(a->vector) && is_memory_fault(b->vector) &&
 	    a->vector != b->vector)
 		return;
@@ -108,7 +110,9 @@ static void compare_vectors(struct report *r, const struct outcome *a, const str
 			       (unsigned long long)x[0], (unsigned long long)y[3], (unsigned long long)y[2],
 			       (unsigned long long)y[1], (unsigned long long)y[0]);
 	}
-	if (a->out.mxcsr != b->out.mxcsr)
+	/* Unmasked overflow and underflow: whether the result is also inexact depends on an exponent that is not kept. */
+	u32 mxcsr = a->vector == EXC_XM && a->out.mxcsr & ~(a->out.mxcsr >> 7) & 0x18 ? ~0x20u : ~0u;
+	if ((a->out.mxcsr ^ b->out.mxcsr) & mxcsr)
 		differ(r, "  mxcsr     %x, host %x\n", a->out.mxcsr, b->out.mxcsr);
 }
 
@@ -183,11 +187,17 @@ unsigned compare(const struct testcase *t, const struct outcome *a, const struct
 			differ(&r, "  ends with %s, host %s\n", hows[a->how], hows[b->how]);
 		return r.count;
 	}
+	/* Whether 16 and 32 bytes' alignment counts is up to the CPU (SDM vol. 3, 6.15, #AC). */
+	if (a->loose & LOOSE_ORDER && b->vector == EXC_AC)
+		return 0;
+	if (a->loose & LOOSE_MASKED && a->vector != b->vector && is_memory_fault(b->vector))
+		return 0;
 	compare_fault(&r, a, b);
 	compare_integer(&r, a, b);
 	if (!(a->loose & LOOSE_RESULT) || a->loose & LOOSE_RCP) {
 		compare_vectors(&r, a, b);
-		compare_x87(&r, a, b);
+		if (!(a->loose & LOOSE_X87))
+			compare_x87(&r, a, b);
 		compare_data(&r, a, b);
 	}
 	return r.count;

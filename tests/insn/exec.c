@@ -105,7 +105,7 @@ static bool has_prefix(const u8 *bytes, unsigned len, u8 prefix)
 }
 
 /* Where Intel and AMD part, or a manual says nothing. */
-static const char *vendor_quirk(const struct insn *i, const u8 *bytes)
+static const char *vendor_quirk(const struct insn *i, const u8 *bytes, u64 ea)
 {
 	bool loop = i->op == OP_LOOPE || i->op == OP_LOOPNE;
 
@@ -119,11 +119,18 @@ static const char *vendor_quirk(const struct insn *i, const u8 *bytes)
 	if (i->op == OP_NOP && insn_kind(i, 1) == OPK_REG && !(i->flags & INSN_MEM) && !memchr(bytes, 0x1f, i->len) &&
 	    memchr(bytes, 0x0d, i->len))
 		return "0F 0D with a register";
+	/* SHA instructions' memory is aligned to Intel and may have any alignment to AMD (SDM vol. 2, exceptions type 4). */
+	if (op_facts[i->op].feature == FEAT_SHA && (i->flags & INSN_MEM) && (ea & 15))
+		return "SHA with memory that is not aligned";
+	/* VEX.256 forms of these are extensions of their own. */
+	if (i->size == 32 && (op_facts[i->op].feature == FEAT_AES || op_facts[i->op].feature == FEAT_PCLMUL ||
+			      !strncmp(op_facts[i->op].name, "VAES", 4) || !strcmp(op_facts[i->op].name, "VPCLMULQDQ")))
+		return "VAES, VPCLMULQDQ";
 	return NULL;
 }
 
 static const char *unfit(const struct insn *i, const u8 *bytes, const struct meaning *m, u32 undefined,
-			 const struct vcpu *v)
+			 struct vcpu *v)
 {
 	if (op_facts[i->op].attr & OP_SYS)
 		return "system instruction";
@@ -140,7 +147,7 @@ static const char *unfit(const struct insn *i, const u8 *bytes, const struct mea
 	if (!strncmp(op_facts[i->op].name, "XSAVE", 5) || !strncmp(op_facts[i->op].name, "XRSTOR", 6))
 		if ((v->r[RAX] & 0xffffffff & ~7ull) | (v->r[RDX] & 0xffffffff))
 			return "state components that the model lacks";
-	return vendor_quirk(i, bytes);
+	return vendor_quirk(i, bytes, i->flags & INSN_MEM ? op_ea(v, i) : 0);
 }
 
 static void note(struct outcome *o, const struct insn *i, const struct meaning *m)
@@ -214,6 +221,9 @@ static void note_fault(struct outcome *o)
 	/* Whether what was pushed before the fault stays is open; it lies beyond the stack's top. */
 	if (!strcmp(name, "ENTER"))
 		o->loose |= LOOSE_MEMORY;
+	/* Whether the x87 state has become MMX by then is open. */
+	if (strstr(name, "_MMX") || strstr(name, "2PI") || !strcmp(name, "MASKMOVQ") || !strcmp(name, "MOVNTQ"))
+		o->loose |= LOOSE_X87;
 }
 
 static void run(const struct testcase *t, struct outcome *o)

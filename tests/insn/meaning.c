@@ -63,6 +63,17 @@ static void loosen(struct meaning *m, const struct insn *i)
 	 */
 	static const char *const halves[] = { "BSF", "BSR", "CMPXCHG", NULL };
 
+	/* Faults at masked-out bytes are up to the CPU (SDM vol. 2, MASKMOVDQU). */
+	static const char *const masked[] = { "MASKMOVQ", "MASKMOVDQU", "VMASKMOVDQU", NULL };
+
+	if (named(i, masked))
+		m->loose |= LOOSE_MASKED | LOOSE_STRUCT;
+	/* From memory AMD's leaves x87 alone, Intel's enters MMX. */
+	if (i->op == OP_CVTPI2PS && (i->flags & INSN_MEM))
+		m->loose |= LOOSE_X87;
+	/* Not aligned and not canonical at once: either fault. */
+	if ((i->flags & INSN_MEM) && (i->msize == 16 || i->msize == 32))
+		m->loose |= LOOSE_ORDER;
 	if (named(i, rcp))
 		m->loose |= LOOSE_RCP;
 	else if (named(i, x87))
