@@ -29,8 +29,9 @@ static int extend(struct cpio *c, size_t len, u8 **at, struct error *err)
 		c->out->data = p;
 		c->room = want;
 	}
-	*at = c->out->data + start;
-	memset(c->out->data + end - MIN(end - start, (size_t)ALIGN), 0, MIN(end - start, (size_t)ALIGN));
+	*at = c->out->data ? c->out->data + start : NULL;
+	for (size_t i = start + len; i < end; i++)
+		c->out->data[i] = 0;
 	c->out->len = end;
 	return 0;
 }

@@ -82,7 +82,7 @@ static int load_kernel(struct placement *p, struct kernel *k, const char *path, 
 	int r = blob_read_file(&k->file, "kernel", path, KERNEL_MAX, err);
 	if (r)
 		return r;
-	r = parse_kernel(k, KERNEL_MAX, err);
+	r = parse_kernel(k, MIN(KERNEL_MAX, p->m->low_size), err);
 	p->elf = &k->elf;
 	p->bz = k->is_bz ? &k->bz : NULL;
 	if (!r)

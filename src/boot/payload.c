@@ -131,10 +131,12 @@ int payload_unpack(struct blob *out, const u8 *data, size_t len, u64 limit, stru
 	if (len < (size_t)f->magic_len + SIZE_FIELD)
 		return error_set(err, EINVAL, "corrupt: its payload is too short");
 	u32 size = *(const u32_una *)(data + len - SIZE_FIELD);
-	if (!size || size > limit)
-		return error_set(err, size ? EFBIG : EINVAL,
-				 "its payload claims to unpack to %u MiB, %llu MiB is the limit", size >> 20,
-				 (unsigned long long)limit >> 20);
+	if (!size)
+		return error_set(err, EINVAL, "corrupt: its payload claims to be empty");
+	if (size > limit)
+		return error_set(err, EFBIG,
+				 "unpacks to %u MiB, more than the %llu MiB of memory there are; try a larger --mem",
+				 size >> 20, (unsigned long long)limit >> 20);
 	out->data = malloc(size);
 	if (!out->data)
 		return error_set(err, ENOMEM, "no memory to unpack it (%u MiB)", size >> 20);

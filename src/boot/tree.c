@@ -21,6 +21,8 @@
 
 #include "util/cleanup.h"
 
+#define PATH_SHOWN 200
+
 struct link { /* a file of several names */
 	dev_t dev;
 	ino_t host;
@@ -36,9 +38,17 @@ struct walk {
 	struct error *err;
 };
 
+/* A path can be longer than an error's text: its end is what tells files apart. */
+static int fail_with(struct walk *w, int code, const char *why)
+{
+	size_t len = strlen(w->path);
+	bool cut = len > PATH_SHOWN;
+	return error_set(w->err, code, "%s%s: %s", cut ? "..." : "", w->path + (cut ? len - PATH_SHOWN : 0), why);
+}
+
 static int fail(struct walk *w, int code)
 {
-	return error_set(w->err, code, "%s: %s", w->path, strerror(code));
+	return fail_with(w, code, strerror(code));
 }
 
 static int link_compare(const void *a, const void *b)
@@ -107,7 +117,7 @@ static int read_exactly(struct walk *w, int fd, u8 *to, size_t len)
 		if (n < 0)
 			return fail(w, errno);
 		if (n == 0)
-			return error_set(w->err, EAGAIN, "%s: shrank while it was read", w->path);
+			return fail_with(w, EAGAIN, "shrank while it was read");
 		to += n;
 		len -= (size_t)n;
 	}
@@ -124,8 +134,7 @@ static int add_file(struct walk *w)
 	if (!S_ISREG(st.st_mode))
 		return fail(w, EAGAIN);
 	if (st.st_size > (off_t)UINT32_MAX)
-		return error_set(w->err, EFBIG, "%s: larger than 4 GiB, which an initial file system cannot hold",
-				 w->path);
+		return fail_with(w, EFBIG, "larger than 4 GiB, which an initial file system cannot hold");
 	u8 *data;
 	int r = add(w, &st, (u32)st.st_size, &data);
 	return r || !data ? r : read_exactly(w, fd, data, (size_t)st.st_size);
@@ -218,7 +227,8 @@ static int list_names(struct walk *w, dev_t parent, struct names *n)
 	closedir(d);
 	if (code)
 		return fail(w, code);
-	qsort(n->name, n->count, sizeof(n->name[0]), name_compare);
+	if (n->count)
+		qsort(n->name, n->count, sizeof(n->name[0]), name_compare);
 	return 0;
 }
 
