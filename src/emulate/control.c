@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Control registers: MOV to and from CRn, LMSW, SMSW, CLTS, XSETBV, XGETBV, and the TLB and cache instructions. Reserved bits
- * and forbidden combinations are #GP(0) (SDM vol. 3, 2.5; vol. 2, MOV to CRn); nothing changes before the last check.
+ * Control registers: MOV to and from CRn, LMSW, SMSW, CLTS, XSETBV, XGETBV, and the TLB and cache instructions.
+ * Reserved bits and forbidden combinations are #GP(0) (SDM vol. 3, 2.5; vol. 2, MOV to CRn); nothing changes before
+ * the last check.
  */
 #include "emulate/descriptor.h"
 
@@ -138,7 +139,8 @@ static void set_cr8(struct vcpu *v, u64 value)
 {
 	if (value >> 4)
 		gp0(v);
-	v->machine->intc->set_tpr(v, (u8)value);
+	if (v->machine->intc)
+		v->machine->intc->set_tpr(v, (u8)value);
 }
 
 /* Moves to and from control registers are always of the full width (SDM vol. 2). */
@@ -173,7 +175,7 @@ void exec_mov_from_cr(struct vcpu *v, const struct insn *i)
 	case 2: value = v->cr2; break;
 	case 3: value = v->cr3; break;
 	case 4: value = v->cr4; break;
-	case 8: value = v->machine->intc->get_tpr(v); break;
+	case 8: value = v->machine->intc ? v->machine->intc->get_tpr(v) : 0; break;
 	default: vcpu_raise(v, EXC_UD);
 	}
 	reg_write(v, i->r[0], width(v), value);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Debug registers, code and I/O breakpoints, single step, and debug traps between instructions (SDM vol. 3 ch. 18). Data
- * breakpoints are matched where memory is accessed, in src/mmu, and arrive here through v->pending_db.
+ * Debug registers, code and I/O breakpoints, single step, and debug traps between instructions (SDM vol. 3 ch. 18).
+ * Data breakpoints are matched where memory is accessed, in src/mmu, and arrive here through v->pending_db.
  */
 #include "emulate/debug.h"
 #include "emulate/descriptor.h"

@@ -3,8 +3,8 @@
  * Segment descriptors and explicit stacks: what far transfers, event delivery, task switches and segment loads share.
  * Descriptor tables and TSSs are read and written with supervisor rights, whatever the CPL (SDM vol. 3, 4.6.1).
  *
- * A `struct stack` is a stack under construction: transfers push to or pop from it with all checks and store SS:RSP only when
- * nothing can fault any more.
+ * A `struct stack` is a stack under construction: transfers push to or pop from it with all checks and store SS:RSP
+ * only when nothing can fault any more.
  */
 #pragma once
 #include "emulate/emulate.h"
@@ -96,7 +96,10 @@ static inline _Noreturn void raise_selector(struct vcpu *v, u8 vector, u16 selec
 	vcpu_raise_error(v, vector, (selector & ~SEL_RPL) | ext);
 }
 
-/* false: the selector lies outside its table, or names an LDT that is not there. Null selectors must be dealt with before. */
+/*
+ * false: the selector lies outside its table, or names an LDT that is not there. Null selectors must be dealt with
+ * before.
+ */
 bool descriptor_read(struct vcpu *v, u16 selector, struct descriptor *d);
 /* The same, or raises vector(selector | ext). */
 void descriptor_need(struct vcpu *v, u16 selector, struct descriptor *d, u8 vector, u32 ext);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Far JMP, CALL and RET: in real and virtual-8086 mode, between code segments, through 16-, 32- and 64-bit call gates with a
- * change of stack and parameters copied, through task gates and TSSs, and back to outer levels (SDM vol. 3, 5.8).
+ * Far JMP, CALL and RET: in real and virtual-8086 mode, between code segments, through 16-, 32- and 64-bit call
+ * gates with a change of stack and parameters copied, through task gates and TSSs, and back to outer levels (SDM
+ * vol. 3, 5.8).
  */
 #include "emulate/descriptor.h"
 

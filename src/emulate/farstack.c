@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Explicit stacks of far transfers and event delivery, and the stacks that a TSS names (SDM vol. 3, 6.12.1 and 7.2.1). */
+/*
+ * Explicit stacks of far transfers and event delivery, and the stacks that a TSS names (SDM vol. 3, 6.12.1 and
+ * 7.2.1).
+ */
 #include "emulate/descriptor.h"
 
 static u64 sp_mask(const struct segment *ss, bool flat)

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Delivery of interrupts and exceptions through the IVT or the IDT (SDM vol. 3 ch. 6, 20.1.4 and 20.3), and the software
- * interrupts INT n, INT3, INTO and INT1.
+ * Delivery of interrupts and exceptions through the IVT or the IDT (SDM vol. 3 ch. 6, 20.1.4 and 20.3), and the
+ * software interrupts INT n, INT3, INTO and INT1.
  *
- * Delivery checks and pushes first and commits CS, RIP, SS, RSP and RFLAGS last, so that a fault on the way unwinds with the
- * interrupted context whole. Errors of the IDT itself carry vector * 8 + 2 (+ 1 when the event is not the program's own).
+ * Delivery checks and pushes first and commits CS, RIP, SS, RSP and RFLAGS last, so that a fault on the way unwinds
+ * with the interrupted context whole. Errors of the IDT itself carry vector * 8 + 2 (+ 1 when the event is not the
+ * program's own).
  */
 #include "emulate/descriptor.h"
 
@@ -17,7 +18,10 @@ struct delivery {
 	bool software; /* INT n, INT3, INTO: the gate's DPL counts */
 };
 
-/* RF in the pushed image: set for faults, so that a code breakpoint does not fire again on return (SDM vol. 3, 18.3.1.1). */
+/*
+ * RF in the pushed image: set for faults, so that a code breakpoint does not fire again on return (SDM vol. 3,
+ * 18.3.1.1).
+ */
 static bool is_fault(const struct cpu_event *ev)
 {
 	return ev->type == EVENT_EXCEPTION && ev->vector != EXC_DB && ev->vector != EXC_DF && ev->vector != EXC_MC;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Port I/O: IN, OUT, INS, OUTS, and who may (IOPL, then the TSS's permission bitmap; SDM vol. 1, 19.5). Repeated forms commit
- * their registers at each element and stop early, RIP unchanged, when something else wants the vCPU.
+ * Port I/O: IN, OUT, INS, OUTS, and who may (IOPL, then the TSS's permission bitmap; SDM vol. 1, 19.5). Repeated
+ * forms commit their registers at each element and stop early, RIP unchanged, when something else wants the vCPU.
  */
 #include "emulate/debug.h"
 #include "emulate/descriptor.h"

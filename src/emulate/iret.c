@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * IRET, IRETD, IRETQ in every mode: within real and virtual-8086 mode, to the same or an outer level, to virtual-8086 mode, to
- * the previous task, and in 64-bit mode (SDM vol. 2, IRET). Everything is popped and checked before anything is stored.
+ * IRET, IRETD, IRETQ in every mode: within real and virtual-8086 mode, to the same or an outer level, to
+ * virtual-8086 mode, to the previous task, and in 64-bit mode (SDM vol. 2, IRET). Everything is popped and checked
+ * before anything is stored.
  */
 #include "emulate/descriptor.h"
 
-/* RF matters to the next instruction only if there are breakpoints: without any it need not be kept (and cleared) at all. */
+/*
+ * RF matters to the next instruction only if there are breakpoints: without any it need not be kept (and cleared) at
+ * all.
+ */
 static u64 rf_if_watched(const struct vcpu *v)
 {
 	return debug_breakpoints_on(v) ? FL_RF : 0;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Model-specific registers: RDMSR and WRMSR. Plain ones are a table of fields with the bits that may be set; the rest are
- * cases of their own. Unknown MSRs and reserved bits are #GP(0), as on the CPU that the models describe (SDM vol. 4).
+ * Model-specific registers: RDMSR and WRMSR. Plain ones are a table of fields with the bits that may be set; the
+ * rest are cases of their own. Unknown MSRs and reserved bits are #GP(0), as on the CPU that the models describe
+ * (SDM vol. 4).
  */
 #include "emulate/debug.h"
 #include "emulate/descriptor.h"
@@ -16,9 +17,9 @@
 #define PLATFORM_INFO (10ull << 8) /* base ratio: 10 x 100 MHz */
 
 /*
- * Nothing is speculated here, so nothing leaks, and the guest need not pay for mitigations (SDM vol. 4, IA32_ARCH_CAPABILITIES):
- * RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO, SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO,
- * PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.
+ * Nothing is speculated here, so nothing leaks, and the guest need not pay for mitigations (SDM vol. 4,
+ * IA32_ARCH_CAPABILITIES): RDCL_NO, IBRS_ALL, SKIP_L1DFL_VMENTRY, SSB_NO, MDS_NO, IF_PSCHANGE_MC_NO, TAA_NO,
+ * SBDR_SSDP_NO, FBSDP_NO, PSDP_NO, BHI_NO, PBRSB_NO, GDS_NO, RFDS_NO, ITS_NO.
  */
 #define ARCH_CAPABILITIES                                                                                       \
 	(BIT(0) | BIT(1) | BIT(3) | BIT(4) | BIT(5) | BIT(6) | BIT(8) | BIT(13) | BIT(14) | BIT(15) | BIT(20) | \
@@ -83,7 +84,10 @@ static u64 *plain_field(struct vcpu *v, const struct plain_msr *p)
 	return (u64 *)((u8 *)v + p->offset);
 }
 
-/* ---- memory types: PAT and MTRRs (SDM vol. 3, 11.11 and 11.12). Kept for the guest; memory is coherent whatever they say ---- */
+/*
+ * ---- memory types: PAT and MTRRs (SDM vol. 3, 11.11 and 11.12). Kept for the guest; memory is coherent whatever
+ * they say ----
+ */
 static bool memory_type(u64 t, bool pat)
 {
 	return t == 0 || t == 1 || t == 4 || t == 5 || t == 6 || (pat && t == 7);

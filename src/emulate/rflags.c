@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RFLAGS as a whole: CLI, STI, PUSHF, POPF, CLAC, STAC, with virtual-8086 extensions and protected-mode virtual interrupts
- * (SDM vol. 3, 20.3 and 20.4). Loads of single arithmetic flags are not here.
+ * RFLAGS as a whole: CLI, STI, PUSHF, POPF, CLAC, STAC, with virtual-8086 extensions and protected-mode virtual
+ * interrupts (SDM vol. 3, 20.3 and 20.4). Loads of single arithmetic flags are not here.
  */
 #include "emulate/descriptor.h"
 

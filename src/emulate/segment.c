@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Segment registers: linear addresses with limit and type checks (SDM vol. 3, 5.3 and 5.5), and loads of data and stack
- * segments: MOV and POP to Sreg, LDS and its like, MOV and PUSH of Sreg. CS is loaded by far transfers alone.
+ * Segment registers: linear addresses with limit and type checks (SDM vol. 3, 5.3 and 5.5), and loads of data and
+ * stack segments: MOV and POP to Sreg, LDS and its like, MOV and PUSH of Sreg. CS is loaded by far transfers alone.
  */
 #include "emulate/descriptor.h"
 
@@ -147,7 +147,10 @@ void exec_mov_from_seg(struct vcpu *v, const struct insn *i)
 	op_write(v, i, 0, v->seg[i->r[1]].selector);
 }
 
-/* Of a 4-byte push only the selector's two bytes are written (SDM vol. 2, PUSH; seen on every CPU since the Pentium 4). */
+/*
+ * Of a 4-byte push only the selector's two bytes are written (SDM vol. 2, PUSH; seen on every CPU since the Pentium
+ * 4).
+ */
 void exec_push_seg(struct vcpu *v, const struct insn *i)
 {
 	struct stack s = stack_current(v);

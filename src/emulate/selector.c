@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Instructions that look at selectors and descriptors without using them (LAR, LSL, VERR, VERW, ARPL), and those that keep LDTR
- * and TR (LLDT, LTR, SLDT, STR). None of them exists in real or virtual-8086 mode.
+ * Instructions that look at selectors and descriptors without using them (LAR, LSL, VERR, VERW, ARPL), and those
+ * that keep LDTR and TR (LLDT, LTR, SLDT, STR). None of them exists in real or virtual-8086 mode.
  */
 #include "emulate/descriptor.h"
 

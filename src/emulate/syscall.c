@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fast system calls (SYSCALL, SYSRET, SYSENTER, SYSEXIT), SWAPGS, and the FS and GS bases as registers. As on Intel's CPUs,
- * SYSCALL and SYSRET exist in 64-bit mode only. Segments get fixed contents, whatever the tables say (SDM vol. 2, SYSCALL).
+ * Fast system calls (SYSCALL, SYSRET, SYSENTER, SYSEXIT), SWAPGS, and the FS and GS bases as registers. As on
+ * Intel's CPUs, SYSCALL and SYSRET exist in 64-bit mode only. Segments get fixed contents, whatever the tables say
+ * (SDM vol. 2, SYSCALL).
  */
 #include "emulate/descriptor.h"
 

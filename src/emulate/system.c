@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What tells a guest about its CPU and time, and what makes the CPU wait: CPUID, RDTSC, RDTSCP, RDPID, RDPMC, HLT, MONITOR,
- * MWAIT.
+ * What tells a guest about its CPU and time, and what makes the CPU wait: CPUID, RDTSC, RDTSCP, RDPID, RDPMC, HLT,
+ * MONITOR, MWAIT.
  */
 #include <time.h>
 
@@ -116,8 +116,8 @@ void exec_monitor(struct vcpu *v, const struct insn *i)
 }
 
 /*
- * MWAIT may end for any reason (SDM vol. 2, MWAIT), so it need not know who writes the line: if nothing has changed since
- * MONITOR it gives the host's CPU away for a moment and returns; guests loop.
+ * MWAIT may end for any reason (SDM vol. 2, MWAIT), so it need not know who writes the line: if nothing has changed
+ * since MONITOR it gives the host's CPU away for a moment and returns; guests loop.
  */
 void exec_mwait(struct vcpu *v, const struct insn *i)
 {

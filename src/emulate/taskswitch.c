@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The hardware task switch (SDM vol. 3, 7.3), 16- and 32-bit. Up to the commit point faults belong to the old task and nothing
- * has changed; after it they belong to the new one, whose state is then already loaded (selectors, with segments not usable).
+ * The hardware task switch (SDM vol. 3, 7.3), 16- and 32-bit. Up to the commit point faults belong to the old task
+ * and nothing has changed; after it they belong to the new one, whose state is then already loaded (selectors, with
+ * segments not usable).
  */
 #include <string.h>
 

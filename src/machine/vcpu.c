@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The vCPU's state as a whole: reset and INIT (SDM vol. 3 table 9-1), the derived mode, and the recording of faults. Caches and
- * TLB are not part of this layer: reset asks for a flush with EV_TLB.
+ * The vCPU's state as a whole: reset and INIT (SDM vol. 3 table 9-1), the derived mode, and the recording of
+ * faults. Caches and TLB are not part of this layer: reset asks for a flush with EV_TLB.
  */
 #include <string.h>
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * CPU models and the CPUID leaves made from them (Intel SDM vol. 2, CPUID). A model is a set of features; what is in every leaf
- * follows from the set and from the context. All models present themselves as one GenuineIntel family 6 part, as kernels take
- * the architectural paths there: TSC and APIC rates from leaf 15h, topology from leaf 0Bh, mitigations from ARCH_CAPABILITIES.
+ * CPU models and the CPUID leaves made from them (Intel SDM vol. 2, CPUID). A model is a set of features; what is
+ * in every leaf follows from the set and from the context. All models present themselves as one GenuineIntel family
+ * 6 part, as kernels take the architectural paths there: TSC and APIC rates from leaf 15h, topology from leaf 0Bh,
+ * mitigations from ARCH_CAPABILITIES.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -188,7 +189,10 @@ static struct cpuid_regs leaf_4(const struct cpuid_context *c, u32 sub)
 	};
 }
 
-/* MWAIT: extensions enumerated, interrupts break it even when masked; no C-state below C0, so that HLT is what kernels idle with. */
+/*
+ * MWAIT: extensions enumerated, interrupts break it even when masked; no C-state below C0, so that HLT is what
+ * kernels idle with.
+ */
 static struct cpuid_regs leaf_5(const struct cpu_model *m)
 {
 	if (!cpu_has(m, FEAT_MONITOR))
