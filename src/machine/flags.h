@@ -30,7 +30,7 @@ static inline void flags_set(struct vcpu *v, u32 arith)
 }
 
 /* The six arithmetic flags. */
-static inline u32 flags_get(const struct vcpu *v)
+static inline __attribute__((always_inline)) u32 flags_get(const struct vcpu *v)
 {
 	s64 a = v->lazy.a, b = v->lazy.b, r;
 	unsigned shift = (u8)(v->lazy.kind >> 8);
@@ -73,7 +73,7 @@ static inline u64 flags_settle(struct vcpu *v)
 }
 
 /* Condition code cc of Jcc, SETcc, CMOVcc (SDM vol. 1 app. B): 0 O, 2 B, 4 Z, 6 BE, 8 S, A P, C L, E LE; odd ones negate. */
-static inline bool flags_condition(const struct vcpu *v, unsigned cc)
+static inline __attribute__((always_inline)) bool flags_condition(const struct vcpu *v, unsigned cc)
 {
 	u32 f = flags_get(v);
 	bool t;

@@ -109,7 +109,6 @@ static inline __attribute__((always_inline)) bool carry(const struct vcpu *v)
 }
 
 /* Condition cc, quickly when the last flags came of a compare, subtraction or logic operation. */
-bool fast_condition_slow(const struct vcpu *v, unsigned cc);
 static inline __attribute__((always_inline)) bool compare_condition(s64 a, s64 b, unsigned shift, unsigned cc)
 {
 	bool t;

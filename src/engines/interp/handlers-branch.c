@@ -7,81 +7,85 @@
 
 /* ---- conditions ---- */
 
-#define LAZY_IS_COMPARE(v) likely((u8)(v)->lazy.kind == FLAGS_SUB)
-
-static __attribute__((noinline)) void jcc_any(struct vcpu *v, const struct insn *i)
+/* DEC is a SUB of one that keeps CF: the same for conditions that do not look at CF. */
+static inline __attribute__((always_inline)) bool lazy_is_compare(const struct vcpu *v, unsigned cc)
 {
-	if (flags_condition(v, i->op - OP_JO))
-		return branch_to_target(v, i);
-	NEXT();
+	u8 kind = (u8)v->lazy.kind;
+
+	if (!cc_is_compare(cc))
+		return false;
+	return likely(kind == FLAGS_SUB) || (cc >> 1 != 1 && cc >> 1 != 3 && kind == FLAGS_DEC);
 }
 
-BODY jcc(struct vcpu *v, const struct insn *i, unsigned cc)
+/* No calls: handlers must not need a frame. */
+static inline __attribute__((always_inline, flatten)) bool condition(const struct vcpu *v, unsigned cc)
 {
-	if (cc_is_compare(cc) && LAZY_IS_COMPARE(v)) {
+	if (lazy_is_compare(v, cc))
+		return compare_condition(v->lazy.a, v->lazy.b, (u8)(v->lazy.kind >> 8), cc);
+	return flags_condition(v, cc);
+}
+
+BODY jcc(struct vcpu *v, const struct insn *i, unsigned cc, insn_run_fn *any)
+{
+	if (likely(lazy_is_compare(v, cc))) {
 		if (compare_condition(v->lazy.a, v->lazy.b, (u8)(v->lazy.kind >> 8), cc))
 			return branch_to_target(v, i);
 		NEXT();
 	}
-	return jcc_any(v, i);
+	return any(v, i);
+}
+BODY jcc_any(struct vcpu *v, const struct insn *i, unsigned cc)
+{
+	if (flags_condition(v, cc))
+		return branch_to_target(v, i);
+	NEXT();
 }
 
 BODY setcc(struct vcpu *v, const struct insn *i, unsigned cc)
 {
-	bool t = cc_is_compare(cc) && LAZY_IS_COMPARE(v)
-			 ? compare_condition(v->lazy.a, v->lazy.b, (u8)(v->lazy.kind >> 8), cc)
-			 : flags_condition(v, cc);
-	put(v, i->r[0], 1, t);
+	put(v, i->r[0], 1, condition(v, cc));
 	NEXT();
 }
 
 /* The choice is a data dependency, not a host branch: guests use CMOVcc where branches predict badly. */
-BODY cmovcc(struct vcpu *v, const struct insn *i, unsigned cc, bool mem)
+BODY cmovcc(struct vcpu *v, const struct insn *i, unsigned cc, unsigned size, bool mem)
 {
 	u8 *p = NULL;
-	if (mem) {
-		enum addr addr = i->index == SLOT_ZERO ? ADDR_B : ADDR_X;
-		u64 ea = addr == ADDR_B ? ea_of(v, i, ADDR_B) : ea_of(v, i, ADDR_X);
-		if (!(i->size == 8 ? tlb_read(v, ea, 8, &p) : tlb_read(v, ea, 4, &p)))
-			SLOW();
-	}
-	bool t = cc_is_compare(cc) && LAZY_IS_COMPARE(v)
-			 ? compare_condition(v->lazy.a, v->lazy.b, (u8)(v->lazy.kind >> 8), cc)
-			 : flags_condition(v, cc);
-	u64 width = i->size == 8 ? ~0ull : 0xffffffffull;
-	u64 from = (mem ? (i->size == 8 ? mem_get(p, 8) : mem_get(p, 4)) : get(v, i->r[1], 8)) & width;
-	u64 old = get(v, i->r[0], 8) & width;
-	u64 mask = 0 - (u64)t;
+
+	if (mem && !tlb_read(v, ea_of(v, i, ADDR_X), size, &p))
+		SLOW();
+	u64 from = mem ? mem_get(p, size) : get(v, i->r[1], size);
+	u64 old = get(v, i->r[0], size);
+	u64 mask = 0 - (u64)condition(v, cc);
 	asm("" : "+r"(mask));
-	put(v, i->r[0], 8, old ^ ((old ^ from) & mask));
+	put(v, i->r[0], size, old ^ ((old ^ from) & mask));
 	NEXT();
 }
 
 #define EACH_CC(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
-#define DEFINE_CC(cc)                                            \
-	FAST jcc_##cc(struct vcpu *v, const struct insn *i)      \
-	{                                                        \
-		jcc(v, i, cc);                                   \
-	}                                                        \
-	FAST setcc_##cc(struct vcpu *v, const struct insn *i)    \
-	{                                                        \
-		setcc(v, i, cc);                                 \
-	}                                                        \
-	FAST cmovcc_##cc(struct vcpu *v, const struct insn *i)   \
-	{                                                        \
-		cmovcc(v, i, cc, false);                         \
-	}                                                        \
-	FAST cmovcc_m_##cc(struct vcpu *v, const struct insn *i) \
-	{                                                        \
-		cmovcc(v, i, cc, true);                          \
+#define CC_HANDLER(name, cc, call)                                                      \
+	static __attribute__((flatten)) void name(struct vcpu *v, const struct insn *i) \
+	{                                                                               \
+		call;                                                                   \
+	}
+#define DEFINE_CC(cc)                                             \
+	CC_HANDLER(jcc_any_##cc, cc, jcc_any(v, i, cc))           \
+	CC_HANDLER(setcc_##cc, cc, setcc(v, i, cc))               \
+	CC_HANDLER(cmovcc_4_##cc, cc, cmovcc(v, i, cc, 4, false)) \
+	CC_HANDLER(cmovcc_8_##cc, cc, cmovcc(v, i, cc, 8, false)) \
+	CC_HANDLER(cmovcc_m4_##cc, cc, cmovcc(v, i, cc, 4, true)) \
+	CC_HANDLER(cmovcc_m8_##cc, cc, cmovcc(v, i, cc, 8, true)) \
+	FAST jcc_##cc(struct vcpu *v, const struct insn *i)       \
+	{                                                         \
+		jcc(v, i, cc, jcc_any_##cc);                      \
 	}
 EACH_CC(DEFINE_CC)
 #define JCC_ENTRY(cc)	 jcc_##cc,
 #define SETCC_ENTRY(cc)	 setcc_##cc,
-#define CMOVCC_ENTRY(cc) { cmovcc_##cc, cmovcc_m_##cc },
+#define CMOVCC_ENTRY(cc) { { cmovcc_4_##cc, cmovcc_8_##cc }, { cmovcc_m4_##cc, cmovcc_m8_##cc } },
 static insn_run_fn *const jcc_handlers[16] = { EACH_CC(JCC_ENTRY) };
 static insn_run_fn *const setcc_handlers[16] = { EACH_CC(SETCC_ENTRY) };
-static insn_run_fn *const cmovcc_handlers[16][2] = { EACH_CC(CMOVCC_ENTRY) };
+static insn_run_fn *const cmovcc_handlers[16][2][2] = { EACH_CC(CMOVCC_ENTRY) }; /* memory, 8 bytes */
 
 /* ---- fused compare and branch ---- */
 
@@ -117,9 +121,9 @@ BODY fused(struct vcpu *v, const struct insn *i, enum fused op, unsigned size, e
 #define EACH_FUSED_CC(X, op, size, form)                                                                         \
 	X(op, size, form, 2)                                                                                     \
 	X(op, size, form, 3)                                                                                     \
-	X(op, size, form, 4) X(op, size, form, 5) X(op, size, form, 6) X(op, size, form, 7) X(op, size, form, 8) \
-		X(op, size, form, 9) X(op, size, form, 12) X(op, size, form, 13) X(op, size, form, 14)           \
-			X(op, size, form, 15)
+	X(op, size, form, 4)                                                                                     \
+	X(op, size, form, 5) X(op, size, form, 6) X(op, size, form, 7) X(op, size, form, 8) X(op, size, form, 9) \
+		X(op, size, form, 12) X(op, size, form, 13) X(op, size, form, 14) X(op, size, form, 15)
 #define FUSED_FORMS(op, size)              \
 	EACH_FUSED_CC(FUSED, op, size, RR) \
 	EACH_FUSED_CC(FUSED, op, size, RI) \
@@ -259,7 +263,7 @@ static insn_run_fn *select_cmov(const struct insn *i)
 
 	if (i->size < 4 || (mem && addr_of(i) >= ADDR_S))
 		return NULL;
-	return cmovcc_handlers[i->op - OP_CMOVO][mem];
+	return cmovcc_handlers[i->op - OP_CMOVO][mem][i->size == 8];
 }
 
 insn_run_fn *select_branch(const struct insn *i)
