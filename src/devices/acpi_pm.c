@@ -5,9 +5,9 @@
  *   600h PM1 status (write 1 to clear)   602h PM1 enable   604h PM1 control   608h timer, 3.579545 MHz, 32 bits
  *   cf9h reset register                  b2h, b3h APM control and status: latches; no SMI comes of them
  *
- * The machine is always in ACPI mode, so SCI_EN is hard-wired to 1. Of the sleep states only S5 exists. The region of the
- * reset register is all of cf8h..cffh, where PCI configuration ports would be: there are none, so it reads as all ones and
- * takes writes nowhere; but a dword written to cf8h must not reach cf9h as a byte of its own.
+ * The machine is always in ACPI mode, so SCI_EN is hard-wired to 1. Of the sleep states only S5 exists. The region of
+ * the reset register is all of cf8h..cffh, where PCI configuration ports would be: there are none, so it reads as all
+ * ones and takes writes nowhere; but a dword written to cf8h must not reach cf9h as a byte of its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +43,8 @@ static u64 ticks(const struct acpi_pm *p)
 	return (u64)((u128)clock_now(p->machine->clock) * TIMER_HZ / NSEC_PER_SEC);
 }
 
-/* Brings TMR_STS up to date, drives the SCI, and sees to it that the timer's carry is noticed when it is to interrupt. */
+/* Brings TMR_STS up to date, drives the SCI, and sees to it that the timer's carry is noticed when it is to
+ * interrupt. */
 static void update(struct acpi_pm *p)
 {
 	u64 turns = ticks(p) / HALF_TURN, next;

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Every device's constructor. A constructor makes the device in its power-up state and adds its regions to the machine's
- * buses; NULL and err when it cannot. The caller owns what it gets and destroys it after the machine has stopped and before
- * the machine is freed, in the opposite order of construction (a device holds irq_lines into those made before it).
+ * Every device's constructor. A constructor makes the device in its power-up state and adds its regions to the
+ * machine's buses; NULL and err when it cannot. The caller owns what it gets and destroys it after the machine has
+ * stopped and before the machine is freed, in the opposite order of construction (a device holds irq_lines into those
+ * made before it).
  *
- * Locks nest in this order, so that a device may drive its line with its own lock held: device, PIC, I/O APIC, local APIC,
- * clock. A machine's reset is a new machine: device_reset() is what a reset pin does.
+ * Locks nest in this order, so that a device may drive its line with its own lock held: device, PIC, I/O APIC, local
+ * APIC, clock. A machine's reset is a new machine: device_reset() is what a reset pin does.
  */
 #pragma once
 #include "machine/chardev.h"
@@ -33,14 +34,15 @@ static inline void device_destroy(struct device *d) /* NULL is fine */
 /* ---- interrupt controllers: intc.c, over pic.c, ioapic.c, lapic.c ---- */
 #define IOAPIC_BASE 0xfec00000ull
 #define IOAPIC_PINS 24
-#define LAPIC_BASE 0xfee00000ull
+#define LAPIC_BASE  0xfee00000ull
 /*
- * A PC's interrupt controllers, wired: two 8259As (ports 20h, a0h, 4d0h), an I/O APIC, a local APIC a vCPU with the PICs on
- * LINT0. Sets machine.intc. The I/O APIC's ID is the number of vCPUs. vCPU 0 starts in virtual-wire mode, as firmware
- * leaves it.
+ * A PC's interrupt controllers, wired: two 8259As (ports 20h, a0h, 4d0h), an I/O APIC, a local APIC a vCPU with the
+ * PICs on LINT0. Sets machine.intc. The I/O APIC's ID is the number of vCPUs. vCPU 0 starts in virtual-wire mode, as
+ * firmware leaves it.
  */
 struct device *intc_new(struct machine *m, struct error *err);
-/* ISA interrupt 0..15: drives the PIC's input and the I/O APIC's pin of that number; 0 is pin 2 (MADT override). true: asserted. */
+/* ISA interrupt 0..15: drives the PIC's input and the I/O APIC's pin of that number; 0 is pin 2 (MADT override).
+ * true: asserted. */
 struct irq_line intc_isa_line(struct device *intc, unsigned irq);
 /* I/O APIC pin alone, for what ISA does not have. */
 struct irq_line intc_pin_line(struct device *intc, unsigned pin);
@@ -60,13 +62,13 @@ void rtc_set_cmos(struct device *rtc, u8 index, u8 value);
 struct device *uart_new(struct machine *m, u16 base, struct irq_line irq, struct chardev *back, struct error *err);
 
 /* ---- power: acpi_pm.c ---- */
-#define PM1_EVENT_PORT 0x600 /* 4 bytes: status, enable */
+#define PM1_EVENT_PORT	 0x600 /* 4 bytes: status, enable */
 #define PM1_CONTROL_PORT 0x604 /* 2 bytes; SCI_EN is always set: the machine is in ACPI mode, no SMI_CMD */
-#define PM_TIMER_PORT 0x608 /* 4 bytes, 32 bits wide */
-#define PM_S5_TYPE 5 /* SLP_TYP of \_S5 */
-#define RESET_PORT 0xcf9 /* the FADT's reset register; value RESET_VALUE */
-#define RESET_VALUE 0x6
-#define SCI_IRQ 9
+#define PM_TIMER_PORT	 0x608 /* 4 bytes, 32 bits wide */
+#define PM_S5_TYPE	 5 /* SLP_TYP of \_S5 */
+#define RESET_PORT	 0xcf9 /* the FADT's reset register; value RESET_VALUE */
+#define RESET_VALUE	 0x6
+#define SCI_IRQ		 9
 /* ACPI fixed hardware above, the reset register, APM ports b2h, b3h. sci: ISA 9, level, active high. */
 struct device *acpi_pm_new(struct machine *m, struct irq_line sci, struct error *err);
 /* The power button is pressed: the guest is asked to shut down. Any thread. */

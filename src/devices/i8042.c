@@ -7,8 +7,8 @@
  * A byte for a keyboard that is not there comes back at once as a transmit timeout (data feh, status bit 6), as from
  * controllers on whose clock line nothing answers, so that drivers give up without waiting. There is no auxiliary port.
  *
- * A20 is always on. Nothing but software for the 8088 counts on addresses wrapping at 1 MiB; everything else turns the gate
- * on first, and reads it back here. Masking it would put a test into every physical access of every engine.
+ * A20 is always on. Nothing but software for the 8088 counts on addresses wrapping at 1 MiB; everything else turns the
+ * gate on first, and reads it back here. Masking it would put a test into every physical access of every engine.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,8 +2,9 @@
 /*
  * The interrupt controllers of a PC, wired together, and what they do for a vCPU (struct intc_ops).
  *
- * The PICs' INT goes to LINT0 of every local APIC and to pin 0 of the I/O APIC. ISA interrupt n drives input n of the PICs and
- * pin n of the I/O APIC, except that interrupt 0 is on pin 2, where every PC has it; input 2 of the PICs is the cascade.
+ * The PICs' INT goes to LINT0 of every local APIC and to pin 0 of the I/O APIC. ISA interrupt n drives input n of the
+ * PICs and pin n of the I/O APIC, except that interrupt 0 is on pin 2, where every PC has it; input 2 of the PICs is
+ * the cascade.
  */
 #include <errno.h>
 #include <stdlib.h>

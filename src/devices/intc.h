@@ -2,8 +2,8 @@
 /*
  * Between the parts of a PC's interrupt controllers (intc.c, lapic*.c, ioapic.c, pic.c); nobody else includes it.
  *
- * What the APICs say to each other is a message (SDM vol. 3, 11.6, 11.11): the I/O APIC, a local APIC's ICR and MSIs all
- * make one, and intc_send() finds who takes it. No local APIC's lock may be held by whoever sends.
+ * What the APICs say to each other is a message (SDM vol. 3, 11.6, 11.11): the I/O APIC, a local APIC's ICR and MSIs
+ * all make one, and intc_send() finds who takes it. No local APIC's lock may be held by whoever sends.
  */
 #pragma once
 #include "devices/devices.h"

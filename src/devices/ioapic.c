@@ -6,8 +6,8 @@
  *   +10h  IOWIN     00h ID   01h version   02h arbitration   10h + 2n, 11h + 2n redirection of pin n
  *   +40h  EOI       as a broadcast from a local APIC: bits 7:0 are the vector
  *
- * A line carries "asserted", not a voltage: the polarity bit is kept for the guest and changes nothing, so that no wiring
- * depends on what the firmware tables call the polarity. An edge on a masked pin is lost, as on the chip.
+ * A line carries "asserted", not a voltage: the polarity bit is kept for the guest and changes nothing, so that no
+ * wiring depends on what the firmware tables call the polarity. An edge on a masked pin is lost, as on the chip.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
 /*
  * Local APIC: priorities, delivery and acknowledge (Intel SDM vol. 3, 11.8).
  *
- * A vector travels IRR -> (acknowledge) -> ISR -> (EOI). It can be delivered while its class, bits 7:4, is above that of the
- * processor priority, the higher of TPR and what is in service. Whenever something becomes deliverable the vCPU gets
- * EV_INTR; as the CPU asks for the vector and acknowledges in one step, there is never a spurious interrupt. SMIs are dropped:
- * there is no system management mode.
+ * A vector travels IRR -> (acknowledge) -> ISR -> (EOI). It can be delivered while its class, bits 7:4, is above that
+ * of the processor priority, the higher of TPR and what is in service. Whenever something becomes deliverable the vCPU
+ * gets EV_INTR; as the CPU asks for the vector and acknowledges in one step, there is never a spurious interrupt. SMIs
+ * are dropped: there is no system management mode.
  */
 #include <stdlib.h>
 
@@ -172,7 +172,8 @@ bool lapic_request(struct lapic *l, u8 vector, bool level)
 	if (!lapic_enabled(l) || !(l->svr & SVR_ENABLED))
 		return false;
 	if (vector < 16) {
-		/* Also when the error entry itself holds such a vector: the bit is set by then, which ends the recursion. */
+		/* Also when the error entry itself holds such a vector: the bit is set by then, which ends the
+		 * recursion. */
 		lapic_error(l, ESR_RECEIVED_ILLEGAL);
 		return false;
 	}

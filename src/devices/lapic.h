@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * One local APIC's state, shared by lapic.c (priorities and delivery), lapic_regs.c (registers as software sees them) and
- * lapic_timer.c. Intel SDM vol. 3 ch. 11. Functions here expect the lock held unless they say otherwise.
+ * One local APIC's state, shared by lapic.c (priorities and delivery), lapic_regs.c (registers as software sees them)
+ * and lapic_timer.c. Intel SDM vol. 3 ch. 11. Functions here expect the lock held unless they say otherwise.
  */
 #pragma once
 #include "devices/intc.h"
@@ -9,24 +9,41 @@
 
 /* Registers, by MMIO offset / 16 = x2APIC MSR - 800h. */
 enum lapic_reg {
-	REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a, REG_EOI = 0x0b, REG_LDR = 0x0d,
-	REG_DFR = 0x0e, REG_SVR = 0x0f, REG_ISR = 0x10, REG_TMR = 0x18, REG_IRR = 0x20, REG_ESR = 0x28, REG_ICR = 0x30,
-	REG_ICR_HIGH = 0x31, REG_LVT_TIMER = 0x32, REG_LVT_ERROR = 0x37, REG_INITIAL = 0x38, REG_CURRENT = 0x39,
-	REG_DIVIDE = 0x3e, REG_SELF_IPI = 0x3f,
+	REG_ID = 0x02,
+	REG_VERSION = 0x03,
+	REG_TPR = 0x08,
+	REG_APR = 0x09,
+	REG_PPR = 0x0a,
+	REG_EOI = 0x0b,
+	REG_LDR = 0x0d,
+	REG_DFR = 0x0e,
+	REG_SVR = 0x0f,
+	REG_ISR = 0x10,
+	REG_TMR = 0x18,
+	REG_IRR = 0x20,
+	REG_ESR = 0x28,
+	REG_ICR = 0x30,
+	REG_ICR_HIGH = 0x31,
+	REG_LVT_TIMER = 0x32,
+	REG_LVT_ERROR = 0x37,
+	REG_INITIAL = 0x38,
+	REG_CURRENT = 0x39,
+	REG_DIVIDE = 0x3e,
+	REG_SELF_IPI = 0x3f,
 };
 enum lvt { LVT_TIMER, LVT_THERMAL, LVT_PERF, LVT_LINT0, LVT_LINT1, LVT_ERROR, NR_LVT };
 
-#define LVT_MASKED BIT(16)
-#define LVT_LEVEL BIT(15)
-#define LVT_REMOTE_IRR BIT(14)
-#define LVT_TIMER_MODE (3u << 17)
-#define LVT_TIMER_PERIODIC (1u << 17)
-#define LVT_TIMER_DEADLINE (2u << 17)
-#define SVR_ENABLED BIT(8)
-#define BASE_BSP BIT(8)
-#define BASE_X2 BIT(10)
-#define BASE_ENABLED BIT(11)
-#define ESR_SEND_ILLEGAL 0x20
+#define LVT_MASKED	     BIT(16)
+#define LVT_LEVEL	     BIT(15)
+#define LVT_REMOTE_IRR	     BIT(14)
+#define LVT_TIMER_MODE	     (3u << 17)
+#define LVT_TIMER_PERIODIC   (1u << 17)
+#define LVT_TIMER_DEADLINE   (2u << 17)
+#define SVR_ENABLED	     BIT(8)
+#define BASE_BSP	     BIT(8)
+#define BASE_X2		     BIT(10)
+#define BASE_ENABLED	     BIT(11)
+#define ESR_SEND_ILLEGAL     0x20
 #define ESR_RECEIVED_ILLEGAL 0x40
 #define ESR_ILLEGAL_REGISTER 0x80
 
@@ -42,17 +59,17 @@ struct lapic {
 	u32 ldr, dfr, svr;
 	u8 tpr;
 	u32 esr, errors; /* as read; collected since the last write */
-	u64 icr;	 /* destination in bits 63:32, in the form of the mode */
+	u64 icr; /* destination in bits 63:32, in the form of the mode */
 	u32 lvt[NR_LVT];
 	struct vector_set irr, isr, tmr;
-	bool lint[2];	   /* levels of the pins */
+	bool lint[2]; /* levels of the pins */
 	bool extint_asked; /* an ExtINT message waits for INTA */
 
 	struct timer timer;
 	u32 initial, divide; /* registers */
-	u64 start;	     /* clock when the count was `initial` */
-	u64 deadline;	     /* clock when it fires next; ~0 when not counting */
-	u64 tsc_deadline;    /* the MSR */
+	u64 start; /* clock when the count was `initial` */
+	u64 deadline; /* clock when it fires next; ~0 when not counting */
+	u64 tsc_deadline; /* the MSR */
 };
 
 static inline bool lapic_enabled(const struct lapic *l)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The local APIC's registers as software sees them: a page of MMIO in xAPIC mode (Intel SDM vol. 3, 11.4.1), MSRs 800h to 8ffh
- * in x2APIC mode (11.12), and IA32_APIC_BASE, which chooses. Both doors lead to one read and one write function by register
- * number; what differs (64-bit ICR, reserved bits that fault, registers that are only in one) is decided at the doors.
+ * The local APIC's registers as software sees them: a page of MMIO in xAPIC mode (Intel SDM vol. 3, 11.4.1), MSRs 800h
+ * to 8ffh in x2APIC mode (11.12), and IA32_APIC_BASE, which chooses. Both doors lead to one read and one write function
+ * by register number; what differs (64-bit ICR, reserved bits that fault, registers that are only in one) is decided at
+ * the doors.
  *
  * Messages and EOI broadcasts leave after the lock is released: they take other APICs' locks, perhaps this one's again.
  */

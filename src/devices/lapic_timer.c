@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The local APIC's timer (Intel SDM vol. 3, 11.5.4): one-shot, periodic, TSC deadline. Nothing counts: the count is worked
- * out from the clock when it is read, and the clock's timer is armed for the next expiry. The lock is held by callers; only
- * expire() takes it, as it comes from the thread that runs timers, and there it checks that the expiry still stands.
+ * The local APIC's timer (Intel SDM vol. 3, 11.5.4): one-shot, periodic, TSC deadline. Nothing counts: the count is
+ * worked out from the clock when it is read, and the clock's timer is armed for the next expiry. The lock is held by
+ * callers; only expire() takes it, as it comes from the thread that runs timers, and there it checks that the expiry
+ * still stands.
  */
 #include "devices/lapic.h"
 

@@ -6,10 +6,10 @@
  *   21h, a1h  write: ICW2..ICW4 during initialisation, else OCW1 = IMR         read: IMR
  *   4d0h, 4d1h  ELCR: a set bit makes that input level triggered; the inputs 0, 1, 2, 8 and 13 stay edge triggered
  *
- * Departures from the data sheet (Intel 231468): an edge stays latched when the line falls before INTA, as chip sets do it;
- * IR2 of the master follows the slave's INT as a level, so that two requests of the slave in a row are never merged; and an
- * INTA when nothing is requested is refused instead of answered with the spurious vector 7, since here the CPU asks and
- * acknowledges in one step.
+ * Departures from the data sheet (Intel 231468): an edge stays latched when the line falls before INTA, as chip sets do
+ * it; IR2 of the master follows the slave's INT as a level, so that two requests of the slave in a row are never
+ * merged; and an INTA when nothing is requested is refused instead of answered with the spurious vector 7, since here
+ * the CPU asks and acknowledges in one step.
  */
 #include <errno.h>
 #include <stdlib.h>

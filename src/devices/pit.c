@@ -5,9 +5,9 @@
  *   40h..42h  counter 0..2      43h  control word, counter latch, read-back
  *   61h  bit 0 gate of counter 2, bit 1 speaker data, bit 4 toggles every 15 us (refresh), bit 5 OUT of counter 2
  *
- * Nothing counts. Each counter knows at which tick it was loaded, with what, and how long its gate has held it; count and OUT
- * at any tick follow from that. Only counter 0 has a timer, for the rising edges of OUT, which is its interrupt line.
- * Counters 0 and 1 have their gates tied high.
+ * Nothing counts. Each counter knows at which tick it was loaded, with what, and how long its gate has held it; count
+ * and OUT at any tick follow from that. Only counter 0 has a timer, for the rising edges of OUT, which is its interrupt
+ * line. Counters 0 and 1 have their gates tied high.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -30,7 +30,7 @@ struct counter {
 	bool running; /* loaded: `start` says when. Modes 1 and 5 load when the gate rises */
 	u32 reload; /* 1..65536 (10000 in BCD) */
 	u64 start; /* tick at which the counter held `reload` */
-	u32 next_reload; /* modes 2, 3: takes over at tick next_switch, as if loaded at next_start; 0 if there is none */
+	u32 next_reload; /* modes 2, 3: takes over at tick next_switch, as if loaded at next_start; 0: none */
 	u64 next_switch, next_start;
 	u64 held; /* tick at which the gate stopped it; NEVER while it may count */
 	u8 write_low; /* first byte of two */
@@ -101,7 +101,8 @@ static bool output(const struct counter *c, u64 now)
 	}
 }
 
-/* Mode 3 counts by two, in each half of the period from the reload value; odd ones lose one (high half) or three (low). */
+/* Mode 3 counts by two, in each half of the period from the reload value; odd ones lose one (high half) or three
+ * (low). */
 static u32 square_count(u32 reload, u32 t)
 {
 	u32 high = (reload + 1) / 2;

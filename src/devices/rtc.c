@@ -3,14 +3,15 @@
  * MC146818 real-time clock and CMOS RAM.
  *
  *   70h  index (bit 7, the NMI mask of a PC, is ignored)     71h  data
- *   00h, 02h, 04h seconds, minutes, hours; 01h, 03h, 05h their alarms; 06h weekday, 07h day, 08h month, 09h year, 32h century
+ *   00h, 02h, 04h seconds, minutes, hours; 01h, 03h, 05h their alarms
+ *   06h weekday, 07h day, 08h month, 09h year, 32h century
  *   0ah  A: UIP, divider, rate     0bh  B: SET, PIE, AIE, UIE, SQWE, DM, 24/12, DSE     0ch  C: IRQF, PF, AF, UF
  *   0dh  D: VRT                    0eh..7fh  RAM
  *
- * Time of day is the machine's clock plus an offset, which the guest changes by setting the time. While SET is on or the
- * divider is held in reset the calendar stands still in `frozen`. Flags are worked out when register C is read or an
- * interrupt is due, from what has passed since they were last looked at; the timer is armed only for enabled interrupts.
- * There is no daylight saving (DSE), as in the PIIX4 and its successors.
+ * Time of day is the machine's clock plus an offset, which the guest changes by setting the time. While SET is on or
+ * the divider is held in reset the calendar stands still in `frozen`. Flags are worked out when register C is read or
+ * an interrupt is due, from what has passed since they were last looked at; the timer is armed only for enabled
+ * interrupts. There is no daylight saving (DSE), as in the PIIX4 and its successors.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -130,7 +131,8 @@ static u8 read_calendar(const struct rtc *r, unsigned reg, u64 now)
 	}
 }
 
-/* The clock now says tm plus `nsec`. What is no date (month 0, the 31st of June) is the date that timegm makes of it. */
+/* The clock now says tm plus `nsec`. What is no date (month 0, the 31st of June) is the date that timegm makes of
+ * it. */
 static void set_calendar(struct rtc *r, const struct tm *tm, u64 now, u64 nsec)
 {
 	struct tm copy = *tm;
@@ -195,7 +197,8 @@ static bool agrees(int field, u32 value)
 	return field < 0 || (u32)field == value;
 }
 
-/* Clock time of the first alarm after `after`; NEVER if the alarm bytes name no time. Skips hours and minutes that do not match. */
+/* Clock time of the first alarm after `after`; NEVER if the alarm bytes name no time. Skips hours and minutes that
+ * do not match. */
 static u64 next_alarm(const struct rtc *r, u64 after)
 {
 	int hour = alarm_field(r, HOURS_ALARM), minute = alarm_field(r, MINUTES_ALARM);
@@ -275,8 +278,8 @@ static void due(void *arg, u64 now)
 
 /* ---- registers ---- */
 
-/* The calendar stands still while SET is on, and while the divider is held in reset: the first update comes half a second
- * after its release (data sheet, "Divider control"). */
+/* The calendar stands still while SET is on, and while the divider is held in reset: the first update comes half a
+ * second after its release (data sheet, "Divider control"). */
 static void control_changed(struct rtc *r, u64 now, u8 old_a)
 {
 	bool divider_held = (r->ram[REG_A] & 0x60) == 0x60;

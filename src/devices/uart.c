@@ -4,10 +4,10 @@
  *
  *   +0 RBR/THR, DLL with DLAB    +1 IER, DLM with DLAB    +2 IIR/FCR    +3 LCR    +4 MCR    +5 LSR    +6 MSR    +7 SCR
  *
- * Sending takes no time: a byte leaves as soon as the back end takes it. While that takes none the transmitter stays full,
- * so that the guest waits as it would for a slow line, and no thread of ours does. Input is asked for only while RTS is on,
- * as a terminal with a flow-controlled cable would send it: what is typed (or piped in) before the guest's driver is up is
- * kept for it. As on every PC, OUT2 lets interrupts through.
+ * Sending takes no time: a byte leaves as soon as the back end takes it. While that takes none the transmitter stays
+ * full, so that the guest waits as it would for a slow line, and no thread of ours does. Input is asked for only while
+ * RTS is on, as a terminal with a flow-controlled cable would send it: what is typed (or piped in) before the guest's
+ * driver is up is kept for it. As on every PC, OUT2 lets interrupts through.
  */
 #include <errno.h>
 #include <stdlib.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Address dispatch, for ports and for MMIO alike. Regions are kept sorted and never overlap, so that one binary search finds
- * the only candidate. The table is fixed once the machine runs; lookups take no lock.
+ * Address dispatch, for ports and for MMIO alike. Regions are kept sorted and never overlap, so that one binary search
+ * finds the only candidate. The table is fixed once the machine runs; lookups take no lock.
  */
 #include <errno.h>
 #include <inttypes.h>

@@ -13,8 +13,8 @@
 struct chardev;
 
 struct chardev_ops {
-	/* Takes up to len bytes and returns how many. If fewer than len: calls front.writable once it can take more. Often
-	 * called a byte at a time: what costs a system call should be gathered. Any thread. */
+	/* Takes up to len bytes and returns how many. If fewer than len: calls front.writable once it can take more.
+	 * Often called a byte at a time: what costs a system call should be gathered. Any thread. */
 	size_t (*write)(struct chardev *c, const u8 *data, size_t len);
 	/* The front end has room for input again, after receive() took less than it was given. Any thread. */
 	void (*resume)(struct chardev *c);

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Virtual time and the timers that hang on it. Timers are few (a handful a device, one a local APIC), so they are a sorted
- * list under one mutex, which is a leaf: no callback runs under it. Reading the time takes no lock.
+ * Virtual time and the timers that hang on it. Timers are few (a handful a device, one a local APIC), so they are a
+ * sorted list under one mutex, which is a leaf: no callback runs under it. Reading the time takes no lock.
  *
- * The timerfd is programmed only when the first deadline moves closer; one that was cancelled or put off costs a spurious
- * wake-up instead of a system call each time.
+ * The timerfd is programmed only when the first deadline moves closer; one that was cancelled or put off costs a
+ * spurious wake-up instead of a system call each time.
  */
 #include <pthread.h>
 #include <stdatomic.h>
@@ -108,7 +108,8 @@ void clock_on_earlier(struct clock *c, void (*fn)(void *arg), void *arg)
 	c->earlier_arg = arg;
 }
 
-/* Called locked. An absolute time of 0 would disarm; the sum is never 0, and a far deadline is capped so as not to wrap. */
+/* Called locked. An absolute time of 0 would disarm; the sum is never 0, and a far deadline is capped so as not to
+ * wrap. */
 static void program(struct clock *c, u64 deadline)
 {
 	struct itimerspec at = { 0 };

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * From machine_new to machine_free. While it runs a machine has one thread a vCPU, one I/O thread, and the caller of
- * machine_run, who leads them through their phases: all vCPUs are created before any runs, all have stopped before the I/O
- * thread goes, and that is gone before any is destroyed. So nobody ever posts to a vCPU that its engine has not made yet or
- * has already torn down.
+ * machine_run, who leads them through their phases: all vCPUs are created before any runs, all have stopped before the
+ * I/O thread goes, and that is gone before any is destroyed. So nobody ever posts to a vCPU that its engine has not
+ * made yet or has already torn down.
  */
 #include <errno.h>
 #include <signal.h>
@@ -239,7 +239,8 @@ static int start_vcpu_thread(struct run *r, struct vcpu *v, struct error *err)
 	return 0;
 }
 
-/* Signals belong to the thread that called machine_run; those that faults raise stay deliverable for engines that use them. */
+/* Signals belong to the thread that called machine_run; those that faults raise stay deliverable for engines that
+ * use them. */
 static void block_signals(sigset_t *before)
 {
 	static const int faults[] = { SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGTRAP, SIGSYS };
@@ -251,7 +252,8 @@ static void block_signals(sigset_t *before)
 	pthread_sigmask(SIG_BLOCK, &set, before);
 }
 
-/* Returns whether there is an I/O thread. Where a part cannot start the machine has ended, and the phases pass quickly. */
+/* Returns whether there is an I/O thread. Where a part cannot start the machine has ended, and the phases pass
+ * quickly. */
 static bool start_threads(struct run *r)
 {
 	struct machine *m = r->m;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The I/O thread's event loop, over epoll. Watches are found again by descriptor and serial number when epoll reports them:
- * one that was removed since, even by an earlier callback of the same batch, is not called. Callbacks run without the lock.
+ * The I/O thread's event loop, over epoll. Watches are found again by descriptor and serial number when epoll reports
+ * them: one that was removed since, even by an earlier callback of the same batch, is not called. Callbacks run without
+ * the lock.
  */
 #include <errno.h>
 #include <pthread.h>

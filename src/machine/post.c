@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Events posted to a vCPU, and a halted vCPU's wait for them. The futex is vcpu.events itself. While a vCPU sleeps the word
- * has EVENTS_SLEEPING set, so that posting to one that runs costs no system call; and EV_INTR is clear, so that each post of
- * it changes the word: a wake-up cannot be lost between the last look and the sleep.
+ * Events posted to a vCPU, and a halted vCPU's wait for them. The futex is vcpu.events itself. While a vCPU sleeps the
+ * word has EVENTS_SLEEPING set, so that posting to one that runs costs no system call; and EV_INTR is clear, so that
+ * each post of it changes the word: a wake-up cannot be lost between the last look and the sleep.
  */
 #include <limits.h>
 #include <linux/futex.h>

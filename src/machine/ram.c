@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest RAM: one memfd mapped once, so that other processes (vhost-user, snapshots) can share it. Host memory is taken when
- * the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
+ * Guest RAM: one memfd mapped once, so that other processes (vhost-user, snapshots) can share it. Host memory is taken
+ * when the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
  */
 #include <errno.h>
 #include <string.h>

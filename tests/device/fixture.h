@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What every device test needs: a machine whose time only the test moves, a sink that watches an interrupt line, and short
- * names for port and memory accesses.
+ * What every device test needs: a machine whose time only the test moves, a sink that watches an interrupt line, and
+ * short names for port and memory accesses.
  */
 #pragma once
 #include <setjmp.h>

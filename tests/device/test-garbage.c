@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Hostile guests: random values of every size to every port, MMIO register and APIC MSR, with time passing and vCPUs taking
- * what interrupts come. Nothing may crash, hang or trip a sanitizer; the seed is fixed, SEXTANT_SEED gives another.
+ * Hostile guests: random values of every size to every port, MMIO register and APIC MSR, with time passing and vCPUs
+ * taking what interrupts come. Nothing may crash, hang or trip a sanitizer; the seed is fixed, SEXTANT_SEED gives
+ * another.
  */
 #include "fixture.h"
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Local APICs: priorities and EOI, timer modes, IPIs and destinations, errors, x2APIC, relocation, the PICs on LINT0. */
+/* Local APICs: priorities and EOI, timer modes, IPIs and destinations, errors, x2APIC, relocation, the PICs on
+ * LINT0. */
 #include "fixture.h"
 
 #include "x86/msr.h"

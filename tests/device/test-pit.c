@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The 8254: every mode's output and count, tick by tick, gates, latches, read-back, BCD, and the interrupt of counter 0. */
+/* The 8254: every mode's output and count, tick by tick, gates, latches, read-back, BCD, and the interrupt of
+ * counter 0. */
 #include "fixture.h"
 
 #define HZ 1193182ull
