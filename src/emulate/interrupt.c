@@ -27,15 +27,6 @@ static bool is_fault(const struct cpu_event *ev)
 	return ev->type == EVENT_EXCEPTION && ev->vector != EXC_DB && ev->vector != EXC_DF && ev->vector != EXC_MC;
 }
 
-static void count(struct vcpu *v, const struct cpu_event *ev)
-{
-	v->stats.vec[ev->vector]++;
-	if (ev->type == EVENT_EXTINT || ev->type == EVENT_NMI)
-		v->stats.intr++;
-	else if (ev->vector < ARRAY_SIZE(v->stats.exc))
-		v->stats.exc[ev->vector]++;
-}
-
 static void deliver_real(struct vcpu *v, const struct delivery *d)
 {
 	unsigned entry = d->ev->vector * 4;
@@ -275,7 +266,6 @@ void deliver_event(struct vcpu *v)
 	}
 	if (ev.type == EVENT_NMI)
 		v->nmi_blocked = true;
-	count(v, &ev);
 	deliver(v, &ev, v->rip);
 	v->event.valid = false;
 }
@@ -319,7 +309,6 @@ static void software_interrupt(struct vcpu *v, const struct insn *i, u8 vector, 
 {
 	struct cpu_event ev = { .valid = true, .vector = vector, .type = (u8)type };
 
-	count(v, &ev);
 	deliver(v, &ev, vcpu_next_rip(v, i));
 }
 

@@ -51,7 +51,7 @@ static const struct plain_msr plain[] = {
 	PLAIN(MSR_GS_BASE, seg[SEG_GS].base, FEAT_LM, CANONICAL, ~0ull),
 	PLAIN(MSR_KERNEL_GS_BASE, msr.kernel_gs_base, FEAT_LM, CANONICAL, ~0ull),
 	PLAIN(MSR_TSC_AUX, msr.tsc_aux, FEAT_BASE, ANY, 0xffffffff),
-	PLAIN(MSR_SPEC_CTRL, msr.spec_ctrl, FEAT_SPEC_CTRL, ANY, 7 /* IBRS, STIBP, SSBD */),
+	PLAIN(MSR_SPEC_CTRL, msr.spec_ctrl, FEAT_SPEC_CTRL, ANY, 7 /* IBRS, STIBP, SSBD */ | BIT(10) /* BHI_DIS_S */),
 	PLAIN(MSR_MISC_ENABLE, msr.misc_enable, FEAT_BASE, ANY, ~0ull),
 	PLAIN(MSR_MCG_STATUS, msr.mcg_status, FEAT_MCE, ANY, 7),
 	PLAIN(MSR_MCG_CTL, msr.mcg_ctl, FEAT_MCE, ANY, ~0ull),
@@ -84,10 +84,7 @@ static u64 *plain_field(struct vcpu *v, const struct plain_msr *p)
 	return (u64 *)((u8 *)v + p->offset);
 }
 
-/*
- * ---- memory types: PAT and MTRRs (SDM vol. 3, 11.11 and 11.12). Kept for the guest; memory is coherent whatever
- * they say ----
- */
+/* ---- PAT and MTRRs (SDM vol. 3, 11.11 and 11.12): kept for the guest; memory is coherent whatever they say ---- */
 static bool memory_type(u64 t, bool pat)
 {
 	return t == 0 || t == 1 || t == 4 || t == 5 || t == 6 || (pat && t == 7);

@@ -77,7 +77,6 @@ void exec_hlt(struct vcpu *v, const struct insn *i)
 	if (v->cpl)
 		vcpu_raise_error(v, EXC_GP, 0);
 	v->halted = true;
-	v->stats.halts++;
 	v->stop_now = true;
 	v->rip = vcpu_next_rip(v, i);
 }

@@ -200,13 +200,21 @@ static struct cpuid_regs leaf_5(const struct cpu_model *m)
 	return (struct cpuid_regs){ .eax = 64, .ebx = 64, .ecx = 3 };
 }
 
+/*
+ * Subleaf 2 has IA32_SPEC_CTRL's later controls. BHI_CTRL is there because kernels since 2025 do not believe
+ * BHI_NO: with it they set a bit once, without it they flush the branch history by hundreds of branches at each
+ * system call.
+ */
 static struct cpuid_regs leaf_7(const struct cpu_model *m, u32 sub)
 {
-	if (sub)
-		return (struct cpuid_regs){ 0 };
-	return (struct cpuid_regs){ .ebx = word_of(m, W_7_EBX),
-				    .ecx = word_of(m, W_7_ECX),
-				    .edx = word_of(m, W_7_EDX) };
+	switch (sub) {
+	case 0:
+		return (struct cpuid_regs){
+			.eax = 2, .ebx = word_of(m, W_7_EBX), .ecx = word_of(m, W_7_ECX), .edx = word_of(m, W_7_EDX)
+		};
+	case 2: return (struct cpuid_regs){ .edx = cpu_has(m, FEAT_SPEC_CTRL) ? 1u << 4 | 1u << 5 /* MCDT_NO */ : 0 };
+	default: return (struct cpuid_regs){ 0 };
+	}
 }
 
 /* One package, one thread a core: x2APIC IDs are the cores' numbers. */
