@@ -196,6 +196,27 @@ VEC_INLINE __m128i mask_qwords(unsigned imm)
 {
 	return _mm_set_epi64x(-(s64)(imm >> 1 & 1), -(s64)(imm & 1));
 }
+/*
+ * For a vcpu with simd_trap: the products, then the sums of two, each for its exceptions; one that is unmasked keeps what
+ * comes after from being computed. `used` masks the factors of one lane.
+ */
+static void dot_stages(struct vcpu *v, const __m128i *a, const __m128i_u *b, __m128i used, unsigned lanes, bool doubles)
+{
+	__m128i x[2];
+
+	for (unsigned k = 0; k < lanes; k++) {
+		__m128i y = _mm_and_si128(b[k], used);
+		x[k] = _mm_and_si128(a[k], used);
+		if (doubles)
+			ASM2("mulpd", x[k], y);
+		else
+			ASM2("mulps", x[k], y);
+	}
+	simd_settle(v);
+	for (unsigned k = 0; k < lanes && !doubles; k++)
+		ASM2("haddps", x[k], x[k]);
+	simd_settle(v);
+}
 #define DOT_CASE(text, k)                                                             \
 	case k:                                                                       \
 		asm volatile(text " $(" #k " << 4 | 15), %1, %0" : "+x"(a) : "x"(b)); \
@@ -212,6 +233,8 @@ void sse_dpps(struct vcpu *v, const struct insn *i)
 {
 	simd_check(v, SIMD_SSE);
 	VEC_SOURCE(p, 1, 16, 16)
+	if (unlikely(v->simd_trap))
+		dot_stages(v, vec_xmm(v, i->r[0]), p, mask_dwords((unsigned)i->imm >> 4), 1, false);
 	__m128i b = vec_load(p), a = *vec_xmm(v, i->r[0]);
 	switch (i->imm >> 4 & 15) {
 		CASES_16(DPPS_CASE) CASES_END
@@ -222,6 +245,8 @@ void sse_dppd(struct vcpu *v, const struct insn *i)
 {
 	simd_check(v, SIMD_SSE);
 	VEC_SOURCE(p, 1, 16, 16)
+	if (unlikely(v->simd_trap))
+		dot_stages(v, vec_xmm(v, i->r[0]), p, mask_qwords((unsigned)i->imm >> 4), 1, true);
 	__m128i b = vec_load(p), a = *vec_xmm(v, i->r[0]);
 	switch (i->imm >> 4 & 3) {
 		CASES_4(DPPD_CASE) CASES_END
@@ -232,6 +257,8 @@ VEC_AVX void avx_dpps(struct vcpu *v, const struct insn *i)
 {
 	simd_check(v, SIMD_AVX);
 	VEC_SOURCE(p, 2, i->size, 0)
+	if (unlikely(v->simd_trap))
+		dot_stages(v, vec_xmm(v, i->r[1]), p, mask_dwords((unsigned)i->imm >> 4), i->size / 16u, false);
 	__m128i m = mask_dwords((unsigned)i->imm);
 	if (i->size == 32) {
 		__m256i r, b = vec_load32(p), a = *vec_ymm(v, i->r[1]);
@@ -251,6 +278,8 @@ VEC_AVX void avx_dppd(struct vcpu *v, const struct insn *i)
 {
 	simd_check(v, SIMD_AVX);
 	VEC_SOURCE(p, 2, 16, 0)
+	if (unlikely(v->simd_trap))
+		dot_stages(v, vec_xmm(v, i->r[1]), p, mask_qwords((unsigned)i->imm >> 4), 1, true);
 	__m128i r, b = vec_load(p), a = *vec_xmm(v, i->r[1]);
 	switch (i->imm >> 4 & 3) {
 		CASES_4(VDPPD_CASE) CASES_END

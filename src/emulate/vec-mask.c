@@ -35,11 +35,7 @@ static const void *load_selected(struct vcpu *v, const struct insn *i, const u8 
 		if (!selected(mask, element, k))
 			continue;
 		u64 gla = segment_linear(v, i->seg, ea + k * element, element, SEG_READ);
-		u64 value = mmu_load(v, gla, element, MMU_EXPLICIT);
-		if (element == 8)
-			x.q[k] = value;
-		else
-			x.d[k] = (u32)value;
+		mmu_read(v, gla, &x.b[k * element], element, MMU_EXPLICIT); /* alignment is not checked (SDM vol. 2, VMASKMOV) */
 	}
 	v->v[VEC_TMP] = x;
 	return &v->v[VEC_TMP];
@@ -144,9 +140,11 @@ static void gather(struct vcpu *v, const struct insn *i, unsigned element, unsig
 			u64 gla = segment_linear(v, i->seg, ea, element, SEG_READ);
 			const struct tlb_entry *e = tlb_slot(v->tlb, gla);
 			const u8 *p = e->host + (gla & ~PAGE_MASK);
-			u64 value = likely(gla - e->rd <= PAGE_SIZE - element)
-					    ? vec_integer(p, element)
-					    : mmu_load(v, gla, element, MMU_EXPLICIT);
+			u64 value = 0;
+			if (likely(gla - e->rd <= PAGE_SIZE - element))
+				value = vec_integer(p, element);
+			else /* no alignment checks (SDM vol. 2, VGATHERDPS) */
+				mmu_read(v, gla, &value, element, MMU_EXPLICIT);
 			if (element == 8)
 				dst->q[k] = value;
 			else

@@ -173,15 +173,16 @@ VEC_INLINE VEC_AVX void avx_fp_set(struct vcpu *v, unsigned reg, __m128i x)
 
 /* ---- families: set is `set` or `fp_set`; need is what 256 bits ask for ---- */
 /* dst = op(dst, src/m128) */
-#define SSE_BINARY(name, set)                                      \
+#define SSE_BINARY_ALIGNED(name, set, align)                       \
 	void sse_##name(struct vcpu *v, const struct insn *i)      \
 	{                                                          \
 		simd_check(v, SIMD_SSE);                           \
-		VEC_SOURCE(p, 1, 16, 16)                           \
+		VEC_SOURCE(p, 1, 16, align)                        \
 		__m128i b = vec_load(p), a = *vec_xmm(v, i->r[0]); \
 		ASM2(#name, a, b);                                 \
 		sse_##set(v, i->r[0], a);                          \
 	}
+#define SSE_BINARY(name, set) SSE_BINARY_ALIGNED(name, set, 16)
 /* dst = op(src1, src2/m128/m256) */
 #define AVX_BINARY(name, set, need)                                              \
 	VEC_AVX void avx_##name(struct vcpu *v, const struct insn *i)            \
@@ -273,5 +274,6 @@ VEC_INLINE VEC_AVX void avx_fp_set(struct vcpu *v, unsigned reg, __m128i x)
 	CASES_16(X) X(16) X(17) X(18) X(19) X(20) X(21) X(22) X(23) X(24) X(25) X(26) X(27) X(28) X(29) X(30) X(31)
 #define CASES_64(X)                                                                                                 \
 	CASES_32(X)                                                                                                 \
-	X(32) X(33) X(34) X(35) X(36) X(37) X(38) X(39) X(40) X(41) X(42) X(43) X(44) X(45) X(46) X(47) X(48) X(49) \
-		X(50) X(51) X(52) X(53) X(54) X(55) X(56) X(57) X(58) X(59) X(60) X(61) X(62) X(63)
+	X(32)                                                                                                       \
+	X(33) X(34) X(35) X(36) X(37) X(38) X(39) X(40) X(41) X(42) X(43) X(44) X(45) X(46) X(47) X(48) X(49) X(50) \
+		X(51) X(52) X(53) X(54) X(55) X(56) X(57) X(58) X(59) X(60) X(61) X(62) X(63)

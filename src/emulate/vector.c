@@ -65,21 +65,43 @@ void simd_set_mxcsr(struct vcpu *v, u32 value)
 		load_host(v);
 }
 
-/* An unmasked exception before the computation (IE, DE, ZE) keeps those after it from being looked for: SDM vol. 1, 11.5.3. */
+#define SECOND_LOOK 2 /* v->simd_trap: the instruction is executed again to see whether its tiny result is exact */
+
+static _Noreturn void raise_xm(struct vcpu *v)
+{
+	load_host(v);
+	vcpu_raise(v, v->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+}
+
+/*
+ * An unmasked exception before the computation (IE, DE, ZE) keeps those after it from being looked for: SDM vol. 1, 11.5.3.
+ * One thing the host does not tell: beside an unmasked overflow or underflow, PE is of the result in an unbounded exponent range;
+ * here it is of the masked response, and may be set where a processor leaves it clear.
+ */
 void simd_settle(struct vcpu *v)
 {
 	u32 flags = _mm_getcsr() & MXCSR_FLAGS;
 	u32 unmasked = ~(v->mxcsr >> MXCSR_MASK_SHIFT) & MXCSR_FLAGS;
 	u32 before = flags & (_MM_EXCEPT_INVALID | _MM_EXCEPT_DENORM | _MM_EXCEPT_DIV_ZERO);
 
+	if (v->simd_trap == SECOND_LOOK) {
+		v->mxcsr |= flags & _MM_EXCEPT_INEXACT;
+		raise_xm(v);
+	}
 	if (!flags)
 		return;
 	_mm_setcsr(host_mxcsr(v));
 	if (before & unmasked)
 		flags = before;
+	if (flags & unmasked & _MM_EXCEPT_UNDERFLOW) { /* flushing gave PE as well, due or not */
+		v->mxcsr |= flags & ~_MM_EXCEPT_INEXACT;
+		v->simd_trap = SECOND_LOOK;
+		_mm_setcsr(host_mxcsr(v) & ~MXCSR_FTZ);
+		op_exec[v->cur->op](v, v->cur);
+	}
 	v->mxcsr |= flags;
 	if (flags & unmasked)
-		vcpu_raise(v, v->cr4 & CR4_OSXMMEXCPT ? EXC_XM : EXC_UD);
+		raise_xm(v);
 }
 
 static u64 checked_linear(struct vcpu *v, const struct insn *i, unsigned n, unsigned align, enum seg_use use)

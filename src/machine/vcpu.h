@@ -117,7 +117,7 @@ struct vcpu {
 	bool wait_sipi; /* an AP after INIT */
 	bool stop_now; /* something the engine must look at before the next instruction: pending_db, code written, events */
 	u8 simd_ok; /* SIMD_*, derived: simd_update() */
-	bool simd_trap; /* derived: MXCSR has an exception unmasked */
+	u8 simd_trap; /* derived: MXCSR has an exception unmasked */
 	bool simd_loaded; /* the host's MXCSR stands for the guest's */
 	u32 pending_db; /* DR6 bits of a debug trap due after this instruction */
 	struct segment seg[NR_SEG];
