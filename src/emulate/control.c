@@ -152,6 +152,7 @@ static unsigned width(const struct vcpu *v)
 void exec_mov_to_cr(struct vcpu *v, const struct insn *i)
 {
 	u64 value = reg_read(v, i->r[1], width(v));
+	u64 next = vcpu_next_rip(v, i); /* in the code size that is about to change */
 
 	need_level_0(v);
 	switch (i->r[0]) {
@@ -162,7 +163,7 @@ void exec_mov_to_cr(struct vcpu *v, const struct insn *i)
 	case 8: set_cr8(v, value); break;
 	default: vcpu_raise(v, EXC_UD);
 	}
-	v->rip += i->len; /* the mode, and so vcpu_next_rip's width, may have changed */
+	v->rip = next;
 }
 
 void exec_mov_from_cr(struct vcpu *v, const struct insn *i)
@@ -201,7 +202,7 @@ void exec_lmsw(struct vcpu *v, const struct insn *i)
 	u64 value = op_read(v, i, 0);
 	/* PE can be set this way, never cleared. */
 	control_set_cr0(v, (v->cr0 & ~low) | (value & (low | CR0_PE)));
-	v->rip += i->len;
+	v->rip = vcpu_next_rip(v, i);
 }
 
 void exec_clts(struct vcpu *v, const struct insn *i)
