@@ -14,16 +14,12 @@
 #define VERSION	       0x206
 #define LOADFLAGS      0x211
 #define INITRD_MAX     0x22c
-#define XLOADFLAGS     0x236
 #define CMDLINE_SIZE   0x238
 #define PAYLOAD_OFFSET 0x248
 #define PAYLOAD_LENGTH 0x24c
-#define PREF_ADDRESS   0x258
-#define INIT_SIZE      0x260
 #define HEADER_MIN     0x250 /* through payload_length */
 
 #define LOADED_HIGH	      0x01
-#define XLF_KERNEL_64	      0x0001
 #define SECTOR		      512
 #define DEFAULT_SETUP_SECTORS 4 /* what setup_sects 0 means */
 
@@ -74,10 +70,5 @@ int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err)
 	z->header_len = end - SETUP_HEADER;
 	z->initrd_max = get32(file, INITRD_MAX);
 	z->cmdline_size = get32(file, CMDLINE_SIZE);
-	if (end >= INIT_SIZE + 4 && z->version >= 0x020a) {
-		z->pref_address = *(const u64_una *)(file->data + PREF_ADDRESS);
-		z->init_size = get32(file, INIT_SIZE);
-	}
-	z->is64 = z->version >= 0x020c && (get16(file, XLOADFLAGS) & XLF_KERNEL_64);
 	return find_payload(z, file, err);
 }

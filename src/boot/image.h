@@ -29,9 +29,6 @@ struct bzimage {
 	size_t payload_len;
 	u32 cmdline_size; /* longest command line, without its NUL */
 	u32 initrd_max; /* highest address that an initrd's last byte may have */
-	u64 pref_address; /* where the kernel wants to be, and how much from there it uses before it knows e820; 0: not told */
-	u32 init_size;
-	bool is64;
 };
 /* Whether the bytes are a Linux boot image at all; bzimage_parse then says what is wrong with it, if something is. */
 bool bzimage_probe(const struct blob *file);

@@ -6,6 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define LOW_MEMORY (1ull << 20) /* below it are the loader's places and the firmware's */
 #define MIB(bytes) (((bytes) + (1u << 20) - 1) >> 20)
 
 static u64 ram_mib(const struct placement *p)
@@ -54,11 +55,16 @@ int place_kernel(struct placement *p, struct error *err)
 		if (r)
 			return r;
 	}
-	p->kernel_end = p->elf->end;
-	/* init_size counts from where a bzImage's kernel prefers to be: bss and early page tables are within. */
-	if (p->bz && p->bz->pref_address == p->elf->first)
-		p->kernel_end = MAX(p->kernel_end, p->bz->pref_address + p->bz->init_size);
 	return 0;
+}
+
+/* The highest page in [first, end) from which len bytes fit; 0 if they do not. */
+static u64 highest_fit(u64 first, u64 end, u64 len)
+{
+	if (end < first || len > end - first)
+		return 0;
+	u64 at = (end - len) & PAGE_MASK;
+	return at >= first ? at : 0;
 }
 
 int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, struct error *err)
@@ -66,13 +72,11 @@ int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, stru
 	u64 best = 0;
 	for (unsigned i = 0; i < p->firmware->ranges; i++) {
 		const struct mem_range *r = &p->firmware->map[i];
-		u64 end = MIN(r->base + r->len, limit + 1);
-		u64 first = MAX(r->base, MAX(p->kernel_end, PLACE_END));
-		if (r->kind != MEM_RAM || end < first || initrd->len > end - first)
+		if (r->kind != MEM_RAM || r->base < LOW_MEMORY)
 			continue;
-		u64 at = (end - initrd->len) & PAGE_MASK;
-		if (at >= first)
-			best = MAX(best, at);
+		u64 end = MIN(r->base + r->len, limit + 1);
+		best = MAX(best, highest_fit(r->base, MIN(end, p->elf->first), initrd->len));
+		best = MAX(best, highest_fit(MAX(r->base, p->elf->end), end, initrd->len));
 	}
 	u8 *to = best ? place_ptr(p, best, initrd->len) : NULL;
 	if (!to)

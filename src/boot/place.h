@@ -23,7 +23,6 @@ struct placement {
 	const struct firmware_info *firmware;
 	const struct elf_image *elf;
 	const struct bzimage *bz; /* NULL: the kernel came as a bare ELF file */
-	u64 kernel_end; /* first address that neither the image nor its early allocations use */
 	u64 initrd_gpa, initrd_len;
 };
 
@@ -33,7 +32,8 @@ bool place_is_free(const struct placement *p, u64 gpa, u64 len);
 u8 *place_ptr(const struct placement *p, u64 gpa, u64 len);
 /* Puts the kernel's segments into RAM. */
 int place_kernel(struct placement *p, struct error *err);
-/* Puts the initrd as high as it may go, which is where it is least in the way. limit: its last byte's highest address. */
+/* Puts the initrd as high as it may go, which is where it is least in the way: the ELF image's memory has all that the kernel uses
+ * before it knows of the initrd (its bss and brk). limit: its last byte's highest address. */
 int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, struct error *err);
 /* Command line, NUL-terminated; longest: without its NUL. */
 int place_cmdline(struct placement *p, const char *cmdline, size_t longest, struct error *err);

@@ -174,6 +174,20 @@ static void test_pvh(void **state)
 	test_machine_free(t);
 }
 
+/* Where there is no room above the kernel there may be below. */
+static void test_initrd_below(void **state)
+{
+	struct test_machine *t = test_machine_new(20 << 20);
+	_cleanup_blob_ struct blob elf = make_elf64(true, false);
+	_cleanup_free_ u8 *data = malloc(8 << 20);
+	memset(data, 0x3c, 8 << 20);
+	_cleanup_test_file_ struct test_file initrd = write_file(data, 8 << 20);
+	load(t, &elf, (struct boot_config){ .initrd = initrd.path });
+	assert_int_equal(*(const u32_una *)(t->m.ram + ZERO_PAGE + 0x218), TEST_LOAD - (8 << 20));
+	check_segments(t);
+	test_machine_free(t);
+}
+
 /* As high as it may, on a page, inside RAM, below what the kernel's header allows. */
 static void test_initrd(void **state)
 {
@@ -200,8 +214,10 @@ static void test_initrd(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_bzimage), cmocka_unit_test(test_large_payload), cmocka_unit_test(test_vmlinux),
-		cmocka_unit_test(test_linux32), cmocka_unit_test(test_pvh),	      cmocka_unit_test(test_initrd),
+		cmocka_unit_test(test_bzimage),	     cmocka_unit_test(test_large_payload),
+		cmocka_unit_test(test_vmlinux),	     cmocka_unit_test(test_linux32),
+		cmocka_unit_test(test_pvh),	     cmocka_unit_test(test_initrd),
+		cmocka_unit_test(test_initrd_below),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
