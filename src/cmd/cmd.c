@@ -12,7 +12,14 @@
 #include "cmd/cmd.h"
 #include "util/cleanup.h"
 
-/* argp's hooks have no argument of ours: the text travels from a parser to cmd_parse() of the same thread here. */
+/* What the wrapper round a command's argp keeps for cmd_parse(); its parser finds it through the input. */
+struct parse {
+	const struct command *command;
+	void *input; /* the command's own */
+	int next; /* where parsing stopped with an error */
+};
+
+/* A command's parser has only its own input: what it found wrong travels to cmd_parse() of the same thread here. */
 static _Thread_local char bad_text[256];
 
 const struct command *command_find(const char *name)
@@ -70,29 +77,51 @@ static bool known_option(const struct argp_option *o, const char *word)
 	return false;
 }
 
+static error_t parse_wrapped(int key, char *arg, struct argp_state *state)
+{
+	struct parse *p = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT: state->child_inputs[0] = p->input; return 0;
+	case ARGP_KEY_ERROR: p->next = state->next; return 0;
+	case '?':
+		/* ARGP_NO_ERRS silences argp's own --help too. */
+		argp_help(state->root_argp, stdout, ARGP_HELP_STD_HELP & ~ARGP_HELP_EXIT_OK, state->name);
+		exit(fflush(stdout) ? EXIT_FAILURE : EXIT_SUCCESS);
+	default: return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int explain(const struct parse *p, int argc, char **argv)
+{
+	/* next is past the word, or at it when it is a bundle of letters. */
+	int at = p->next > 1 ? p->next - 1 : p->next;
+	const char *word = at < argc ? argv[at] : "";
+
+	if (bad_text[0])
+		return say_usage(p->command, "%s", bad_text);
+	if (known_option(p->command->argp->options, word))
+		return say_usage(p->command, "option '%s' needs a value", word);
+	return say_usage(p->command, "unknown %s '%s'", word[0] == '-' ? "option" : "argument", word);
+}
+
 int cmd_parse(const struct command *c, int argc, char **argv, void *input)
 {
-	int at = 0, error;
-	const char *word;
+	static const struct argp_option help[] = { { "help", '?', NULL, 0, "Give this help list", -1 }, { 0 } };
+	struct argp_child child[] = { { .argp = c->argp }, { 0 } };
+	const struct argp wrapper = { .options = help, .parser = parse_wrapped, .children = child };
+	struct parse p = { .command = c, .input = input };
+	int at = argc, error;
 
 	bad_text[0] = 0;
-	error = argp_parse(c->argp, argc, argv, ARGP_IN_ORDER | ARGP_NO_ERRS, &at, input);
+	error = argp_parse(&wrapper, argc, argv, ARGP_IN_ORDER | ARGP_NO_ERRS | ARGP_NO_HELP, &at, &p);
 	if (!error && at < argc)
 		return say_usage(c, "unexpected argument '%s'", argv[at]);
-	if (!error)
-		return 0;
-	if (bad_text[0])
-		return say_usage(c, "%s", bad_text);
 	if (error == ENOMEM) {
 		say("out of memory");
 		return EXIT_FAILURE;
 	}
-	word = at > 0 && at <= argc ? argv[at - 1] : "";
-	if (known_option(c->argp->options, word))
-		return say_usage(c, "option '%s' needs a value", word);
-	if (at < argc && word[0] != '-') /* argp stops short of an argument that the parser refused */
-		word = argv[at];
-	return say_usage(c, "unknown option or argument '%s'", word);
+	return error ? explain(&p, argc, argv) : 0;
 }
 
 bool parse_number(const char *text, u64 min, u64 max, u64 *out)

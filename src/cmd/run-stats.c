@@ -20,13 +20,13 @@ static void sum(struct machine *m, struct vcpu *total)
 	}
 }
 
-/* "what: 14 x 1234, 32 x 5" of the counters that are not 0. */
-static void say_list(const char *what, const u64 *count, unsigned n)
+/* "what: 14 x 1234, 32 x 5" of the counters from `first` on that are not 0. */
+static void say_list(const char *what, const u64 *count, unsigned first, unsigned n)
 {
 	char text[LIST_MAX];
 	int len = 0;
 
-	for (unsigned i = 0; i < n && len < LIST_MAX - 40; i++)
+	for (unsigned i = first; i < n && len < LIST_MAX - 40; i++)
 		if (count[i])
 			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%u x %llu", len ? ", " : "", i,
 					(unsigned long long)count[i]);
@@ -47,6 +47,6 @@ void run_stats(struct machine *m, double seconds)
 	    (unsigned long long)total.stats.tlb_fills[0], (unsigned long long)total.stats.tlb_fills[1],
 	    (unsigned long long)total.stats.tlb_fills[2], (unsigned long long)total.stats.page_walks,
 	    (unsigned long long)total.stats.smc);
-	say_list("exceptions by vector", total.stats.exc, ARRAY_SIZE(total.stats.exc));
-	say_list("interrupts by vector", total.stats.vec, ARRAY_SIZE(total.stats.vec));
+	say_list("exceptions by vector", total.stats.exc, 0, ARRAY_SIZE(total.stats.exc));
+	say_list("interrupts by vector", total.stats.vec, 32, ARRAY_SIZE(total.stats.vec));
 }

@@ -21,7 +21,7 @@ KERNEL = os.path.join(GUEST, 'vmlinuz')
 GENERIC = os.path.join(GUEST, 'vmlinuz-generic')
 BUSYBOX = os.path.join(GUEST, 'busybox')
 # What a hung run is killed after: long before CI's own limit, long after the slowest boot on a loaded machine.
-LIMIT = float(os.environ.get('SEXTANT_TEST_LIMIT', '600'))
+LIMIT = float(os.environ.get('SEXTANT_TEST_LIMIT', '300'))
 tests = []
 
 
@@ -112,7 +112,10 @@ def assemble(folder, code, name='guest'):
     with open(base + '.s', 'w', encoding='utf-8') as f:
         f.write(PVH + code + PVH_END)
     subprocess.run(['as', '--32', '-o', base + '.o', base + '.s'], check=True)
-    subprocess.run(['ld', '-m', 'elf_i386', '-Ttext', '0x100000', '-o', base + '.elf', base + '.o'], check=True)
+    with open(base + '.ld', 'w', encoding='utf-8') as f:
+        f.write('SECTIONS { . = 0x101000; .note.pvh : { *(.note.pvh) } .text : { *(.text) } .data : { *(.data) } .bss : { *(.bss) } }')
+    subprocess.run(['ld', '-m', 'elf_i386', '-e', '_start', '-T', base + '.ld', '-o', base + '.elf', base + '.o'], check=True,
+                   capture_output=True)
     return base + '.elf'
 
 
