@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 
+#define SYSSIZE	       0x1f4 /* of what follows the setup sectors, in 16-byte units */
 #define BOOT_FLAG      0x1fe
 #define JUMP_LENGTH    0x201 /* second byte of the short jump over the header: header ends at 0x202 + it */
 #define MAGIC	       0x202
@@ -40,13 +41,17 @@ bool bzimage_probe(const struct blob *file)
 static int find_payload(struct bzimage *z, const struct blob *file, struct error *err)
 {
 	size_t sectors = file->data[SETUP_HEADER] ? file->data[SETUP_HEADER] : DEFAULT_SETUP_SECTORS;
-	u64 start = (sectors + 1) * SECTOR + (u64)get32(file, PAYLOAD_OFFSET);
+	u64 setup = (sectors + 1) * SECTOR, whole = setup + 16 * (u64)get32(file, SYSSIZE);
+	u64 start = setup + (u64)get32(file, PAYLOAD_OFFSET);
 	u64 len = get32(file, PAYLOAD_LENGTH);
 	if (!len)
 		return error_set(err, ENOTSUP, "holds no compressed kernel");
 	if (start > file->len || len > file->len - start)
 		return error_set(err, EINVAL, "truncated: %zu bytes, but its payload ends at %llu", file->len,
 				 (unsigned long long)(start + len));
+	/* The last 16 bytes may be padding that a tool has left out. */
+	if (whole > file->len + 15)
+		return error_set(err, EINVAL, "truncated: %zu of %llu bytes", file->len, (unsigned long long)whole);
 	z->payload = file->data + start;
 	z->payload_len = len;
 	return 0;
