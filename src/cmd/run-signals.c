@@ -20,7 +20,7 @@
 static void stop_process(struct run_watch *w)
 {
 	terminal_restore(w->terminal);
-	kill(getpid(), SIGSTOP);
+	raise(SIGSTOP); /* at this thread: kill() would return while another one is only about to stop us all */
 	terminal_enter(w->terminal); /* continued */
 }
 
