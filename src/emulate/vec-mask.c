@@ -35,8 +35,8 @@ static const void *load_selected(struct vcpu *v, const struct insn *i, const u8 
 		if (!selected(mask, element, k))
 			continue;
 		u64 gla = segment_linear(v, i->seg, ea + k * element, element, SEG_READ);
-		mmu_read(v, gla, &x.b[k * element], element,
-			 MMU_EXPLICIT); /* alignment is not checked (SDM vol. 2, VMASKMOV) */
+		/* Not mmu_load, which checks alignment: SDM vol. 2, VMASKMOV. */
+		mmu_read(v, gla, &x.b[k * element], element, MMU_EXPLICIT);
 	}
 	v->v[VEC_TMP] = x;
 	return &v->v[VEC_TMP];
