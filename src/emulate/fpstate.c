@@ -149,6 +149,7 @@ void exec_fxsave(struct vcpu *v, const struct insn *i)
 	x87_to(v, &a, i->op == OP_FXSAVE64);
 	mxcsr_to(v, &a);
 	xmm_to(v, &a);
+	mmu_probe_write(v, gla, FXSAVE_SIZE, MMU_EXPLICIT); /* its unused end is not written, and may fault */
 	mmu_write(v, gla, &a, AT(xmm) + 16 * vectors(v), MMU_EXPLICIT);
 }
 

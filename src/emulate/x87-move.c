@@ -46,13 +46,21 @@ static void push_converted(struct vcpu *v, const struct insn *i, struct x87_io *
 		x87_push(v, io->r);
 }
 
+/* Ten bytes are aligned when they are at a multiple of eight (SDM vol. 3, table 6-7). */
+static u64 align_ten(struct vcpu *v, u64 gla)
+{
+	if (unlikely(v->rflags & FL_AC) && (v->cr0 & CR0_AM) && v->cpl == 3 && (gla & 7))
+		vcpu_raise_error(v, EXC_AC, 0);
+	return gla;
+}
+
 /* Ten bytes of memory: an 80-bit real or packed BCD. */
 static struct f80 load_ten(struct vcpu *v, const struct insn *i)
 {
 	u64 ea = op_ea(v, i);
 	struct f80 x = { 0 };
 
-	mmu_read(v, segment_linear(v, i->seg, ea, 10, SEG_READ), &x, 10, MMU_EXPLICIT);
+	mmu_read(v, align_ten(v, segment_linear(v, i->seg, ea, 10, SEG_READ)), &x, 10, MMU_EXPLICIT);
 	x87_note_mem(v, i, ea);
 	return x;
 }
@@ -134,6 +142,8 @@ static void store(struct vcpu *v, const struct insn *i, const struct f80 *data, 
 	u64 gla = segment_linear(v, i->seg, ea, size, SEG_WRITE);
 	bool done = !(sw & ~v->x87.cw & (SW_EXC & ~SW_PE));
 
+	if (size == 10)
+		align_ten(v, gla);
 	if (!done)
 		mmu_probe_write(v, gla, size, MMU_EXPLICIT);
 	else if (size == 10)

@@ -64,6 +64,8 @@ enum how { HOW_FAULT, HOW_SKIP, HOW_HANG, HOW_DIED, HOW_SYSCALL };
 #define LOOSE_STRUCT  0x40u /* moved in pieces: which faults first is open, and CR2 any address of the page */
 #define LOOSE_MASKED  0x80u /* masked store: whether bytes that are not stored may fault is open */
 #define LOOSE_ORDER   0x200u /* #SS or #GP, and #AC or nothing, are both right */
+#define LOOSE_TRAPPED 0x400u /* exception flags beside the unmasked one that is raised */
+#define LOOSE_LONG    0x800u /* more than 15 bytes, and perhaps undefined: #GP or #UD */
 #define LOOSE_X87     0x100u /* x87 state is not compared */
 
 struct outcome {
@@ -76,6 +78,7 @@ struct outcome {
 	/* Our side only. */
 	const char *skip; /* why, a literal */
 	u32 undefined; /* FL_* that the instructions leave undefined */
+	u32 undefined_before; /* the same before the last one */
 	u32 loose; /* LOOSE_* */
 	u8 steps;
 	struct {

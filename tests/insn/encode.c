@@ -62,7 +62,9 @@ static unsigned put_opcode(const struct form *f, const struct extra *x, u8 *p)
 
 unsigned encode_form(const struct form *f, u8 *bytes)
 {
-	static const struct extra plain;
+	/* Gathers want three registers that differ: the destination is ModRM's, the index 0. */
+	bool gather = f->vex && f->map == 2 && (f->opcode & 0xfc) == 0x90;
+	const struct extra plain = { .vvvv = gather ? 1 : 0 };
 	unsigned n = put_opcode(f, &plain, bytes);
 
 	bytes[n++] = f->modrm;

@@ -12,22 +12,21 @@ static void put64(struct machine *m, u64 gpa, u64 value)
 	memcpy(ram_ptr(m, gpa, 8), &value, 8);
 }
 
-/* Page tables from 1000h on: one PML4, one PDPT, and what the two gigabytes in use need. */
+/* Page tables from 1000h on: a PML4, and a table of each level for the user's and for the supervisor's 2 MiB. */
 static void map_page(struct machine *m, u64 gla, u64 gpa, u64 bits)
 {
-	unsigned gb = (unsigned)(gla >> 30), mb = (unsigned)(gla >> 21 & 511);
-	u64 pd = 0x3000 + 0x1000ull * gb, pt = 0x6000 + 0x1000ull * (gb * 2 + (mb & 1));
+	u64 table = 0x1000, next = gla >> 63 ? 0x5000 : 0x2000;
 
-	put64(m, 0x1000, 0x2000 | PTE_P | PTE_W | PTE_U | PTE_A);
-	put64(m, 0x2000 + 8 * gb, pd | PTE_P | PTE_W | PTE_U | PTE_A);
-	put64(m, pd + 8 * mb, pt | PTE_P | PTE_W | PTE_U | PTE_A);
-	put64(m, pt + 8 * (gla >> 12 & 511), gpa | bits | PTE_P | PTE_A | PTE_D);
+	for (unsigned shift = 39; shift > 12; shift -= 9, next += 0x1000) {
+		put64(m, table + 8 * (gla >> shift & 511), next | PTE_P | PTE_W | PTE_U | PTE_A);
+		table = next;
+	}
+	put64(m, table + 8 * (gla >> 12 & 511), gpa | bits | PTE_P | PTE_A | PTE_D);
 }
 
 static void map_all(struct machine *m)
 {
-	_Static_assert(CODE_GLA >> 21 == DATA_GLA >> 21 && SUPERVISOR_GLA >> 30 == 1,
-		       "map_page has one table a gigabyte");
+	_Static_assert(CODE_GLA >> 21 == DATA_GLA >> 21 && CODE_GLA >> 21 == RO_GLA >> 21, "one table maps them");
 	for (u64 k = 0; k < CODE_LEN; k += PAGE_SIZE)
 		map_page(m, CODE_GLA + k, GPA_CODE + k, PTE_U);
 	for (u64 k = 0; k < DATA_LEN; k += PAGE_SIZE)
@@ -100,14 +99,10 @@ static void load_x87(struct x87 *to, const struct x87_image *from)
 	}
 }
 
-void guest_load(struct guest *g, const struct testcase *t, bool quiet)
+void guest_load(struct guest *g, const struct testcase *t, guest_tell *tell)
 {
 	struct vcpu *v = g->v;
 
-	if (v->cpl != 3 || v->code_size != CODE_64) {
-		enter_user(v);
-		mmu_flush_all(v);
-	}
 	enter_user(v);
 	memcpy(v->r, t->in.r, sizeof(t->in.r));
 	v->rip = t->in.rip;
@@ -124,12 +119,11 @@ void guest_load(struct guest *g, const struct testcase *t, bool quiet)
 
 	u8 plain[CODE_MAX];
 	memset(plain, CODE_FILL, sizeof(plain));
-	if (quiet) {
-		memcpy(g->code + g->dirty_off, plain, g->dirty_len);
-		memcpy(g->code + t->code_off, t->code, t->code_len);
-	} else {
-		machine_write(g->m, GPA_CODE + g->dirty_off, plain, g->dirty_len);
-		machine_write(g->m, GPA_CODE + t->code_off, t->code, t->code_len);
+	memcpy(g->code + g->dirty_off, plain, g->dirty_len);
+	memcpy(g->code + t->code_off, t->code, t->code_len);
+	if (tell) {
+		tell(v, GPA_CODE + g->dirty_off, g->dirty_len);
+		tell(v, GPA_CODE + t->code_off, t->code_len);
 	}
 	g->dirty_off = t->code_off;
 	g->dirty_len = t->code_len;

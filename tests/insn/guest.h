@@ -11,7 +11,7 @@
 #define GPA_RO	       0x14000ull
 /* For engines that deliver exceptions themselves: IDT, GDT, TSS, gates' targets and a stack. */
 #define GPA_SUPERVISOR 0x20000ull
-#define SUPERVISOR_GLA 0x40000000ull
+#define SUPERVISOR_GLA 0xffff800000000000ull
 #define SUPERVISOR_LEN 0x8000u
 
 struct guest {
@@ -22,8 +22,10 @@ struct guest {
 };
 int guest_open(struct guest *g);
 void guest_close(struct guest *g);
-/* The vCPU at CPL 3 in 64-bit code with the case's registers; its code and data in place. Code is written quietly when `quiet`. */
-void guest_load(struct guest *g, const struct testcase *t, bool quiet);
+/* How an engine hears that code has changed: vcpu_ops.memory_changed. */
+typedef void guest_tell(struct vcpu *v, u64 gpa, u64 len);
+/* The vCPU at CPL 3 in 64-bit code with the case's registers; its code and data in place. tell may be NULL. */
+void guest_load(struct guest *g, const struct testcase *t, guest_tell *tell);
 /* Registers and data after it. */
 void guest_store(struct guest *g, struct outcome *o);
 

@@ -74,6 +74,16 @@ static void loosen(struct meaning *m, const struct insn *i)
 	/* Not aligned and not canonical at once: either fault. */
 	if ((i->flags & INSN_MEM) && (i->msize == 16 || i->msize == 32))
 		m->loose |= LOOSE_ORDER;
+	/* A dot product stops at the step whose exception is unmasked; which steps there are, is open. */
+	if (!strcmp(op_facts[i->op].name + (op_facts[i->op].name[0] == 'V'), "DPPS") ||
+	    !strcmp(op_facts[i->op].name + (op_facts[i->op].name[0] == 'V'), "DPPD"))
+		m->loose |= LOOSE_TRAPPED;
+	/* Flags before or after the store's alignment check. */
+	if (!strcmp(op_facts[i->op].name, "VCVTPS2PH"))
+		m->loose |= LOOSE_TRAPPED;
+	/* ENTER's and CALL's accesses and checks come in an order of the CPU's. */
+	if (i->op == OP_ENTER || i->op == OP_CALL)
+		m->loose |= LOOSE_STRUCT | LOOSE_ORDER;
 	if (named(i, rcp))
 		m->loose |= LOOSE_RCP;
 	else if (named(i, x87))
