@@ -33,8 +33,10 @@ sanitize: setup
 	@[ -f $(BUILD)-sanitize/build.ninja ] || meson setup $(BUILD)-sanitize -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C $(BUILD)-sanitize -j $(JOBS)
 
+# The default guest goes along if it was obtained.
 install: all
 	@meson install -C $(BUILD) --no-rebuild
+	@[ ! -f $(BUILD)/guest/initrd ] || install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sextant $(BUILD)/guest/vmlinuz $(BUILD)/guest/initrd
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize
