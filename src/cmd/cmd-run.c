@@ -26,7 +26,7 @@
 struct run {
 	struct run_options o;
 	const struct engine *engine;
-	const struct cpu_model *model;
+	struct cpu_model model; /* what was asked for, less what the engine cannot give here */
 	char *kernel, *initrd, *append; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
@@ -53,11 +53,16 @@ static int look_up(struct run *r)
 		say("engine '%s' runs no machine", r->engine->name);
 		return EXIT_USAGE;
 	}
-	r->model = cpu_model_find(r->o.cpu, &err);
-	if (!r->model) {
+	const struct cpu_model *model = cpu_model_find(r->o.cpu, &err);
+	if (!model) {
 		say("%s", err.text);
 		return EXIT_USAGE;
 	}
+	r->model = *model;
+	if (r->engine->limit_features)
+		r->engine->limit_features(r->model.feature);
+	if (r->o.verbose && memcmp(r->model.feature, model->feature, sizeof(model->feature)) != 0)
+		say("CPU model %s with fewer vector extensions, as this host lacks them", model->name);
 	return 0;
 }
 
@@ -135,7 +140,7 @@ static int build(struct run *r, struct error *err)
 {
 	struct machine_config mc = { .ram_size = r->o.mem,
 				     .cpus = r->o.cpus,
-				     .model = r->model,
+				     .model = &r->model,
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };

@@ -43,9 +43,16 @@ void run_stats(struct machine *m, double seconds)
 	    seconds > 0 ? (double)total.stats.insns / seconds / 1e6 : 0.0);
 	say("exits: %llu port I/O, %llu memory-mapped I/O, %llu halts", (unsigned long long)total.stats.exits_io,
 	    (unsigned long long)total.stats.exits_mmio, (unsigned long long)total.stats.halts);
-	say("TLB fills: %llu read, %llu write, %llu fetch; %llu page walks; code changed %llu times",
-	    (unsigned long long)total.stats.tlb_fills[0], (unsigned long long)total.stats.tlb_fills[1],
-	    (unsigned long long)total.stats.tlb_fills[2], (unsigned long long)total.stats.page_walks,
+	u64 fills = total.stats.tlb_fills[0] + total.stats.tlb_fills[1] + total.stats.tlb_fills[2];
+	say("TLB: about %.3f %% of %.0f million data accesses hit; fills: %llu user, %llu kernel, %llu kernel without SMAP; "
+	    "%llu fetch walks, %llu page walks",
+	    total.stats.accesses > fills ? 100.0 - 100.0 * (double)fills / (double)total.stats.accesses : 0.0,
+	    (double)total.stats.accesses / 1e6, (unsigned long long)total.stats.tlb_fills[0],
+	    (unsigned long long)total.stats.tlb_fills[1], (unsigned long long)total.stats.tlb_fills[2],
+	    (unsigned long long)total.stats.fetch_walks, (unsigned long long)total.stats.page_walks);
+	say("code: %llu traces decoded, %llu jumps looked up, %.1f %% of instructions by src/emulate, changed %llu times",
+	    (unsigned long long)total.stats.traces, (unsigned long long)total.stats.lookups,
+	    total.stats.insns ? 100.0 * (double)total.stats.emulated / (double)total.stats.insns : 0.0,
 	    (unsigned long long)total.stats.smc);
 	say_list("exceptions by vector", total.stats.exc, 0, ARRAY_SIZE(total.stats.exc));
 	say_list("interrupts by vector", total.stats.vec, 32, ARRAY_SIZE(total.stats.vec));

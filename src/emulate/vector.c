@@ -174,7 +174,6 @@ void simd_host_features(u64 feature[2])
 		{ __get_cpuid_count(7, 0, &a, &b7, &unused, &unused) && (b7 & bit_SHA), FEAT_SHA },
 	};
 
-	feature[0] = feature[1] = ~0ull;
 	for (unsigned k = 0; k < ARRAY_SIZE(need); k++)
 		if (!need[k].has)
 			feature[need[k].f / 64] &= ~BIT(need[k].f % 64);

@@ -13,6 +13,8 @@ struct engine {
 	/* 0 when this host can run it; else negative errno, and why not. NULL: not built yet. */
 	int (*probe)(struct error *why);
 	const struct vcpu_ops *vcpu;
+	/* Clears the bits (by enum feature) of what it cannot give a guest on this host. Optional: all can be given. */
+	void (*limit_features)(u64 feature[2]);
 	/* Prints the engine's figures after a run, for -v. Optional. */
 	void (*stats)(struct machine *m, void (*line)(const char *fmt, ...));
 };

@@ -99,7 +99,7 @@ struct machine {
 	int ram_fd;
 	u8 *ram;
 	u64 low_size, high_size;
-	/* Pages with code that some engine decoded, a byte a page: TLBs give such pages no fast write. src/mmu. */
+	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
 	_Atomic u8 *code_pages;
 
 	struct bus pio, mmio;
@@ -136,6 +136,9 @@ void machine_wait(struct vcpu *v);
 /* The vCPU whose thread this is; NULL on other threads. What a CPU finds at an address can depend on the CPU: its local APIC. */
 struct vcpu *vcpu_current(void);
 void vcpu_set_current(struct vcpu *v); /* tests, and whoever runs a vCPU on a thread that machine_run did not start */
+
+#define PAGE_HAS_CODE 1u /* machine.code_pages: some engine decoded code here */
+#define PAGE_WRITTEN  2u /* some TLB may hold a fast write */
 
 #define LOW_RAM_LIMIT 0xc0000000ull /* RAM below 4 GiB ends here at the latest; devices live above */
 #define HIGH_RAM_BASE 0x100000000ull

@@ -157,7 +157,13 @@ struct vcpu {
 	const struct insn *cur; /* record being executed by a slow path, for traces and restart */
 
 	struct { /* figures for -v; this vCPU's thread only */
-		u64 insns, exits_io, exits_mmio, halts, tlb_fills[3], page_walks, intr, exc[32], vec[256], smc;
+		u64 insns, exits_io, exits_mmio, halts, page_walks, intr, exc[32], vec[256];
+		u64 tlb_fills[3];    /* by view: user, supervisor, supervisor with SMAP suspended */
+		u64 fetch_walks;     /* instruction fetches that the fetch entries did not serve */
+		u64 smc;	     /* stores that hit decoded code */
+		u64 accesses;	     /* data accesses, estimated from samples */
+		u64 emulated;	     /* instructions that src/emulate did */
+		u64 traces, lookups; /* built; jumps that the jump cache did not serve */
 	} stats;
 };
 

@@ -29,7 +29,7 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 		return;
 	tlb_fill(v, gla, how, &w, page);
 	p->code = intent == INTENT_WRITE &&
-		  atomic_load_explicit(&m->code_pages[ram_page_index(m, page)], memory_order_relaxed);
+		  (atomic_load_explicit(&m->code_pages[ram_page_index(m, page)], memory_order_relaxed) & PAGE_HAS_CODE);
 }
 
 /* #AC comes after page faults and only for CPL 3 (SDM vol. 3, 6.15): the view that never hits brings such accesses here. */
@@ -323,6 +323,7 @@ const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa)
 		u32 error;
 		if (!mmu_walk(v, gla, INTENT_FETCH, MMU_EXPLICIT, &w, &error))
 			vcpu_page_fault(v, gla, error);
+		v->stats.fetch_walks++;
 		f->page = gla & PAGE_MASK;
 		f->gpa = w.gpa & PAGE_MASK;
 		f->host = ram_ptr(v->machine, f->gpa, PAGE_SIZE);

@@ -12,7 +12,7 @@
 #pragma once
 #include "machine/machine.h"
 
-#define TLB_BITS 10
+#define TLB_BITS 11
 #define TLB_SIZE (1u << TLB_BITS)
 
 struct tlb_entry {

@@ -102,6 +102,16 @@ static unsigned large_bit(u64 gla, unsigned shift)
 	return (unsigned)(((gla >> shift) + shift * 77) * 0x9e3779b97f4a7c15ull >> 56);
 }
 
+/* Whether a page may have a fast write; if so, that is noted for the day it gets code. */
+static bool page_may_be_written(struct machine *m, u64 index)
+{
+	u8 state = atomic_load_explicit(&m->code_pages[index], memory_order_relaxed);
+
+	if (state == 0)
+		state = atomic_fetch_or(&m->code_pages[index], PAGE_WRITTEN);
+	return !(state & PAGE_HAS_CODE);
+}
+
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
 {
 	unsigned bit = large_bit(gla, shift);
@@ -120,9 +130,9 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
 	e->rd = page;
-	bool code = atomic_load_explicit(&v->machine->code_pages[ram_page_index(v->machine, page_host)],
-					 memory_order_relaxed);
-	e->wr = w->writable && !code ? page : empty_tag(slot);
+	e->wr = empty_tag(slot);
+	if (w->writable && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
+		e->wr = page;
 	e->host = page_host;
 	e->info = (w->gpa & PAGE_MASK) | (w->global ? TLB_GLOBAL : 0) | (w->shift > 12 ? TLB_LARGE : 0);
 	if (w->shift > 12)
@@ -330,7 +340,12 @@ void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 {
 	struct machine *m = v->machine;
 
-	if (atomic_exchange(&m->code_pages[page_index], has_code) == has_code || !has_code)
+	if (!has_code) {
+		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
+		return;
+	}
+	u8 old = atomic_exchange(&m->code_pages[page_index], PAGE_HAS_CODE);
+	if (old != PAGE_WRITTEN)
 		return;
 	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
 		if (v->mmu->context[k].used)

@@ -158,7 +158,7 @@ const struct insn *code_lookup(struct vcpu *v, u64 gla)
 	u64 gpa;
 	unsigned off = gla & ~PAGE_MASK;
 
-	in->jump_misses++;
+	v->stats.lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
 	const u8 *host = mmu_fetch(v, gla, &gpa);

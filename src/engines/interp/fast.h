@@ -17,7 +17,14 @@ enum addr { ADDR_B, ADDR_X, ADDR_S, NR_ADDR };
 /* Operand forms: register-register, register-immediate, register-memory, memory-register, memory-immediate. */
 enum form { FORM_RR, FORM_RI, FORM_RM, FORM_MR, FORM_MI, NR_FORM };
 
-#define NEXT()	   return i[1].run(v, i + 1)
+/* The record's address is opaque to the compiler, which else computes it twice. */
+#define SKIP(n)                                     \
+	do {                                        \
+		const struct insn *next_ = i + (n); \
+		asm("" : "+r"(next_));              \
+		return next_->run(v, next_);        \
+	} while (0)
+#define NEXT()	   SKIP(1)
 #define SLOW()	   return run_generic(v, i)
 #define SLOW_END() return run_end(v, i)
 

@@ -109,7 +109,7 @@ BODY fused(struct vcpu *v, const struct insn *i, enum fused op, unsigned size, e
 	flags_lazy(v, FLAGS_SUB, size, a, b);
 	if (compare_condition(a, b, 64 - 8 * size, cc))
 		return branch_to_target(v, i + 1);
-	return i[2].run(v, i + 2);
+	SKIP(2);
 }
 
 #define FUSED_NAME(op, size, form, cc) fused_##op##_##size##_##form##_##cc
@@ -118,12 +118,14 @@ BODY fused(struct vcpu *v, const struct insn *i, enum fused op, unsigned size, e
 	{                                                                          \
 		fused(v, i, FUSED_##op, size, FORM_##form, cc);                    \
 	}
-#define EACH_FUSED_CC(X, op, size, form)                                                                         \
-	X(op, size, form, 2)                                                                                     \
-	X(op, size, form, 3)                                                                                     \
-	X(op, size, form, 4)                                                                                     \
-	X(op, size, form, 5) X(op, size, form, 6) X(op, size, form, 7) X(op, size, form, 8) X(op, size, form, 9) \
-		X(op, size, form, 12) X(op, size, form, 13) X(op, size, form, 14) X(op, size, form, 15)
+#define EACH_FUSED_CC(X, op, size, form)                                                                           \
+	X(op, size, form, 2)                                                                                       \
+	X(op, size, form, 3)                                                                                       \
+	X(op, size, form, 4)                                                                                       \
+	X(op, size, form, 5)                                                                                       \
+	X(op, size, form, 6)                                                                                       \
+	X(op, size, form, 7) X(op, size, form, 8) X(op, size, form, 9) X(op, size, form, 12) X(op, size, form, 13) \
+		X(op, size, form, 14) X(op, size, form, 15)
 #define FUSED_FORMS(op, size)              \
 	EACH_FUSED_CC(FUSED, op, size, RR) \
 	EACH_FUSED_CC(FUSED, op, size, RI) \

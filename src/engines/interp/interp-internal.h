@@ -66,7 +66,6 @@ struct interp {
 	struct cpu_event first; /* what is being delivered */
 	struct tracer *tracer; /* --trace */
 	struct error *err;
-	u64 jump_misses, traces_built, generic;
 };
 
 static inline struct interp *interp_of(const struct vcpu *v)

@@ -124,9 +124,9 @@ static void step(struct vcpu *v)
 	bool trap = v->rflags & FL_TF;
 	u64 from = v->rip;
 
-	v->shadow = false;
 	if (debug_breakpoints_on(v) && debug_code_breakpoint(v))
 		vcpu_raise(v, EXC_DB);
+	v->shadow = false;
 	if (in->tracer)
 		tracer_before(in->tracer, v);
 	run_step(v);
@@ -286,5 +286,6 @@ const struct engine engine_interp = {
 	.technique = "hosted interpretation",
 	.summary = "every instruction is stepped through in software; runs anywhere, the reference for the others",
 	.probe = interp_probe,
+	.limit_features = simd_host_features,
 	.vcpu = &interp_vcpu_ops,
 };

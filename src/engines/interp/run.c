@@ -32,14 +32,26 @@ static inline void call_exec(struct vcpu *v, const struct insn *i)
 
 	v->rip = v->r[17] + i->off;
 	v->cur = i;
-	in->generic++;
+	v->stats.emulated++;
 	if (unlikely(in->deterministic))
 		set_clock(v, i);
 	op_exec[i->op](v, i);
 }
 
+/* The end of a quantum is as good a moment as any: what the code here does stands for what the quantum did. */
+static void sample_accesses(struct vcpu *v, const struct insn *i)
+{
+	unsigned insns = 0, accesses = 0;
+
+	for (; i->op && insns < TRACE_MAX; i++, insns++)
+		accesses += (i->flags & INSN_MEM) || insn_has_hidden_memory(i) || i->op == OP_CALL || i->op == OP_RET;
+	if (insns)
+		v->stats.accesses += (u64)interp_of(v)->quantum * accesses / insns;
+}
+
 void run_leave_before(struct vcpu *v, const struct insn *i)
 {
+	sample_accesses(v, i);
 	v->rip = v->r[17] + i->off;
 	v->left -= i->n;
 	v->cur = &interp_of(v)->none;

@@ -75,7 +75,7 @@ void trace_build(struct vcpu *v, struct code_page *p, const u8 *host, unsigned o
 	unsigned n = 0;
 	bool linked = true;
 
-	in->traces_built++;
+	v->stats.traces++;
 	for (;;) {
 		if (off >= PAGE_SIZE) {
 			put_link(&t[n], run_page_end, PAGE_SIZE, n, NULL);
