@@ -18,14 +18,18 @@ setup:
 guest: setup
 	@scripts/guest $(BUILD)/guest
 
-run: setup all guest
+# Only what a run needs: the tests take as long to build as the rest.
+binary: $(BUILD)/build.ninja
+	@ninja -C $(BUILD) -j $(JOBS) sextant
+
+run: setup binary guest
 	@$(BUILD)/sextant run $(ARGS)
 
 test: setup all guest
 	@scripts/guest $(BUILD)/guest --tests
 	@tests/run --build $(BUILD) $(ARGS)
 
-bench: setup all
+bench: setup binary guest
 	@bench/run --build $(BUILD) $(ARGS)
 
 # The same tree with the address and undefined-behaviour sanitizers, in a directory of its own.
@@ -41,4 +45,4 @@ install: all
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize
 
-.PHONY: all setup guest run test bench sanitize install clean
+.PHONY: all binary setup guest run test bench sanitize install clean

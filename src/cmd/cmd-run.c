@@ -110,7 +110,7 @@ static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error 
 		term = "vt102";
 	if (columns && rows)
 		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
-	if (asprintf(&r->append, "console=ttyS0 quiet pci=off TERM=%s%s %s", term, size, extra) < 0) {
+	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s %s", term, size, extra) < 0) {
 		r->append = NULL;
 		return error_set(err, ENOMEM, "out of memory");
 	}

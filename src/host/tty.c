@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Raw mode and the way back. Output processing stays on: a guest's "\r\n" looks the same, and messages of ours that end in
- * "\n" do not run down the screen in steps.
+ * Raw mode and the way back. The guest's tty does all that a tty does, so ours does nothing; messages of our own wait until
+ * the terminal is given back.
  *
  * Invariant: `owner` is the one tty whose settings must be restored; signal handlers and atexit() have no argument to find
  * it by. All that handlers call is async-signal-safe (POSIX.1-2017, 2.4.3).
@@ -29,7 +29,6 @@ void tty_raw(struct tty *t)
 		return;
 	raw = t->saved;
 	cfmakeraw(&raw);
-	raw.c_oflag |= t->saved.c_oflag & OPOST;
 	raw.c_cc[VMIN] = 1;
 	raw.c_cc[VTIME] = 0;
 	t->raw = true;
