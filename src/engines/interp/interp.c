@@ -113,8 +113,11 @@ static bool landed(struct vcpu *v)
 
 /* ---- running ---- */
 
+/* An NMI that waits for the IRET of the one before would have run_continue() leave at once, again and again. */
 static bool must_step(const struct vcpu *v)
 {
+	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
+		return true;
 	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || interp_of(v)->tracer);
 }
 
