@@ -19,7 +19,7 @@ typedef void exec_fn(struct vcpu *v, const struct insn *i);
 /* By enum op. */
 extern exec_fn *const op_exec[NR_OPS];
 
-#define INSN(m, feature, attr, exec) exec_fn exec;
+#define INSN(m, feature, attr, exec)		       exec_fn exec;
 #define INSN_AS(name, m, variant, feature, attr, exec) exec_fn exec;
 #include "x86/ops-int.def"
 #include "x86/ops-sys.def"
@@ -150,7 +150,7 @@ void io_check(struct vcpu *v, u16 port, unsigned size);
 /* ---- control registers and MSRs: control.c, msr.c ---- */
 void control_set_cr0(struct vcpu *v, u64 value); /* with all checks and consequences (mode, TLB) */
 void control_set_cr4(struct vcpu *v, u64 value);
-u64 msr_read(struct vcpu *v, u32 msr);		   /* #GP if there is none */
+u64 msr_read(struct vcpu *v, u32 msr); /* #GP if there is none */
 void msr_write(struct vcpu *v, u32 msr, u64 value);
 /* XINUSE (SDM vol. 1, 13.6): which state components are not in their initial state. fpstate.c */
 u64 xstate_in_use(const struct vcpu *v);

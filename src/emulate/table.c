@@ -3,7 +3,7 @@
 #include "emulate/emulate.h"
 
 exec_fn *const op_exec[NR_OPS] = {
-#define INSN(m, feature, attr, exec) [OP_##m] = exec,
+#define INSN(m, feature, attr, exec)		       [OP_##m] = exec,
 #define INSN_AS(name, m, variant, feature, attr, exec) [OP_##name] = exec,
 #include "x86/ops-int.def"
 #include "x86/ops-sys.def"

@@ -7,9 +7,9 @@
 #include "machine/machine.h"
 
 struct engine {
-	const char *name;	/* as --engine takes it */
-	const char *technique;	/* the textbook's word for it */
-	const char *summary;	/* one line */
+	const char *name; /* as --engine takes it */
+	const char *technique; /* the textbook's word for it */
+	const char *summary; /* one line */
 	/* 0 when this host can run it; else negative errno, and why not. NULL: not built yet. */
 	int (*probe)(struct error *why);
 	const struct vcpu_ops *vcpu;

@@ -33,9 +33,9 @@ void timer_arm(struct clock *c, struct timer *t, u64 deadline);
 void timer_cancel(struct clock *c, struct timer *t);
 
 /* For the thread that runs timers. */
-u64 clock_next_deadline(struct clock *c);    /* ~0 if no timer is armed */
-void clock_run_timers(struct clock *c);	     /* fires all that are due */
-int clock_fd(const struct clock *c);	     /* host-paced: a timerfd that is readable when the first timer is due */
+u64 clock_next_deadline(struct clock *c); /* ~0 if no timer is armed */
+void clock_run_timers(struct clock *c); /* fires all that are due */
+int clock_fd(const struct clock *c); /* host-paced: a timerfd that is readable when the first timer is due */
 
 /* Deterministic machines, vCPU 0's thread only: virtual time so far; advances it to at least `now`. */
 void clock_set(struct clock *c, u64 now);

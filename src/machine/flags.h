@@ -9,7 +9,7 @@
 #include "machine/vcpu.h"
 
 #define FLAGS_SHIFT(size) ((u64)(64 - 8 * (size)) << 8)
-#define FLAGS_KEPT_CF BIT(16)
+#define FLAGS_KEPT_CF	  BIT(16)
 
 static inline void flags_lazy(struct vcpu *v, enum flags_kind kind, unsigned size, s64 a, s64 b)
 {
@@ -49,10 +49,8 @@ static inline __attribute__((always_inline)) u32 flags_get(const struct vcpu *v)
 		f = (u64)r < (u64)a ? FL_CF : 0;
 		f |= ((a ^ r) & (b ^ r)) < 0 ? FL_OF : 0;
 		break;
-	case FLAGS_LAHF:
-		return ((u32)(a >> 8) & (FL_ARITH & 0xff)) | ((a & 1) ? FL_OF : 0);
-	default:
-		return (u32)v->rflags & FL_ARITH;
+	case FLAGS_LAHF: return ((u32)(a >> 8) & (FL_ARITH & 0xff)) | ((a & 1) ? FL_OF : 0);
+	default: return (u32)v->rflags & FL_ARITH;
 	}
 	if ((u8)v->lazy.kind >= FLAGS_INC)
 		f = (f & ~FL_CF) | (v->lazy.kind & FLAGS_KEPT_CF ? FL_CF : 0);

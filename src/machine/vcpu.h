@@ -112,7 +112,7 @@ struct vcpu {
 	u8 code_size; /* enum code_size, derived */
 	bool halted;
 	bool shadow; /* interrupts wait for one more instruction (STI, MOV SS) */
-	bool shadow_ss;	       /* while shadow: it is MOV SS's or POP SS's, which holds back debug traps too */
+	bool shadow_ss; /* while shadow: it is MOV SS's or POP SS's, which holds back debug traps too */
 	bool nmi_blocked;
 	bool wait_sipi; /* an AP after INIT */
 	bool stop_now; /* something the engine must look at before the next instruction: pending_db, code written, events */
@@ -135,7 +135,8 @@ struct vcpu {
 	struct {
 		u64 star, lstar, cstar, sfmask, kernel_gs_base, tsc_aux;
 		u64 sysenter_cs, sysenter_esp, sysenter_eip;
-		u64 pat, misc_enable, spec_ctrl, xss, feature_control, tsc_adjust, mcg_status, mcg_ctl, ucode_rev, debugctl;
+		u64 pat, misc_enable, spec_ctrl, xss, feature_control, tsc_adjust, mcg_status, mcg_ctl, ucode_rev,
+			debugctl;
 		u64 mtrr_def_type, mtrr_fixed[11], mtrr_var[16];
 		u64 mc[4 * 8]; /* machine-check banks' registers */
 	} msr;
@@ -158,11 +159,11 @@ struct vcpu {
 
 	struct { /* figures for -v; this vCPU's thread only */
 		u64 insns, exits_io, exits_mmio, halts, page_walks, intr, exc[32], vec[256];
-		u64 tlb_fills[3];    /* by view: user, supervisor, supervisor with SMAP suspended */
-		u64 fetch_walks;     /* instruction fetches that the fetch entries did not serve */
-		u64 smc;	     /* stores that hit decoded code */
-		u64 accesses;	     /* data accesses, estimated from samples */
-		u64 emulated;	     /* instructions that src/emulate did */
+		u64 tlb_fills[3]; /* by view: user, supervisor, supervisor with SMAP suspended */
+		u64 fetch_walks; /* instruction fetches that the fetch entries did not serve */
+		u64 smc; /* stores that hit decoded code */
+		u64 accesses; /* data accesses, estimated from samples */
+		u64 emulated; /* instructions that src/emulate did */
 		u64 traces, lookups; /* built; jumps that the jump cache did not serve */
 	} stats;
 };

@@ -20,19 +20,19 @@ static inline void cleanup_file_fn(FILE **f)
 		fclose(*f);
 }
 #define _cleanup_free_ __attribute__((cleanup(cleanup_free_fn)))
-#define _cleanup_fd_ __attribute__((cleanup(cleanup_fd_fn)))
+#define _cleanup_fd_   __attribute__((cleanup(cleanup_fd_fn)))
 #define _cleanup_file_ __attribute__((cleanup(cleanup_file_fn)))
 
 /* Hands ownership on: the variable forgets its resource. */
-#define steal_ptr(p)                          \
-	({                                    \
-		__typeof__(p) stolen_ = (p);  \
-		(p) = NULL;                   \
-		stolen_;                      \
+#define steal_ptr(p)                         \
+	({                                   \
+		__typeof__(p) stolen_ = (p); \
+		(p) = NULL;                  \
+		stolen_;                     \
 	})
-#define steal_fd(fd)                          \
-	({                                    \
-		int stolen_ = (fd);           \
-		(fd) = -1;                    \
-		stolen_;                      \
+#define steal_fd(fd)                \
+	({                          \
+		int stolen_ = (fd); \
+		(fd) = -1;          \
+		stolen_;            \
 	})

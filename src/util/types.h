@@ -16,13 +16,13 @@ typedef int64_t s64;
 typedef __int128 s128;
 typedef unsigned __int128 u128;
 
-#define likely(x) __builtin_expect(!!(x), 1)
-#define unlikely(x) __builtin_expect(!!(x), 0)
-#define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
-#define BIT(n) (1ull << (n))
-#define container_of(p, type, member) ((type *)((char *)(p) - offsetof(type, member)))
+#define likely(x)		      __builtin_expect(!!(x), 1)
+#define unlikely(x)		      __builtin_expect(!!(x), 0)
+#define ARRAY_SIZE(a)		      (sizeof(a) / sizeof((a)[0]))
+#define MIN(a, b)		      ((a) < (b) ? (a) : (b))
+#define MAX(a, b)		      ((a) > (b) ? (a) : (b))
+#define BIT(n)			      (1ull << (n))
+#define container_of(p, type, member) ((type *)((char *)(p)-offsetof(type, member)))
 
 /* A guest access may have any alignment: these types tell the compiler so, and each access is one host instruction. */
 typedef u16 __attribute__((aligned(1), may_alias)) u16_una;

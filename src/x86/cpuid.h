@@ -23,13 +23,13 @@ static inline bool cpu_has(const struct cpu_model *c, enum feature f)
 
 /* What varies between vCPUs and with their state. */
 struct cpuid_context {
-	u32 apic_id;	 /* initial APIC ID */
-	u32 cpus;	 /* vCPUs in the machine, at least 1 */
-	u64 tsc_hz;	 /* leaf 15h, 16h and the hypervisor's timing leaf */
-	u64 apic_hz;	 /* rate of the local APIC timer before its divider */
-	bool osxsave;	 /* CR4.OSXSAVE, shown in leaf 1 */
-	bool apic_on;	 /* IA32_APIC_BASE.EN, shown in leaf 1 */
-	u64 xcr0;	 /* size of the XSAVE area, leaf Dh */
+	u32 apic_id; /* initial APIC ID */
+	u32 cpus; /* vCPUs in the machine, at least 1 */
+	u64 tsc_hz; /* leaf 15h, 16h and the hypervisor's timing leaf */
+	u64 apic_hz; /* rate of the local APIC timer before its divider */
+	bool osxsave; /* CR4.OSXSAVE, shown in leaf 1 */
+	bool apic_on; /* IA32_APIC_BASE.EN, shown in leaf 1 */
+	u64 xcr0; /* size of the XSAVE area, leaf Dh */
 	u64 xss;
 };
 struct cpuid_regs {

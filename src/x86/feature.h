@@ -3,6 +3,7 @@
 #pragma once
 #include "util/types.h"
 
+/* clang-format off */
 enum feature {
 	FEAT_BASE, FEAT_X87, FEAT_TSC, FEAT_MSR, FEAT_CX8, FEAT_SEP, FEAT_CMOV, FEAT_CLFLUSH, FEAT_MMX, FEAT_FXSR, FEAT_SSE,
 	FEAT_SSE2, FEAT_SSE3, FEAT_PCLMUL, FEAT_MONITOR, FEAT_SSSE3, FEAT_FMA, FEAT_CX16, FEAT_SSE41, FEAT_SSE42, FEAT_MOVBE,
@@ -13,4 +14,5 @@ enum feature {
 	FEAT_PAT, FEAT_DE, FEAT_VME, FEAT_FSRM, FEAT_SPEC_CTRL, FEAT_ARCH_CAPABILITIES, FEAT_TSC_ADJUST, FEAT_PSE36, FEAT_MCE, FEAT_ARAT,
 	NR_FEATURES
 };
+/* clang-format on */
 _Static_assert(NR_FEATURES <= 128, "struct cpu_model has 128 bits");

@@ -18,15 +18,16 @@ typedef void insn_run_fn(struct vcpu *v, const struct insn *i);
 enum operand_kind { OPK_NONE, OPK_REG, OPK_MEM, OPK_IMM };
 
 /* insn.flags */
-#define INSN_REP 0x01u	 /* F3 as a repeat prefix (REP, REPE) */
+#define INSN_REP   0x01u /* F3 as a repeat prefix (REP, REPE) */
 #define INSN_REPNE 0x02u /* F2 as a repeat prefix */
-#define INSN_LOCK 0x04u
-#define INSN_END 0x08u	 /* the instruction leaves its successor in vcpu.rip (a branch, or its row says OP_END, or REP) */
-#define INSN_VEX 0x10u	 /* VEX encoded: the destination's upper bits are zeroed */
+#define INSN_LOCK  0x04u
+#define INSN_END   0x08u /* the instruction leaves its successor in vcpu.rip (a branch, or its row says OP_END, or REP) */
+#define INSN_VEX   0x10u /* VEX encoded: the destination's upper bits are zeroed */
 #define INSN_MOFFS 0x20u /* memory operand is at the absolute offset in imm */
-#define INSN_MEM 0x40u	 /* has a memory operand (base, index, scale, disp, seg are valid) */
+#define INSN_MEM   0x40u /* has a memory operand (base, index, scale, disp, seg are valid) */
 #define INSN_CROSS 0x80u /* its bytes reach into the next page */
 
+/* clang-format off */
 struct insn {
 	insn_run_fn *run;     /* the engine's; the decoder leaves it alone */
 	u16 op;		      /* enum op: the row of op_table */
@@ -50,6 +51,7 @@ struct insn {
 		const struct insn *target;	/* engine's: where a direct branch goes, once known */
 	};
 };
+/* clang-format on */
 _Static_assert(sizeof(struct insn) == 40, "the record is sized for the cache");
 
 static inline enum operand_kind insn_kind(const struct insn *i, unsigned k)
@@ -58,7 +60,7 @@ static inline enum operand_kind insn_kind(const struct insn *i, unsigned k)
 }
 
 /* Byte offset of a slot in vcpu.r[]. */
-#define SLOT(n) ((u8)((n)*8))
+#define SLOT(n)	  ((u8)((n)*8))
 #define SLOT_ZERO SLOT(16) /* always 0: absent base or index */
 #define SLOT_CODE SLOT(17) /* RIP-relative base. See vcpu.r. */
 
@@ -67,7 +69,7 @@ enum code_size { CODE_16, CODE_32, CODE_64 };
 
 /* What the decoder knows beside the record: only translators and tests want it. */
 struct insn_info {
-	u32 flags_read;	   /* FL_* arithmetic flags */
+	u32 flags_read; /* FL_* arithmetic flags */
 	u32 flags_written; /* set, cleared or modified, or left undefined */
 	u32 flags_undefined;
 	u32 flags_maybe; /* written only in some cases (shift by a count of zero, repeated string of length zero) */
@@ -75,7 +77,7 @@ struct insn_info {
 
 enum decode_status {
 	DECODE_OK,
-	DECODE_MORE,	/* more than n bytes needed; with n == 15 the instruction is too long (#GP) */
+	DECODE_MORE, /* more than n bytes needed; with n == 15 the instruction is too long (#GP) */
 	DECODE_INVALID, /* #UD; insn.len holds how many bytes were seen */
 };
 
@@ -85,7 +87,8 @@ enum decode_status {
  * info may be NULL. Thread-safe. An encoding that Zydis knows and op_table lacks is DECODE_INVALID; whether the CPU
  * model has the instruction is the caller's business (insn_feature).
  */
-enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n, enum code_size mode, unsigned off);
+enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n, enum code_size mode,
+			       unsigned off);
 
 /* Intel-syntax text of the instruction at bytes, as if at linear address rip; returns its length in bytes or 0. */
 unsigned insn_format(char *text, size_t size, const u8 *bytes, unsigned n, enum code_size mode, u64 rip);
