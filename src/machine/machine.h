@@ -102,6 +102,9 @@ struct machine {
 	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
 	_Atomic u8 *code_pages;
 
+	/* A byte a RAM_CHUNK: the host was asked for its pages. */
+	_Atomic u8 *populated;
+
 	struct bus pio, mmio;
 	const struct intc_ops *intc;
 	void *intc_dev;
@@ -151,6 +154,16 @@ static inline u8 *ram_ptr(const struct machine *m, u64 gpa, u64 len)
 	if (gpa >= HIGH_RAM_BASE && gpa - HIGH_RAM_BASE < m->high_size && len <= m->high_size - (gpa - HIGH_RAM_BASE))
 		return m->ram + m->low_size + (gpa - HIGH_RAM_BASE);
 	return NULL;
+}
+/* Host page faults cost 10 us each on some hosts: the first use of a chunk gets all its pages by one system call. */
+#define RAM_CHUNK_SHIFT 16
+void ram_populate(struct machine *m, u64 chunk);
+static inline void ram_use(struct machine *m, const u8 *host)
+{
+	u64 chunk = (u64)(host - m->ram) >> RAM_CHUNK_SHIFT;
+
+	if (unlikely(!atomic_load_explicit(&m->populated[chunk], memory_order_relaxed)))
+		ram_populate(m, chunk);
 }
 /* Index of a RAM page in code_pages, from its host address. */
 static inline u64 ram_page_index(const struct machine *m, const u8 *host)

@@ -31,6 +31,12 @@ int ram_create(struct machine *m, struct error *err)
 		return error_set(err, errno, "cannot map %llu MiB of guest RAM: %s", (unsigned long long)size >> 20,
 				 strerror(errno));
 	}
+	m->populated = mmap(NULL, (size >> RAM_CHUNK_SHIFT) + 1, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (m->populated == MAP_FAILED) {
+		m->populated = NULL;
+		return error_set(err, errno, "no memory for the table of used RAM: %s", strerror(errno));
+	}
 	m->code_pages = mmap(NULL, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (m->code_pages == MAP_FAILED) {
 		m->code_pages = NULL;
@@ -41,12 +47,23 @@ int ram_create(struct machine *m, struct error *err)
 
 void ram_destroy(struct machine *m)
 {
+	if (m->populated)
+		munmap((void *)m->populated, (m->config.ram_size >> RAM_CHUNK_SHIFT) + 1);
 	if (m->code_pages)
 		munmap((void *)m->code_pages, m->config.ram_size >> PAGE_SHIFT);
 	if (m->ram)
 		munmap(m->ram, m->config.ram_size);
 	if (m->ram_fd >= 0)
 		close(m->ram_fd);
+}
+
+/* Before Linux 5.14, or short of memory, it fails, and each page faults as it is touched. */
+void ram_populate(struct machine *m, u64 chunk)
+{
+	u64 begin = chunk << RAM_CHUNK_SHIFT, len = MIN(BIT(RAM_CHUNK_SHIFT), m->config.ram_size - begin);
+
+	madvise(m->ram + begin, len, MADV_POPULATE_WRITE);
+	atomic_store_explicit(&m->populated[chunk], 1, memory_order_relaxed);
 }
 
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)

@@ -134,6 +134,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	if (w->writable && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
 		e->wr = page;
 	e->host = page_host;
+	ram_use(v->machine, page_host);
 	e->info = (w->gpa & PAGE_MASK) | (w->global ? TLB_GLOBAL : 0) | (w->shift > 12 ? TLB_LARGE : 0);
 	if (w->shift > 12)
 		tlb_note_large(c, gla, w->shift);

@@ -155,6 +155,7 @@ insn_run_fn *select_move(const struct insn *i);
 insn_run_fn *select_unary(const struct insn *i, bool flags_live);
 insn_run_fn *select_branch(const struct insn *i);
 insn_run_fn *select_vector(const struct insn *i);
+insn_run_fn *select_system(const struct insn *i);
 
 /* Form of a two-operand instruction, or NR_FORM. */
 static inline enum form form_of(const struct insn *i)

@@ -89,15 +89,16 @@ BODY alu(struct vcpu *v, const struct insn *i, enum alu op, unsigned size, bool 
 	{                                                                            \
 		alu(v, i, ALU_##op, size, live, FORM_##form, ADDR_##addr);           \
 	}
-#define DEFINE_FORMS(op, size, live)                                                              \
-	DEFINE(op, size, live, RR, B)                                                             \
-	DEFINE(op, size, live, RI, B)                                                             \
-	DEFINE(op, size, live, RM, B)                                                             \
-	DEFINE(op, size, live, RM, X)                                                             \
-	DEFINE(op, size, live, RM, S)                                                             \
-	DEFINE(op, size, live, MR, B)                                                             \
-	DEFINE(op, size, live, MR, X) DEFINE(op, size, live, MR, S) DEFINE(op, size, live, MI, B) \
-		DEFINE(op, size, live, MI, X) DEFINE(op, size, live, MI, S)
+#define DEFINE_FORMS(op, size, live)  \
+	DEFINE(op, size, live, RR, B) \
+	DEFINE(op, size, live, RI, B) \
+	DEFINE(op, size, live, RM, B) \
+	DEFINE(op, size, live, RM, X) \
+	DEFINE(op, size, live, RM, S) \
+	DEFINE(op, size, live, MR, B) \
+	DEFINE(op, size, live, MR, X) \
+	DEFINE(op, size, live, MR, S) \
+	DEFINE(op, size, live, MI, B) DEFINE(op, size, live, MI, X) DEFINE(op, size, live, MI, S)
 #define DEFINE_SIZES(op, live) \
 	DEFINE_FORMS(op, 1, live) DEFINE_FORMS(op, 2, live) DEFINE_FORMS(op, 4, live) DEFINE_FORMS(op, 8, live)
 

@@ -118,14 +118,15 @@ BODY fused(struct vcpu *v, const struct insn *i, enum fused op, unsigned size, e
 	{                                                                          \
 		fused(v, i, FUSED_##op, size, FORM_##form, cc);                    \
 	}
-#define EACH_FUSED_CC(X, op, size, form)                                                                           \
-	X(op, size, form, 2)                                                                                       \
-	X(op, size, form, 3)                                                                                       \
-	X(op, size, form, 4)                                                                                       \
-	X(op, size, form, 5)                                                                                       \
-	X(op, size, form, 6)                                                                                       \
-	X(op, size, form, 7) X(op, size, form, 8) X(op, size, form, 9) X(op, size, form, 12) X(op, size, form, 13) \
-		X(op, size, form, 14) X(op, size, form, 15)
+#define EACH_FUSED_CC(X, op, size, form) \
+	X(op, size, form, 2)             \
+	X(op, size, form, 3)             \
+	X(op, size, form, 4)             \
+	X(op, size, form, 5)             \
+	X(op, size, form, 6)             \
+	X(op, size, form, 7)             \
+	X(op, size, form, 8)             \
+	X(op, size, form, 9) X(op, size, form, 12) X(op, size, form, 13) X(op, size, form, 14) X(op, size, form, 15)
 #define FUSED_FORMS(op, size)              \
 	EACH_FUSED_CC(FUSED, op, size, RR) \
 	EACH_FUSED_CC(FUSED, op, size, RI) \

@@ -314,12 +314,24 @@ FAST mul_8(struct vcpu *v, const struct insn *i)
 	product_flags(v, r >> 64);
 	NEXT();
 }
-FAST mulx_8(struct vcpu *v, const struct insn *i)
+BODY mulx(struct vcpu *v, const struct insn *i, bool mem)
 {
-	u128 r = (u128)v->r[RDX] * get(v, i->r[2], 8);
+	u8 *p = NULL;
+
+	if (mem && !tlb_read(v, ea_of(v, i, ADDR_X), 8, &p))
+		SLOW();
+	u128 r = (u128)v->r[RDX] * (mem ? mem_get(p, 8) : get(v, i->r[2], 8));
 	put(v, i->r[1], 8, (u64)r);
 	put(v, i->r[0], 8, (u64)(r >> 64));
 	NEXT();
+}
+FAST mulx_r(struct vcpu *v, const struct insn *i)
+{
+	mulx(v, i, false);
+}
+FAST mulx_m(struct vcpu *v, const struct insn *i)
+{
+	mulx(v, i, true);
 }
 FAST div_4(struct vcpu *v, const struct insn *i)
 {
@@ -344,14 +356,59 @@ FAST div_8(struct vcpu *v, const struct insn *i)
 
 /* ---- bit tests and counts of registers ---- */
 
+/* Makes the lazy flags the LAHF kind, in which one of them is one bit: for instructions that change only CF or OF. */
+#define LAHF_CF 0x100
+#define LAHF_OF 0x1
+static inline __attribute__((always_inline)) s64 lahf_form(struct vcpu *v)
+{
+	if (likely((u8)v->lazy.kind == FLAGS_LAHF))
+		return v->lazy.a;
+	u32 f = flags_get(v);
+	flags_lazy(v, FLAGS_LAHF, 8, 0, 0);
+	return (s64)((f & 0xff) << 8 | (f & FL_OF ? LAHF_OF : 0));
+}
+
 /* BT leaves ZF alone and the others undefined: only CF changes. */
 BODY bt(struct vcpu *v, const struct insn *i, unsigned size, bool imm)
 {
 	u64 n = (imm ? i->imm : get(v, i->r[1], 8)) & (8 * size - 1);
 	bool bit = get(v, i->r[0], size) >> n & 1;
-	flags_set(v, (flags_get(v) & ~FL_CF) | (bit ? FL_CF : 0));
+	v->lazy.a = (lahf_form(v) & ~LAHF_CF) | (bit ? LAHF_CF : 0);
 	NEXT();
 }
+
+/* ADCX adds with CF, ADOX with OF, each leaving the other alone, so that two chains run side by side. */
+BODY add_chain(struct vcpu *v, const struct insn *i, s64 flag, bool mem)
+{
+	u8 *p = NULL;
+	u64 r;
+
+	if (mem && !tlb_read(v, ea_of(v, i, ADDR_X), 8, &p))
+		SLOW();
+	s64 f = lahf_form(v);
+	bool carry = __builtin_add_overflow(get(v, i->r[0], 8), mem ? mem_get(p, 8) : get(v, i->r[1], 8), &r);
+	carry |= __builtin_add_overflow(r, (u64)((f & flag) != 0), &r);
+	put(v, i->r[0], 8, r);
+	v->lazy.a = (f & ~flag) | (carry ? flag : 0);
+	NEXT();
+}
+FAST adcx_r(struct vcpu *v, const struct insn *i)
+{
+	add_chain(v, i, LAHF_CF, false);
+}
+FAST adcx_m(struct vcpu *v, const struct insn *i)
+{
+	add_chain(v, i, LAHF_CF, true);
+}
+FAST adox_r(struct vcpu *v, const struct insn *i)
+{
+	add_chain(v, i, LAHF_OF, false);
+}
+FAST adox_m(struct vcpu *v, const struct insn *i)
+{
+	add_chain(v, i, LAHF_OF, true);
+}
+
 FAST bt_4_r(struct vcpu *v, const struct insn *i)
 {
 	bt(v, i, 4, false);
@@ -421,7 +478,6 @@ static insn_run_fn *select_register_only(const struct insn *i)
 	case OP_RORX: return BY_SIZE(rorx);
 	case OP_MUL: return BY_SIZE(mul);
 	case OP_DIV: return BY_SIZE(div);
-	case OP_MULX: return i->size == 8 ? mulx_8 : NULL;
 	case OP_TZCNT: return BY_SIZE(tzcnt);
 	case OP_LZCNT: return BY_SIZE(lzcnt);
 	case OP_ANDN: return BY_SIZE(andn);
@@ -450,6 +506,14 @@ static insn_run_fn *select_incdec(const struct insn *i, enum unary op, bool live
 	return unary_handlers[op][live][size_log2(i->size)][where];
 }
 
+/* 64-bit arithmetic of big numbers, from registers or memory. */
+static insn_run_fn *select_chain(const struct insn *i, insn_run_fn *reg, insn_run_fn *mem)
+{
+	if (i->size != 8)
+		return NULL;
+	return !(i->flags & INSN_MEM) ? reg : addr_of(i) <= ADDR_X ? mem : NULL;
+}
+
 insn_run_fn *select_unary(const struct insn *i, bool live)
 {
 	switch (i->op) {
@@ -463,6 +527,9 @@ insn_run_fn *select_unary(const struct insn *i, bool live)
 	case OP_ROL: return select_shift(i, 3, live);
 	case OP_ROR: return select_shift(i, 4, live);
 	case OP_IMUL: return select_imul(i, live);
+	case OP_MULX: return select_chain(i, mulx_r, mulx_m);
+	case OP_ADCX: return select_chain(i, adcx_r, adcx_m);
+	case OP_ADOX: return select_chain(i, adox_r, adox_m);
 	default: return i->flags & INSN_MEM ? NULL : select_register_only(i);
 	}
 }

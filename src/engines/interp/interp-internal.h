@@ -20,7 +20,7 @@
 #include "emulate/emulate.h"
 #include "machine/machine.h"
 
-#define JUMP_CACHE_BITS 12
+#define JUMP_CACHE_BITS 14
 struct jump_entry {
 	u64 key; /* linear address ^ code space */
 	const struct insn *rec;
@@ -97,7 +97,7 @@ insn_run_fn *select_handler(const struct vcpu *v, const struct insn *i, bool fla
 insn_run_fn *select_fused(const struct insn *i, const struct insn *next);
 
 /* ---- run.c: handlers that are no particular instruction's ---- */
-insn_run_fn run_generic, run_end, run_goto, run_page_end, run_cross, run_invalid, run_uncached;
+insn_run_fn run_generic, run_end, run_through, run_goto, run_page_end, run_cross, run_invalid, run_uncached;
 /* Takes direct branch i, whose target is not linked. run_jump: to a linear address, i being a finished branch. */
 insn_run_fn run_branch;
 void run_jump(struct vcpu *v, const struct insn *i, u64 rip);
@@ -123,6 +123,11 @@ static inline bool insn_is_jcc(const struct insn *i)
 static inline bool insn_has_hidden_memory(const struct insn *i)
 {
 	return (i->op >= OP_PUSH && i->op <= OP_LEAVE) || (i->op >= OP_MOVSB && i->op <= OP_SCASQ) || i->op == OP_XLAT;
+}
+/* Rows that end traces because they may unmask interrupts or change the view of memory; control falls through. */
+static inline bool insn_changes_flags_only(const struct insn *i)
+{
+	return i->op == OP_CLI || i->op == OP_STI || i->op == OP_CLAC || i->op == OP_STAC || i->op == OP_POPFQ;
 }
 static inline unsigned jump_hash(u64 gla)
 {

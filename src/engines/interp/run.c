@@ -81,6 +81,15 @@ void run_end(struct vcpu *v, const struct insn *i)
 	return run_continue(v);
 }
 
+/* For insn_changes_flags_only(): goes on in the trace unless the change lets something in. */
+void run_through(struct vcpu *v, const struct insn *i)
+{
+	call_exec(v, i);
+	if (unlikely(wants_out(v)))
+		return run_leave_after(v, i);
+	return i[1].run(v, i + 1);
+}
+
 void run_continue(struct vcpu *v)
 {
 	struct interp *in = interp_of(v);

@@ -9,6 +9,8 @@ static insn_run_fn *select_fast(const struct insn *i, bool flags_live)
 {
 	insn_run_fn *h = select_alu(i, flags_live);
 
+	if (!h && i->op >= OP_INT_LIMIT)
+		h = select_system(i);
 	if (!h)
 		h = select_move(i);
 	if (!h)
@@ -34,5 +36,7 @@ insn_run_fn *select_handler(const struct vcpu *v, const struct insn *i, bool fla
 		h = select_fast(i, flags_live);
 	if (h)
 		return h;
+	if (insn_changes_flags_only(i))
+		return run_through;
 	return i->flags & INSN_END ? run_end : run_generic;
 }

@@ -24,7 +24,8 @@ static void cover(struct code_page *p, unsigned off, unsigned len)
 
 static bool ends_trace(const struct insn *i)
 {
-	return (i->flags & INSN_END) && !insn_is_jcc(i) && !(i->flags & (INSN_REP | INSN_REPNE));
+	return (i->flags & INSN_END) && !insn_is_jcc(i) && !(i->flags & (INSN_REP | INSN_REPNE)) &&
+	       !insn_changes_flags_only(i);
 }
 
 /* Integer instructions on registers cannot, save a few. */
