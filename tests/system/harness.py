@@ -29,6 +29,11 @@ class Skip(Exception):
     pass
 
 
+def sanitized():
+    with open(SEXTANT, 'rb') as f:
+        return b'__asan_init' in f.read()
+
+
 def test(what):
     def add(fn):
         tests.append((what, fn))
