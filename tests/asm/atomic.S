@@ -3,7 +3,7 @@
  * Locked operations at every alignment, across cache lines and pages whose second half is missing or read-only: all or nothing
  * (SDM vol. 3, 8.1.2). Comparing exchanges check for write access even when they do not write.
  */
-#include "lib.h"
+#include "lib.inc"
 #define WIN 0x40000000
 	.text
 	MODE 32

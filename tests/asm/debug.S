@@ -3,7 +3,7 @@
  * Debug exceptions (SDM vol. 3, 17): single-step, code and data breakpoints, RF, DR6, DR7.GD, ICEBP, the shadow of MOV SS, DR4 and DR5.
  * The #DB handler is this file's own: it notes DR6 and the saved RIP, and goes on.
  */
-#include "lib.h"
+#include "lib.inc"
 #define DR7(x) movl $(x), %eax; movq %rax, %db7
 	.text
 	MODE 32

@@ -3,7 +3,7 @@
  * Each exception in 64-bit code: vector, error code, saved RIP (SDM vol. 3, 6.15), and that the instruction has done nothing. What exists
  * in 32-bit code alone (INTO, BOUND) is in exceptions32.S, page faults are in paging4.S.
  */
-#include "lib.h"
+#include "lib.inc"
 #define NP_CODE (SPARE + 0x00)	/* present bit clear */
 #define NP_DATA (SPARE + 0x08)
 #define RO_DATA (SPARE + 0x10)

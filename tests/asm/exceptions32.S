@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Exceptions of 32-bit code: INTO, BOUND, segment limits and types, a stack segment's limit, and delivery to an inner stack through the TSS. */
-#include "lib.h"
+#include "lib.inc"
 #define SMALL (SPARE + 0x00)	/* limit FFFh */
 #define DOWN (SPARE + 0x08)	/* expand-down, limit FFFh */
 #define EXEC_ONLY (SPARE + 0x10)

@@ -6,7 +6,7 @@
  * its neighbours), and the ACPI registers (600h to 63Fh). Runs with interrupts off.
  * timeout: 60
  */
-#include "lib.h"
+#include "lib.inc"
 	.text
 	MODE 32
 	.globl main

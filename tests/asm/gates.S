@@ -3,7 +3,7 @@
  * Far transfers between rings (SDM vol. 3, 5.8): a 32-bit call gate with parameters to an inner stack and RETF n back; conforming code;
  * privilege checks of gates and segments; LAR, LSL, VERR, VERW, ARPL; a 64-bit call gate.
  */
-#include "lib.h"
+#include "lib.inc"
 #define GATE (SPARE + 0x00)	/* call gate, DPL 3, 3 parameters */
 #define GATE0 (SPARE + 0x08)	/* the same, DPL 0 */
 #define CONF (SPARE + 0x10)	/* conforming code, DPL 0 */

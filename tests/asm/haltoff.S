@@ -4,7 +4,7 @@
  * expect-status: 124
  * timeout: 2
  */
-#include "lib.h"
+#include "lib.inc"
 	.text
 	MODE 32
 	.globl main

@@ -3,7 +3,7 @@
  * Interrupts: PIT through the 8259s, the local APIC's timer, self-sent IPIs, NMI; HLT wakes; the shadow of STI; masking by
  * IF, TPR and the PIC's mask; NMI stays blocked until IRET (SDM vol. 3, 6.3, 6.7, 6.8, 10.5, 10.6).
  */
-#include "lib.h"
+#include "lib.inc"
 #define APIC 0xfee00000
 /* IPIs travel: they arrive soon, not at once. */
 #define ARRIVES(what, value) movl $1000000, %ecx; 66: cmpl $(value), what; je 67f; loop 66b; FAIL; 67:

@@ -6,7 +6,7 @@
  * stack; an interrupt (vector 20h and up) is counted, acknowledged as irq_eoi says, and returns where it came from.
  * Anything else is a failure.
  */
-#include "lib.h"
+#include "lib.inc"
 
 	/* PVH entry (Xen's x86/HVM direct boot ABI): 32-bit flat protected mode at `start`. */
 	.section .note.pvh, "a", @note

@@ -4,7 +4,7 @@
  * Proves: CS.L and CS.D choose the code size, CR0.PG with EFER.LME activates long mode and leaves it (SDM vol. 3, 9.8.5), the
  * hidden base of a real-mode segment survives the switch, INT n through the real-mode table (20.1.4).
  */
-#include "lib.h"
+#include "lib.inc"
 	.text
 	MODE 32
 	.globl main

@@ -3,7 +3,7 @@
  * Paging in 32-bit code: 2-level with 4 KiB and 4 MiB pages (CR4.PSE), then PAE with 2 MiB pages, NX and the PDPTE registers
  * (SDM vol. 3, 4.3, 4.4). PDPTEs are loaded with CR3, not when they are used.
  */
-#include "lib.h"
+#include "lib.inc"
 #define WIN 0x40000000
 	.text
 	MODE 32

@@ -5,7 +5,7 @@
  *
  * The window at 40000000h has its own page table: PT entry n is `pt + 8 * n`, address 40000000h + n * 1000h.
  */
-#include "lib.h"
+#include "lib.inc"
 #define WIN 0x40000000
 #define PAGE(n) (WIN + 0x1000 * n)
 #define NX63(n) movl $0x80000000, pt + 8 * n + 4

@@ -4,7 +4,7 @@
  * address, by a string instruction, and a loop whose body is rewritten while hot. A processor that finds the store in its
  * pipeline starts over (SDM vol. 3, 11.6); a jump follows each store where the manual asks for one, but the first two.
  */
-#include "lib.h"
+#include "lib.inc"
 #define WIN 0x40000000
 	.text
 	MODE 32

@@ -3,7 +3,7 @@
  * String instructions that fault in the middle: the registers say how far they came, RIP is the instruction's, and it goes on from there
  * (SDM vol. 2, REP). Also both directions, overlaps, page-at-a-time corners, and string I/O.
  */
-#include "lib.h"
+#include "lib.inc"
 #define WIN 0x40000000
 	.text
 	MODE 32

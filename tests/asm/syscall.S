@@ -2,7 +2,7 @@
 /*
  * Fast system calls: SYSCALL and SYSRET in 64-bit code, SYSENTER and SYSEXIT, their selectors, masks and faults (SDM vol. 2).
  */
-#include "lib.h"
+#include "lib.inc"
 #define MSR_STAR 0xc0000081
 #define MSR_LSTAR 0xc0000082
 #define MSR_SFMASK 0xc0000084

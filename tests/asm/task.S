@@ -3,7 +3,7 @@
  * Hardware task switch (SDM vol. 3, ch. 8): JMP and CALL to a TSS, IRET back through the link, a task gate in the IDT; what is saved and
  * loaded, busy bits, NT, CR0.TS, and the faults of a bad TSS.
  */
-#include "lib.h"
+#include "lib.inc"
 #define TSS_A TSS32
 #define TSS_B SPARE
 #define GATE_B (SPARE + 8)

@@ -4,7 +4,7 @@
  * translation must be used, for loads, stores and fetches; more rights need no invalidation when a fault says so; another
  * PCID's entries must not be used, and bit 63 of CR3 keeps one's own.
  */
-#include "lib.h"
+#include "lib.inc"
 #define WIN 0x40000000
 #define ONE scratch
 #define TWO scratch + 0x1000

@@ -4,7 +4,7 @@
  * with the status of a triple fault.
  * expect-status: 3
  */
-#include "lib.h"
+#include "lib.inc"
 	.text
 	MODE 32
 	.globl main

@@ -3,7 +3,7 @@
  * Execution where there is no memory. Such an address reads as FFh, and FF FF is no instruction: #UD with the address saved, each time.
  * Also a jump to the last bytes of RAM, so that an instruction would reach beyond it, and to the APIC's page.
  */
-#include "lib.h"
+#include "lib.inc"
 #define NOWHERE 0xb0000000
 	.text
 	MODE 32

@@ -4,7 +4,7 @@
  * INT n and IRET are #GP(0) with IOPL below 3; I/O asks the TSS's bitmap whatever IOPL; exceptions leave it through the inner stack
  * with GS, FS, DS, ES pushed, and clear those registers.
  */
-#include "lib.h"
+#include "lib.inc"
 #define V86 0x20000
 	.text
 	MODE 32
