@@ -424,15 +424,24 @@ static void prepare(struct making *g, struct draft *t, u64 at)
 }
 
 /* ---- cases ---- */
-static bool append(struct making *g, const struct forms *f, unsigned op)
+static const struct form *pick_form(struct making *g, const struct forms *f, unsigned op, bool plain)
+{
+	unsigned first = f->first[op], n = f->first[op + 1] - first;
+	const struct form *form = &f->all[first + rng_below(&g->r, n)];
+
+	for (unsigned tries = 0; plain && form->has_modrm && form->modrm < 0xc0 && tries < 8; tries++)
+		form = &f->all[first + rng_below(&g->r, n)];
+	return form;
+}
+
+/* plain: rather without memory operand. */
+static bool append(struct making *g, const struct forms *f, unsigned op, bool plain)
 {
 	struct testcase *t = g->t;
-	unsigned n = f->first[op + 1] - f->first[op];
 	struct draft d;
 
-	for (unsigned tries = 0; n && tries < 64; tries++) {
-		const struct form *form = &f->all[f->first[op] + rng_below(&g->r, n)];
-		if (!encode_random(&g->r, form, &d) || t->code_len + d.len > CODE_MAX)
+	for (unsigned tries = 0; f->first[op] != f->first[op + 1] && tries < 64; tries++) {
+		if (!encode_random(&g->r, pick_form(g, f, op, plain), &d) || t->code_len + d.len > CODE_MAX)
 			continue;
 		prepare(g, &d, t->in.rip + t->code_len);
 		memcpy(t->code + t->code_len, d.bytes, d.len);
@@ -440,6 +449,37 @@ static bool append(struct making *g, const struct forms *f, unsigned op)
 		return true;
 	}
 	return false;
+}
+
+static bool is_integer(unsigned op)
+{
+	switch (op_facts[op].feature) {
+	case FEAT_BASE:
+	case FEAT_CMOV:
+	case FEAT_BMI1:
+	case FEAT_BMI2:
+	case FEAT_ADX:
+	case FEAT_LZCNT:
+	case FEAT_POPCNT:
+	case FEAT_MOVBE: return !(op_facts[op].attr & (OP_SYS | OP_BRANCH));
+	default: return false;
+	}
+}
+
+/*
+ * Several instructions in a row. Most such cases are integer and between registers, so that they go far and flags pass from
+ * one to another in every combination.
+ */
+static void sequence(struct making *g, const struct forms *f)
+{
+	bool integer = rng_chance(&g->r, 70);
+
+	for (unsigned k = 2 + (unsigned)rng_below(&g->r, INSNS_MAX - 1); k-- > 0;) {
+		unsigned op = f->all[rng_below(&g->r, f->count)].op;
+		for (unsigned tries = 0; integer && !is_integer(op) && tries < 64; tries++)
+			op = f->all[rng_below(&g->r, f->count)].op;
+		append(g, f, op, integer && rng_chance(&g->r, 85));
+	}
 }
 
 /* A valid instruction with a few bytes or prefixes spoilt, or no instruction at all. */
@@ -450,7 +490,7 @@ static void raw_bytes(struct making *g, const struct forms *f)
 	struct rng *r = &g->r;
 
 	if (rng_chance(r, 80) && f->count)
-		append(g, f, f->all[rng_below(r, f->count)].op);
+		append(g, f, f->all[rng_below(r, f->count)].op, false);
 	for (unsigned k = rng_below(r, 4); k-- > 0 && t->code_len;)
 		t->code[rng_below(r, t->code_len)] = (u8)rng_next(r);
 	for (unsigned k = rng_chance(r, 10) ? 14 : rng_below(r, 3); k-- > 0 && t->code_len < CODE_MAX;) {
@@ -487,12 +527,11 @@ void generate(const struct forms *f, struct testcase *t, u64 seed, u64 index, u1
 	random_data(&g);
 	place(&g);
 	if (op) {
-		append(&g, f, op);
-	} else if (rng_chance(&g.r, 50) || !f->count) {
+		append(&g, f, op, false);
+	} else if (rng_chance(&g.r, 40) || !f->count) {
 		raw_bytes(&g, f);
 	} else {
-		for (unsigned k = 2 + (unsigned)rng_below(&g.r, INSNS_MAX - 1); k-- > 0;)
-			append(&g, f, f->all[rng_below(&g.r, f->count)].op);
+		sequence(&g, f);
 	}
 	/* A kernel may be unable to return to, or take a fault from, code with a stack pointer that is not canonical. */
 	t->in.r[RSP] &= ~0ull >> 17;

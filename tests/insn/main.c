@@ -124,7 +124,7 @@ static bool run_batch(struct run *r, u64 first, unsigned n)
 	for (unsigned k = 0; k < n; k++) {
 		struct testcase *t = &x->in[x->count];
 		u64 index = first + k;
-		op = r->nrows && (r->nrows == 1 || index % 8) ? r->rows[(index - index / 8) % r->nrows] : OP_NONE;
+		op = r->nrows && (r->opt.op || index % 4) ? r->rows[(index - index / 4) % r->nrows] : OP_NONE;
 		generate(&r->forms, t, r->opt.seed, index, op);
 		r->backend->run(t, &r->ours[x->count]);
 		if (r->ours[x->count].how == HOW_SKIP)
