@@ -11,6 +11,12 @@
 
 #define BODY static inline __attribute__((always_inline)) void
 #define FAST static void
+/* A handler that is a body with some arguments. */
+#define HANDLER(name, ...)                              \
+	FAST name(struct vcpu *v, const struct insn *i) \
+	{                                               \
+		__VA_ARGS__;                            \
+	}
 
 /* How the effective address is made: base + disp; + index << scale; the same with the segment's base (FS, GS). */
 enum addr { ADDR_B, ADDR_X, ADDR_S, NR_ADDR };
@@ -115,6 +121,18 @@ static inline __attribute__((always_inline)) bool carry(const struct vcpu *v)
 	}
 }
 
+/* Makes the lazy flags the LAHF kind, in which one of them is one bit: for instructions that change only CF or OF. */
+#define LAHF_CF 0x100
+#define LAHF_OF 0x1
+static inline __attribute__((always_inline)) s64 lahf_form(struct vcpu *v)
+{
+	if (likely((u8)v->lazy.kind == FLAGS_LAHF))
+		return v->lazy.a;
+	u32 f = flags_get(v);
+	flags_lazy(v, FLAGS_LAHF, 8, 0, 0);
+	return (s64)((f & 0xff) << 8 | (f & FL_OF ? LAHF_OF : 0));
+}
+
 /* Condition cc, quickly when the last flags came of a compare, subtraction or logic operation. */
 static inline __attribute__((always_inline)) bool compare_condition(s64 a, s64 b, unsigned shift, unsigned cc)
 {
@@ -153,9 +171,15 @@ extern insn_run_fn *const alu_handlers[NR_ALU][4][2][NR_FORM][NR_ADDR]; /* op, s
 insn_run_fn *select_alu(const struct insn *i, bool flags_live);
 insn_run_fn *select_move(const struct insn *i);
 insn_run_fn *select_unary(const struct insn *i, bool flags_live);
+insn_run_fn *select_shift(const struct insn *i, bool flags_live);
+insn_run_fn *select_multiply(const struct insn *i, bool flags_live);
+insn_run_fn *select_bits(const struct insn *i);
 insn_run_fn *select_branch(const struct insn *i);
 insn_run_fn *select_vector(const struct insn *i);
 insn_run_fn *select_system(const struct insn *i);
+
+/* Of handlers name_4 and name_8, the one of the operand's size. */
+#define BY_SIZE_4_8(name) (i->size == 4 ? name##_4 : i->size == 8 ? name##_8 : NULL)
 
 /* Form of a two-operand instruction, or NR_FORM. */
 static inline enum form form_of(const struct insn *i)

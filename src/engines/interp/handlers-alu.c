@@ -84,11 +84,8 @@ BODY alu(struct vcpu *v, const struct insn *i, enum alu op, unsigned size, bool 
 }
 
 #define NAME(op, size, live, form, addr) alu_##op##_##size##_##live##_##form##_##addr
-#define DEFINE(op, size, live, form, addr)                                           \
-	FAST NAME(op, size, live, form, addr)(struct vcpu * v, const struct insn *i) \
-	{                                                                            \
-		alu(v, i, ALU_##op, size, live, FORM_##form, ADDR_##addr);           \
-	}
+#define DEFINE(op, size, live, form, addr) \
+	HANDLER(NAME(op, size, live, form, addr), alu(v, i, ALU_##op, size, live, FORM_##form, ADDR_##addr))
 #define DEFINE_FORMS(op, size, live)  \
 	DEFINE(op, size, live, RR, B) \
 	DEFINE(op, size, live, RI, B) \

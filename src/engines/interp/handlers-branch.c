@@ -75,10 +75,7 @@ BODY cmovcc(struct vcpu *v, const struct insn *i, unsigned cc, unsigned size, bo
 	CC_HANDLER(cmovcc_8_##cc, cc, cmovcc(v, i, cc, 8, false)) \
 	CC_HANDLER(cmovcc_m4_##cc, cc, cmovcc(v, i, cc, 4, true)) \
 	CC_HANDLER(cmovcc_m8_##cc, cc, cmovcc(v, i, cc, 8, true)) \
-	FAST jcc_##cc(struct vcpu *v, const struct insn *i)       \
-	{                                                         \
-		jcc(v, i, cc, jcc_any_##cc);                      \
-	}
+	HANDLER(jcc_##cc, jcc(v, i, cc, jcc_any_##cc))
 EACH_CC(DEFINE_CC)
 #define JCC_ENTRY(cc)	 jcc_##cc,
 #define SETCC_ENTRY(cc)	 setcc_##cc,
@@ -113,11 +110,8 @@ BODY fused(struct vcpu *v, const struct insn *i, enum fused op, unsigned size, e
 }
 
 #define FUSED_NAME(op, size, form, cc) fused_##op##_##size##_##form##_##cc
-#define FUSED(op, size, form, cc)                                                  \
-	FAST FUSED_NAME(op, size, form, cc)(struct vcpu * v, const struct insn *i) \
-	{                                                                          \
-		fused(v, i, FUSED_##op, size, FORM_##form, cc);                    \
-	}
+#define FUSED(op, size, form, cc) \
+	HANDLER(FUSED_NAME(op, size, form, cc), fused(v, i, FUSED_##op, size, FORM_##form, cc))
 #define EACH_FUSED_CC(X, op, size, form) \
 	X(op, size, form, 2)             \
 	X(op, size, form, 3)             \
@@ -163,10 +157,7 @@ insn_run_fn *select_fused(const struct insn *i, const struct insn *next)
 
 /* ---- unconditional ---- */
 
-FAST jmp_direct(struct vcpu *v, const struct insn *i)
-{
-	return branch_to_target(v, i);
-}
+HANDLER(jmp_direct, branch_to_target(v, i))
 
 FAST jmp_r(struct vcpu *v, const struct insn *i)
 {
@@ -185,14 +176,8 @@ BODY jmp_m(struct vcpu *v, const struct insn *i, enum addr addr)
 		SLOW_END();
 	return run_jump(v, i, rip);
 }
-FAST jmp_m_B(struct vcpu *v, const struct insn *i)
-{
-	jmp_m(v, i, ADDR_B);
-}
-FAST jmp_m_X(struct vcpu *v, const struct insn *i)
-{
-	jmp_m(v, i, ADDR_X);
-}
+HANDLER(jmp_m_B, jmp_m(v, i, ADDR_B))
+HANDLER(jmp_m_X, jmp_m(v, i, ADDR_X))
 
 /* Pushes the return address; false: nothing was done. */
 static inline __attribute__((always_inline)) bool push_return(struct vcpu *v, const struct insn *i)
@@ -228,14 +213,8 @@ BODY call_m(struct vcpu *v, const struct insn *i, enum addr addr)
 		SLOW_END();
 	return run_jump(v, i, rip);
 }
-FAST call_m_B(struct vcpu *v, const struct insn *i)
-{
-	call_m(v, i, ADDR_B);
-}
-FAST call_m_X(struct vcpu *v, const struct insn *i)
-{
-	call_m(v, i, ADDR_X);
-}
+HANDLER(call_m_B, call_m(v, i, ADDR_B))
+HANDLER(call_m_X, call_m(v, i, ADDR_X))
 FAST ret_64(struct vcpu *v, const struct insn *i)
 {
 	u8 *p;

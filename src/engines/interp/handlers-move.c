@@ -23,13 +23,9 @@ BODY mov(struct vcpu *v, const struct insn *i, unsigned size, enum form form, en
 }
 
 #define MOV_NAME(size, form, addr) mov_##size##_##form##_##addr
-#define MOV(size, form, addr)                                                  \
-	FAST MOV_NAME(size, form, addr)(struct vcpu * v, const struct insn *i) \
-	{                                                                      \
-		mov(v, i, size, FORM_##form, ADDR_##addr);                     \
-	}
-#define MOV_MEM(size, form) MOV(size, form, B) MOV(size, form, X) MOV(size, form, S)
-#define MOV_FORMS(size)	    MOV(size, RR, B) MOV(size, RI, B) MOV_MEM(size, RM) MOV_MEM(size, MR) MOV_MEM(size, MI)
+#define MOV(size, form, addr)	   HANDLER(MOV_NAME(size, form, addr), mov(v, i, size, FORM_##form, ADDR_##addr))
+#define MOV_MEM(size, form)	   MOV(size, form, B) MOV(size, form, X) MOV(size, form, S)
+#define MOV_FORMS(size)		   MOV(size, RR, B) MOV(size, RI, B) MOV_MEM(size, RM) MOV_MEM(size, MR) MOV_MEM(size, MI)
 MOV_FORMS(1)
 MOV_FORMS(2)
 MOV_FORMS(4)
@@ -63,11 +59,8 @@ BODY extend_to(struct vcpu *v, const struct insn *i, bool sign, unsigned to, uns
 }
 
 #define EXT_NAME(sign, to, from, form, addr) ext_##sign##_##to##_##from##_##form##_##addr
-#define EXT(sign, to, from, form, addr)                                                  \
-	FAST EXT_NAME(sign, to, from, form, addr)(struct vcpu * v, const struct insn *i) \
-	{                                                                                \
-		extend_to(v, i, sign, to, from, FORM_##form, ADDR_##addr);               \
-	}
+#define EXT(sign, to, from, form, addr) \
+	HANDLER(EXT_NAME(sign, to, from, form, addr), extend_to(v, i, sign, to, from, FORM_##form, ADDR_##addr))
 #define EXT_FORMS(sign, to, from) \
 	EXT(sign, to, from, RR, B) EXT(sign, to, from, RM, B) EXT(sign, to, from, RM, X) EXT(sign, to, from, RM, S)
 EXT_FORMS(0, 4, 1)
@@ -96,11 +89,7 @@ BODY lea(struct vcpu *v, const struct insn *i, unsigned size, enum addr addr)
 	put(v, i->r[0], size, ea_of(v, i, addr));
 	NEXT();
 }
-#define LEA(size, addr)                                                \
-	FAST lea_##size##_##addr(struct vcpu *v, const struct insn *i) \
-	{                                                              \
-		lea(v, i, size, ADDR_##addr);                          \
-	}
+#define LEA(size, addr) HANDLER(lea_##size##_##addr, lea(v, i, size, ADDR_##addr))
 LEA(4, B)
 LEA(4, X)
 LEA(8, B)
@@ -136,18 +125,9 @@ BODY push_m(struct vcpu *v, const struct insn *i, enum addr addr)
 	v->r[RSP] = sp;
 	NEXT();
 }
-FAST push_m_B(struct vcpu *v, const struct insn *i)
-{
-	push_m(v, i, ADDR_B);
-}
-FAST push_m_S(struct vcpu *v, const struct insn *i)
-{
-	push_m(v, i, ADDR_S);
-}
-FAST push_m_X(struct vcpu *v, const struct insn *i)
-{
-	push_m(v, i, ADDR_X);
-}
+HANDLER(push_m_B, push_m(v, i, ADDR_B))
+HANDLER(push_m_S, push_m(v, i, ADDR_S))
+HANDLER(push_m_X, push_m(v, i, ADDR_X))
 FAST pop_r(struct vcpu *v, const struct insn *i)
 {
 	u8 *p;
@@ -176,14 +156,8 @@ BODY xchg_rr(struct vcpu *v, const struct insn *i, unsigned size)
 	put(v, i->r[1], size, a);
 	NEXT();
 }
-FAST xchg_4(struct vcpu *v, const struct insn *i)
-{
-	xchg_rr(v, i, 4);
-}
-FAST xchg_8(struct vcpu *v, const struct insn *i)
-{
-	xchg_rr(v, i, 8);
-}
+HANDLER(xchg_4, xchg_rr(v, i, 4))
+HANDLER(xchg_8, xchg_rr(v, i, 8))
 FAST bswap_4(struct vcpu *v, const struct insn *i)
 {
 	put(v, i->r[0], 4, __builtin_bswap32((u32)get(v, i->r[0], 4)));
@@ -214,10 +188,7 @@ FAST cqo(struct vcpu *v, const struct insn *i)
 	v->r[RDX] = (u64)((s64)v->r[RAX] >> 63);
 	NEXT();
 }
-FAST nothing(struct vcpu *v, const struct insn *i)
-{
-	NEXT();
-}
+HANDLER(nothing, NEXT())
 
 static insn_run_fn *select_stack(const struct insn *i, enum addr addr)
 {

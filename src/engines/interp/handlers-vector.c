@@ -65,12 +65,8 @@ BODY store_scalar(struct vcpu *v, const struct insn *i, unsigned size, enum addr
 	NEXT();
 }
 
-#define VEC(name, body, option, addr)                            \
-	FAST name##_##addr(struct vcpu *v, const struct insn *i) \
-	{                                                        \
-		body(v, i, option, ADDR_##addr);                 \
-	}
-#define VEC3(name, body, option) VEC(name, body, option, B) VEC(name, body, option, X) VEC(name, body, option, S)
+#define VEC(name, body, option, addr) HANDLER(name##_##addr, body(v, i, option, ADDR_##addr))
+#define VEC3(name, body, option)      VEC(name, body, option, B) VEC(name, body, option, X) VEC(name, body, option, S)
 VEC3(load_a, load_16, true)
 VEC3(load_u, load_16, false)
 VEC3(store_a, store_16, true)

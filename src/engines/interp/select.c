@@ -18,6 +18,12 @@ static insn_run_fn *select_fast(const struct insn *i, bool flags_live)
 	if (!h)
 		h = select_unary(i, flags_live);
 	if (!h)
+		h = select_shift(i, flags_live);
+	if (!h)
+		h = select_multiply(i, flags_live);
+	if (!h)
+		h = select_bits(i);
+	if (!h)
 		h = select_vector(i);
 	return h;
 }
