@@ -15,7 +15,7 @@
 #include "util/error.h"
 
 #define MACHINE_MAX_CPUS 64
-#define GPA_BITS 46
+#define GPA_BITS	 46
 
 /* ---- address dispatch (bus.c) ---- */
 struct region_ops {
@@ -71,7 +71,16 @@ struct intc_ops {
 };
 
 /* ---- lifecycle ---- */
-enum machine_end { END_NONE, END_POWEROFF, END_REBOOT, END_TRIPLE_FAULT, END_DEBUG_EXIT, END_TIMEOUT, END_USER, END_FAILED };
+enum machine_end {
+	END_NONE,
+	END_POWEROFF,
+	END_REBOOT,
+	END_TRIPLE_FAULT,
+	END_DEBUG_EXIT,
+	END_TIMEOUT,
+	END_USER,
+	END_FAILED
+};
 
 struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machine_run */
 	int (*create)(struct vcpu *v, struct error *err);
@@ -117,13 +126,14 @@ struct machine {
 	struct vcpu *vcpu[MACHINE_MAX_CPUS];
 	const struct vcpu_ops *vcpu_ops;
 
-	_Atomic int end;	/* enum machine_end; set once */
+	_Atomic int end; /* enum machine_end; set once */
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
 	struct error end_error; /* END_FAILED */
 	pthread_mutex_t bus_lock; /* split and MMIO atomics */
-	pthread_mutex_t lock;	/* lifecycle */
+	pthread_mutex_t lock; /* lifecycle */
 	pthread_cond_t ended;
-	_Atomic bool running; /* every vCPU has been created by the engine and none destroyed: its operations may be called */
+	_Atomic bool
+		running; /* every vCPU has been created by the engine and none destroyed: its operations may be called */
 };
 
 /* RAM, bus, clock, loop and vCPUs in reset state; owns nothing of config. NULL and err when the host lacks memory. */
