@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #include "util/cleanup.h"
@@ -19,6 +20,18 @@ void blob_free(struct blob *b)
 {
 	free(b->data);
 	*b = (struct blob){ 0 };
+}
+
+#define HUGE_PAGE (2ul << 20)
+
+u8 *blob_alloc(size_t size)
+{
+	if (size < HUGE_PAGE)
+		return malloc(size);
+	u8 *p = aligned_alloc(HUGE_PAGE, (size + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1));
+	if (p)
+		madvise(p, size, MADV_HUGEPAGE);
+	return p;
 }
 
 static int grow(struct blob *b, size_t *room, struct error *err)
@@ -37,7 +50,7 @@ static int read_all(struct blob *b, int fd, size_t size_hint, u64 max, struct er
 	size_t room = 0;
 	if (size_hint) {
 		/* One byte more than the file has: its end is then seen without growing. */
-		b->data = malloc(size_hint + 1);
+		b->data = blob_alloc(size_hint + 1);
 		if (!b->data)
 			return error_set(err, ENOMEM, "no memory for its %zu bytes", size_hint);
 		room = size_hint + 1;

@@ -12,6 +12,8 @@ struct blob { /* owned bytes */
 	size_t len;
 };
 void blob_free(struct blob *b);
+/* Memory for size bytes of a blob (free() releases it), in huge pages where that pays and the host has them; NULL: none. */
+u8 *blob_alloc(size_t size);
 #define _cleanup_blob_ __attribute__((cleanup(blob_free)))
 
 /* All of a file, up to max bytes; the messages call it `what` ("kernel", "initrd"). */

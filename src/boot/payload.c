@@ -137,7 +137,7 @@ int payload_unpack(struct blob *out, const u8 *data, size_t len, u64 limit, stru
 		return error_set(err, EFBIG,
 				 "unpacks to %u MiB, more than the %llu MiB of memory there are; try a larger --mem",
 				 size >> 20, (unsigned long long)limit >> 20);
-	out->data = malloc(size);
+	out->data = blob_alloc(size);
 	if (!out->data)
 		return error_set(err, ENOMEM, "no memory to unpack it (%u MiB)", size >> 20);
 	out->len = size;

@@ -39,8 +39,8 @@ static int place_segment(const struct placement *p, const struct elf_segment *s,
 				 "wants memory from %#" PRIx64 " to %#" PRIx64 ", which a machine with %" PRIu64
 				 " MiB does not have; try a larger --mem",
 				 s->gpa, s->gpa + s->mem_len, ram_mib(p));
-	memcpy(to, s->data, s->file_len);
-	memset(to + s->file_len, 0, s->mem_len - s->file_len);
+	ram_populate(p->m, to, s->file_len);
+	memcpy(to, s->data, s->file_len); /* the rest is zero, as all RAM of a new machine */
 	return 0;
 }
 
@@ -84,6 +84,7 @@ int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, stru
 				 "%" PRIu64 " MiB of initial file system do not fit into %" PRIu64
 				 " MiB of memory beside the kernel; try a larger --mem",
 				 MIB((u64)initrd->len), ram_mib(p));
+	ram_populate(p->m, to, initrd->len);
 	memcpy(to, initrd->data, initrd->len);
 	p->initrd_gpa = best;
 	p->initrd_len = initrd->len;

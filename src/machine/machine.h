@@ -167,13 +167,13 @@ static inline u8 *ram_ptr(const struct machine *m, u64 gpa, u64 len)
 }
 /* Host page faults cost 10 us each on some hosts: the first use of a chunk gets all its pages by one system call. */
 #define RAM_CHUNK_SHIFT 16
-void ram_populate(struct machine *m, u64 chunk);
+void ram_populate(struct machine *m, const u8 *host, u64 len); /* the chunks that hold [host, host + len) */
 static inline void ram_use(struct machine *m, const u8 *host)
 {
 	u64 chunk = (u64)(host - m->ram) >> RAM_CHUNK_SHIFT;
 
 	if (unlikely(!atomic_load_explicit(&m->populated[chunk], memory_order_relaxed)))
-		ram_populate(m, chunk);
+		ram_populate(m, host, 1);
 }
 /* Index of a RAM page in code_pages, from its host address. */
 static inline u64 ram_page_index(const struct machine *m, const u8 *host)

@@ -58,12 +58,14 @@ void ram_destroy(struct machine *m)
 }
 
 /* Before Linux 5.14, or short of memory, it fails, and each page faults as it is touched. */
-void ram_populate(struct machine *m, u64 chunk)
+void ram_populate(struct machine *m, const u8 *host, u64 len)
 {
-	u64 begin = chunk << RAM_CHUNK_SHIFT, len = MIN(BIT(RAM_CHUNK_SHIFT), m->config.ram_size - begin);
+	u64 first = (u64)(host - m->ram) >> RAM_CHUNK_SHIFT, last = (u64)(host - m->ram + len) >> RAM_CHUNK_SHIFT;
+	u64 begin = first << RAM_CHUNK_SHIFT;
 
-	madvise(m->ram + begin, len, MADV_POPULATE_WRITE);
-	atomic_store_explicit(&m->populated[chunk], 1, memory_order_relaxed);
+	madvise(m->ram + begin, MIN((last + 1) << RAM_CHUNK_SHIFT, m->config.ram_size) - begin, MADV_POPULATE_WRITE);
+	for (u64 chunk = first; chunk <= last; chunk++)
+		atomic_store_explicit(&m->populated[chunk], 1, memory_order_relaxed);
 }
 
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)
