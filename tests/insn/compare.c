@@ -40,6 +40,9 @@ static void compare_fault(struct report *r, const struct outcome *a, const struc
 	/* Which of the two comes first is the CPU's choice (SDM vol. 3, table 6-2). */
 	if ((a->vector == EXC_AC && b->vector == EXC_PF) || (a->vector == EXC_PF && b->vector == EXC_AC))
 		return;
+	/* Bytes that are undefined before the page's end, if one knows. */
+	if (a->vector == EXC_PF && a->error & PF_I && b->vector == EXC_UD)
+		return;
 	if (a->loose & LOOSE_LONG && b->vector == EXC_UD)
 		return;
 	if (a->loose & LOOSE_ORDER && a->vector == EXC_SS && b->vector == EXC_GP)

@@ -61,6 +61,17 @@ static bool has_prefix(const u8 *bytes, unsigned len, u8 prefix)
 	return memchr(bytes, prefix, prefixes(bytes, len)) != NULL;
 }
 
+/* The beginning of a near branch with prefix 66, which is shorter on AMD: see vendor_quirk. */
+static bool short_branch(const u8 *bytes, unsigned n)
+{
+	unsigned k = prefixes(bytes, n);
+
+	if (!has_prefix(bytes, n, 0x66) || k == n)
+		return false;
+	return bytes[k] == 0xe8 || bytes[k] == 0xe9 ||
+	       (bytes[k] == 0x0f && (k + 1 == n || (bytes[k + 1] & 0xf0) == 0x80));
+}
+
 /* What our table lacks and another CPU may have (AVX-512, AMD's own) says nothing about us. NULL: it is undefined to all. */
 static const char *outside_table(const u8 *bytes, unsigned n)
 {
@@ -77,6 +88,15 @@ static const char *outside_table(const u8 *bytes, unsigned n)
 	return "not in our table";
 }
 
+/* To AMD, LOCK MOV CR0 is MOV CR8 (APM vol. 3, MOV CRn), and it takes LOCK VERW for VERW. */
+static bool lock_system(const u8 *bytes, unsigned n)
+{
+	unsigned k = prefixes(bytes, n);
+
+	return has_prefix(bytes, n, 0xf0) && k + 1 < n && bytes[k] == 0x0f &&
+	       ((bytes[k + 1] & 0xfd) == 0x20 || bytes[k + 1] < 2);
+}
+
 /* Decodes at RIP; faults as fetching and decoding would. false: it is the INT3 that ends every case. */
 static bool decode(struct vcpu *v, struct insn *i, u8 *bytes, struct outcome *o)
 {
@@ -90,9 +110,8 @@ static bool decode(struct vcpu *v, struct insn *i, u8 *bytes, struct outcome *o)
 	}
 	enum decode_status s = insn_decode(i, NULL, bytes, n, CODE_64, off);
 
-	if (s == DECODE_MORE && n < 15 && has_prefix(bytes, n, 0x66)) {
-		o->skip =
-			"prefix 66 at the end of a page"; /* near branches are shorter with it on AMD: see vendor_quirk */
+	if (s == DECODE_MORE && n < 15 && short_branch(bytes, n)) {
+		o->skip = "near branch with prefix 66";
 		return false;
 	}
 	if (s == DECODE_MORE && n < 15) {
@@ -112,6 +131,10 @@ static bool decode(struct vcpu *v, struct insn *i, u8 *bytes, struct outcome *o)
 	if (s == DECODE_INVALID && (o->skip = outside_table(bytes, n)))
 		return false;
 	/* Bad bytes at the end of a page, or before the sixteenth: which fault comes first depends on how many bytes are looked at. */
+	if (s == DECODE_INVALID && lock_system(bytes, n)) {
+		o->skip = "LOCK with a system instruction";
+		return false;
+	}
 	if (s == DECODE_INVALID && (n < 15 || prefixes(bytes, n) > 4)) {
 		o->skip = "undefined, and perhaps too long";
 		return false;
@@ -157,7 +180,7 @@ static const char *unfit(const struct insn *i, const u8 *bytes, const struct mea
 		return "feature the host lacks";
 	if (m->read & o->undefined)
 		return "reads an undefined flag";
-	if (o->loose & (LOOSE_RESULT | LOOSE_RCP | LOOSE_X87_ULP | LOOSE_UPPER | LOOSE_C1))
+	if (o->holes[0].len || o->loose & (LOOSE_RESULT | LOOSE_RCP | LOOSE_X87_ULP | LOOSE_UPPER | LOOSE_C1))
 		return "goes on from an open result";
 	/* Structures are moved in pieces, and whether each piece's alignment counts is not said. */
 	if ((v->rflags & FL_AC) && (i->flags & INSN_MEM) &&
