@@ -78,6 +78,10 @@ void acpi_pm_power_button(struct device *pm);
 /* 8042 at 60h and 64h without keyboard or mouse, and port 92h. irq: ISA 1. */
 struct device *i8042_new(struct machine *m, struct irq_line irq, struct error *err);
 
+/* ---- x87 errors of the PC, with CR0.NE clear: fpu_error.c ---- */
+/* Becomes machine.ferr; port F0h lowers the line. */
+struct device *fpu_error_new(struct machine *m, struct irq_line line, struct error *err);
+
 /* ---- for tests and debugging: debug_ports.c ---- */
 #define DEBUG_EXIT_PORT 0xf4
 /* POST codes at 80h; with `exit_port`, a write of V to f4h (any size) ends the machine: END_DEBUG_EXIT, status V. */

@@ -19,13 +19,14 @@
 #define IRQ_KEYBOARD 1
 #define IRQ_COM1     4
 #define IRQ_RTC	     8
+#define IRQ_FPU	     13
 
 #define EBDA_BASE 0x9fc00u
 #define EBDA_LEN  0x400u
 #define MIB	  (1ull << 20)
 #define RAM_MIN	  (2 * MIB)
 
-enum pc_device { PC_INTC, PC_PIT, PC_RTC, PC_COM1, PC_PM, PC_I8042, PC_DEBUG, PC_STATUS, PC_DEVICES };
+enum pc_device { PC_INTC, PC_PIT, PC_RTC, PC_COM1, PC_PM, PC_I8042, PC_FPU, PC_DEBUG, PC_STATUS, PC_DEVICES };
 
 struct pc {
 	struct device *dev[PC_DEVICES];
@@ -41,6 +42,7 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_COM1] = uart_new(m, COM1_PORT, intc_isa_line(d[PC_INTC], IRQ_COM1), cfg->console, err)) &&
 		    (d[PC_PM] = acpi_pm_new(m, intc_isa_line(d[PC_INTC], SCI_IRQ), err)) &&
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
+		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
 		    (d[PC_STATUS] = guest_status_new(m, err));
 	return made ? 0 : err ? err->code : -ENOMEM;
@@ -73,6 +75,23 @@ static void write_bios_data(u8 *low_ram)
 	low_ram[EBDA_BASE] = EBDA_LEN >> 10;
 }
 
+#define MTRR_UC	       0x00ull
+#define MTRR_ALL_WB    0x0606060606060606ull
+#define MTRR_ENABLE    0xc00ull /* both variable and fixed ranges */
+#define MTRR_VALID     0x800ull
+#define MTRR_FIXED_VGA 2 /* 16K_A0000 */
+
+/* Firmware makes all memory write-back but for where devices live, on every CPU; kernels without MTRRs do without PAT too. */
+static void set_mtrrs(struct vcpu *v)
+{
+	for (unsigned k = 0; k < ARRAY_SIZE(v->msr.mtrr_fixed); k++)
+		v->msr.mtrr_fixed[k] = MTRR_ALL_WB;
+	v->msr.mtrr_fixed[MTRR_FIXED_VGA] = 0;
+	v->msr.mtrr_var[0] = LOW_RAM_LIMIT | MTRR_UC;
+	v->msr.mtrr_var[1] = ((BIT(GPA_BITS) - 1) & ~(HIGH_RAM_BASE - LOW_RAM_LIMIT - 1)) | MTRR_VALID;
+	v->msr.mtrr_def_type = MTRR_ENABLE | 0x06;
+}
+
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 {
 	u8 *low_ram = ram_ptr(m, 0, RAM_MIN);
@@ -91,6 +110,8 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 	}
 	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
 	write_bios_data(low_ram);
+	for (unsigned k = 0; k < m->config.cpus; k++)
+		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
 	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);
 	return 0;
