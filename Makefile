@@ -39,7 +39,8 @@ sanitize: setup
 
 # The default guest goes along if it was obtained.
 install: all
-	@meson install -C $(BUILD) --no-rebuild
+	@meson configure $(BUILD) -Dprefix=$(PREFIX)
+	@meson install -C $(BUILD)
 	@[ ! -f $(BUILD)/guest/initrd ] || install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sextant $(BUILD)/guest/vmlinuz $(BUILD)/guest/initrd
 
 clean:
