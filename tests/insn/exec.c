@@ -145,7 +145,7 @@ static bool decode(struct vcpu *v, struct insn *i, u8 *bytes, struct outcome *o)
 }
 
 /* Where Intel and AMD part, or a manual says nothing. */
-static const char *vendor_quirk(const struct insn *i, const u8 *bytes, u64 ea)
+static const char *vendor_quirk(struct vcpu *v, const struct insn *i, const u8 *bytes)
 {
 	bool loop = i->op == OP_LOOPE || i->op == OP_LOOPNE;
 
@@ -160,7 +160,7 @@ static const char *vendor_quirk(const struct insn *i, const u8 *bytes, u64 ea)
 	    memchr(bytes, 0x0d, i->len))
 		return "0F 0D with a register";
 	/* SHA instructions' memory is aligned to Intel and may have any alignment to AMD (SDM vol. 2, exceptions type 4). */
-	if (op_facts[i->op].feature == FEAT_SHA && (i->flags & INSN_MEM) && (ea & 15))
+	if (op_facts[i->op].feature == FEAT_SHA && (i->flags & INSN_MEM) && (op_ea(v, i) & 15))
 		return "SHA with memory that is not aligned";
 	/* VEX.256 forms of these are extensions of their own. */
 	if (i->size == 32 && (op_facts[i->op].feature == FEAT_AES || op_facts[i->op].feature == FEAT_PCLMUL ||
@@ -189,7 +189,7 @@ static const char *unfit(const struct insn *i, const u8 *bytes, const struct mea
 	if (!strncmp(op_facts[i->op].name, "XSAVE", 5) || !strncmp(op_facts[i->op].name, "XRSTOR", 6))
 		if ((v->r[RAX] & 0xffffffff & ~7ull) | (v->r[RDX] & 0xffffffff))
 			return "state components that the model lacks";
-	return vendor_quirk(i, bytes, i->flags & INSN_MEM ? op_ea(v, i) : 0);
+	return vendor_quirk(v, i, bytes);
 }
 
 static void note(struct outcome *o, const struct insn *i, const struct meaning *m)
