@@ -208,7 +208,7 @@ static void note_holes(struct vcpu *v, struct outcome *o, const struct insn *i)
 	const char *name = op_facts[i->op].name;
 	u64 at;
 
-	if (!(i->flags & INSN_MEM))
+	if (strncmp(name, "FN", 2) && strncmp(name, "FX", 2) && strncmp(name, "XS", 2))
 		return;
 	at = op_ea(v, i) + (i->seg >= SEG_FS ? v->seg[i->seg].base : 0);
 	if (!strcmp(name, "FNSTENV") || !strcmp(name, "FNSAVE")) {
