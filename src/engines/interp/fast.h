@@ -73,14 +73,14 @@ static inline __attribute__((always_inline)) bool tlb_read(const struct vcpu *v,
 {
 	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
 	u64 d = gla - e->rd;
-	*p = e->host + d;
+	*p = (u8 *)((u64)e->host + d); /* no pointer until the compare has passed */
 	return likely(d <= PAGE_SIZE - size);
 }
 static inline __attribute__((always_inline)) bool tlb_write(const struct vcpu *v, u64 gla, unsigned size, u8 **p)
 {
 	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
 	u64 d = gla - e->wr;
-	*p = e->host + d;
+	*p = (u8 *)((u64)e->host + d); /* no pointer until the compare has passed */
 	return likely(d <= PAGE_SIZE - size);
 }
 
