@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One Debian kernel's tests: the programs of programs/work.sh on the host and in the guest, and the plain initrd's shell."""
+"""One Debian kernel's tests: the programs of programs/tasks.sh on the host and in the guest, and the plain initrd's shell."""
 import os
 import shutil
 import subprocess
@@ -17,7 +17,7 @@ def make_root(folder):
         copy_program(root, path)
     for name in ('threads', 'signals'):
         shutil.copy(compile_c(folder, os.path.join(PROGRAMS, name + '.c')), os.path.join(root, 'bin'))
-    shutil.copy(os.path.join(PROGRAMS, 'work.sh'), os.path.join(root, 'work.sh'))
+    shutil.copy(os.path.join(PROGRAMS, 'tasks.sh'), os.path.join(root, 'tasks.sh'))
     return root
 
 
@@ -25,7 +25,7 @@ def on_the_host(root, folder):
     work = os.path.join(folder, 'work')
     os.mkdir(work)
     b = os.path.join(root, 'bin')
-    r = subprocess.run([os.path.join(b, 'busybox'), 'sh', os.path.join(root, 'work.sh')], cwd=work, capture_output=True, text=True,
+    r = subprocess.run([os.path.join(b, 'busybox'), 'sh', os.path.join(root, 'tasks.sh')], cwd=work, capture_output=True, text=True,
                        env={'B': os.path.join(b, 'busybox'), 'P': b, 'PATH': '/nonexistent'}, check=False)
     assert '== end' in r.stdout, f'the work failed on the host: {r}'
     return r.stdout
@@ -46,7 +46,7 @@ def add(name, kernel):
     def programs(folder):
         root = make_root(folder)
         want = on_the_host(root, folder)
-        r = rootfs(root, 'sh', '-c', 'mkdir /tmp/w; cd /tmp/w; B=/bin/busybox P=/bin PATH=/nonexistent /bin/sh /work.sh',
+        r = rootfs(root, 'sh', '-c', 'mkdir /tmp/there; cd /tmp/there; B=/bin/busybox P=/bin PATH=/nonexistent /bin/sh /tasks.sh',
                    options=['--kernel', kernel, '--mem', '512M'])
         assert r.text() == want, f'{difference(want, r.text())}\n{r}'
         assert r.status == 0, str(r)
