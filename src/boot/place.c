@@ -39,8 +39,9 @@ static int place_segment(const struct placement *p, const struct elf_segment *s,
 				 "wants memory from %#" PRIx64 " to %#" PRIx64 ", which a machine with %" PRIu64
 				 " MiB does not have; try a larger --mem",
 				 s->gpa, s->gpa + s->mem_len, ram_mib(p));
-	ram_populate(p->m, to, s->file_len);
-	memcpy(to, s->data, s->file_len); /* the rest is zero, as all RAM of a new machine */
+	ram_populate(p->m, to, s->mem_len);
+	memcpy(to, s->data, s->file_len);
+	memset(to + s->file_len, 0, s->mem_len - s->file_len);
 	return 0;
 }
 

@@ -20,6 +20,7 @@
 
 #include "boot/boot.h"
 #include "boot/image.h"
+#include "machine/ram.h"
 #include "util/cleanup.h"
 
 #define TEST_RAM   (64ull << 20)
@@ -40,12 +41,11 @@ struct test_machine {
 static inline struct test_machine *test_machine_new(u64 ram)
 {
 	struct test_machine *t = calloc(1, sizeof(*t));
-	t->m.ram = calloc(1, ram);
-	t->m.low_size = ram;
 	t->m.vcpu[0] = &t->v;
 	t->v.machine = &t->m;
 	t->model = (struct cpu_model){ .name = "test", .feature = { ~0ull, ~0ull } };
 	t->m.config = (struct machine_config){ .ram_size = ram, .cpus = 1, .model = &t->model };
+	assert_int_equal(ram_create(&t->m, NULL), 0);
 	t->firmware = (struct firmware_info){
 		.map = { { 0, 0x9fc00, MEM_RAM },
 			 { 0x9fc00, 0x400, MEM_RESERVED },
@@ -60,7 +60,7 @@ static inline struct test_machine *test_machine_new(u64 ram)
 
 static inline void test_machine_free(struct test_machine *t)
 {
-	free(t->m.ram);
+	ram_destroy(&t->m);
 	free(t);
 }
 
