@@ -86,12 +86,36 @@ static bool handle_events(struct vcpu *v)
 	return true;
 }
 
+/* Deterministic clocks follow what was executed. */
+static void pass_time(struct vcpu *v, u64 insns)
+{
+	struct interp *in = interp_of(v);
+
+	if (!in->deterministic || !insns)
+		return;
+	in->base_insns += insns;
+	clock_set(v->machine->clock, in->base_insns);
+	clock_run_timers(v->machine->clock);
+}
+
+static void end_quantum(struct vcpu *v)
+{
+	struct interp *in = interp_of(v);
+	u64 done = (u64)(in->quantum - v->left);
+
+	in->quantum = v->left;
+	v->stats.insns += done;
+	pass_time(v, done);
+}
+
+/* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
 static void deliver(struct vcpu *v)
 {
 	struct interp *in = interp_of(v);
 
 	in->first = v->event;
 	in->delivering = true;
+	pass_time(v, 1);
 	deliver_event(v);
 	in->delivering = false;
 	if (in->tracer)
@@ -152,20 +176,6 @@ static void begin_quantum(struct vcpu *v)
 			in->quantum = (s64)(due - now);
 	}
 	v->left = in->quantum;
-}
-
-static void end_quantum(struct vcpu *v)
-{
-	struct interp *in = interp_of(v);
-	u64 done = (u64)(in->quantum - v->left);
-
-	in->quantum = v->left;
-	in->base_insns += done;
-	v->stats.insns += done;
-	if (in->deterministic && done) {
-		clock_set(v->machine->clock, in->base_insns);
-		clock_run_timers(v->machine->clock);
-	}
 }
 
 /* Halts skip virtual time: it runs ahead of the count of instructions. */
