@@ -88,6 +88,28 @@ static const char *outside_table(const u8 *bytes, unsigned n)
 	return "not in our table";
 }
 
+/* Opcodes of AVX-512's mask instructions: CPUs that have them forgive register numbers that the manual leaves undefined. */
+static bool mask_instruction(const u8 *bytes, unsigned n)
+{
+	unsigned k = prefixes(bytes, n), map = 1;
+
+	if (k + 2 >= n || (bytes[k] != 0xc4 && bytes[k] != 0xc5))
+		return false;
+	if (bytes[k] == 0xc4)
+		map = bytes[++k] & 0x1f;
+	u8 opcode = k + 2 < n ? bytes[k + 2] : 0;
+	return map == 1 ? (opcode >= 0x41 && opcode <= 0x4b) || (opcode & 0xf4) == 0x90
+			: map == 3 && (opcode & 0xfc) == 0x30;
+}
+
+/* VMCALL with a prefix: to some the hypervisor's business all the same. */
+static bool prefixed_vmcall(const u8 *bytes, unsigned n)
+{
+	unsigned k = prefixes(bytes, n);
+
+	return k && k + 2 < n && !memcmp(bytes + k, "\x0f\x01\xc1", 3);
+}
+
 /* To AMD, LOCK MOV CR0 is MOV CR8 (APM vol. 3, MOV CRn), and it takes LOCK VERW for VERW. */
 static bool lock_system(const u8 *bytes, unsigned n)
 {
@@ -133,6 +155,10 @@ static bool decode(struct vcpu *v, struct insn *i, u8 *bytes, struct outcome *o)
 	/* Bad bytes at the end of a page, or before the sixteenth: which fault comes first depends on how many bytes are looked at. */
 	if (s == DECODE_INVALID && lock_system(bytes, n)) {
 		o->skip = "LOCK with a system instruction";
+		return false;
+	}
+	if (s == DECODE_INVALID && (mask_instruction(bytes, n) || prefixed_vmcall(bytes, n))) {
+		o->skip = "extensions outside the model";
 		return false;
 	}
 	if (s == DECODE_INVALID && (n < 15 || prefixes(bytes, n) > 4)) {

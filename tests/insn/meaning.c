@@ -78,9 +78,12 @@ static void loosen(struct meaning *m, const struct insn *i)
 	if (!strcmp(op_facts[i->op].name + (op_facts[i->op].name[0] == 'V'), "DPPS") ||
 	    !strcmp(op_facts[i->op].name + (op_facts[i->op].name[0] == 'V'), "DPPD"))
 		m->loose |= LOOSE_TRAPPED;
-	/* Flags before or after the store's alignment check. */
-	if (!strcmp(op_facts[i->op].name, "VCVTPS2PH"))
+	/* Flags, or the unmasked exception itself, before or after the store's alignment check. */
+	if (!strcmp(op_facts[i->op].name, "VCVTPS2PH") || !strncmp(op_facts[i->op].name, "FIST", 4))
 		m->loose |= LOOSE_TRAPPED;
+	/* Of two operands that both fault, CPUs read either first. */
+	if (op_exec[i->op] == exec_cmps)
+		m->loose |= LOOSE_STRUCT | LOOSE_ORDER;
 	/* ENTER's and CALL's accesses and checks come in an order of the CPU's. */
 	if (i->op == OP_ENTER || i->op == OP_CALL)
 		m->loose |= LOOSE_STRUCT | LOOSE_ORDER;
