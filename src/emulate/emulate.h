@@ -37,6 +37,25 @@ bool combine_exceptions(struct vcpu *v, const struct cpu_event *first);
 /* How a task switch came about (SDM vol. 3 ch. 8); task_switch itself is in emulate/descriptor.h. */
 enum task_reason { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
 
+/* ---- between instructions, for every engine that interprets or translates: events.c ---- */
+/* Takes what v->events asks for, in the order of SDM vol. 3 table 6-2; what is to be delivered is then in v->event. false: leave
+ * run(). forget drops decoded code: EV_CODE. */
+bool events_take(struct vcpu *v, void (*forget)(struct vcpu *v));
+
+/* ---- fetching and decoding: fetch.c ---- */
+/* Linear address of an instruction pointer. */
+static inline u64 code_linear(const struct vcpu *v, u64 rip)
+{
+	return v->code_size == CODE_64 ? rip : (u32)(v->seg[SEG_CS].base + rip);
+}
+/* Decodes at bytes and gates by the CPU model; DECODE_INVALID is #UD. */
+enum decode_status code_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
+			       unsigned off);
+/* Copies n bytes of code at gla, devices' too; faults as the fetch would. */
+void code_fetch(struct vcpu *v, u64 gla, u8 *bytes, unsigned n);
+/* Decodes the instruction at v->rip, across pages if need be; bytes gets its encoding. Raises what its fetch or decoding would. */
+void code_decode_at_rip(struct vcpu *v, struct insn *i, u8 bytes[15]);
+
 /* ---- debug.c: what an engine calls around instructions, only while it is needed ---- */
 /* DR7 enables some breakpoint, or CR4.DE an I/O one. */
 static inline bool debug_breakpoints_on(const struct vcpu *v)

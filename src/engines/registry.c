@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engines/dbt/dbt.h"
 #include "engines/engine.h"
 #include "engines/interp/interp.h"
 
@@ -13,11 +14,6 @@ static const struct engine trap_row = {
 	.name = "trap",
 	.technique = "direct execution, trap-and-emulate",
 	.summary = "guest code runs deprivileged on the host CPU; what is privileged traps",
-};
-static const struct engine dbt_row = {
-	.name = "dbt",
-	.technique = "direct execution with dynamic binary translation",
-	.summary = "guest code is rewritten so that sensitive instructions call the VMM",
 };
 static const struct engine kvm_row = {
 	.name = "kvm",
@@ -35,7 +31,7 @@ static const struct engine container_row = {
 	.summary = "the host's kernel, with namespaces and control groups",
 };
 
-const struct engine *const engines[] = { &engine_interp, &trap_row, &dbt_row, &kvm_row, &pv_row, &container_row };
+const struct engine *const engines[] = { &engine_interp, &trap_row, &engine_dbt, &kvm_row, &pv_row, &container_row };
 const unsigned engine_count = ARRAY_SIZE(engines);
 
 static const struct engine *row(const char *name)

@@ -107,6 +107,7 @@ struct vcpu {
 	struct tlb_entry *tlb; /* the current view: src/mmu */
 	u64 code_space[2]; /* keys of the current fetch translations, lower and upper half: mmu_code_space() */
 	s64 left; /* the engine's instruction budget */
+	u64 engine_words[64]; /* the engine's: what generated code addresses off the vCPU */
 	u8 cpl;
 	u8 mode; /* enum cpu_mode, derived: vcpu_update_mode() */
 	u8 code_size; /* enum code_size, derived */

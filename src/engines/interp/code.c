@@ -13,22 +13,6 @@
 
 #include "engines/interp/interp-internal.h"
 
-enum decode_status code_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
-			       unsigned off)
-{
-	enum decode_status s = insn_decode(i, info, bytes, n, v->code_size, off);
-
-	if (s != DECODE_OK || cpu_has(v->model, op_facts[i->op].feature))
-		return s;
-	/* On CPUs without them the F3 prefix of these two is ignored (SDM vol. 2, TZCNT and LZCNT). */
-	if (i->op != OP_TZCNT && i->op != OP_LZCNT)
-		return DECODE_INVALID;
-	i->op = i->op == OP_TZCNT ? OP_BSF : OP_BSR;
-	if (info)
-		info->flags_maybe = info->flags_written = FL_ARITH;
-	return DECODE_OK;
-}
-
 static void jumps_clear(struct interp *in)
 {
 	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */

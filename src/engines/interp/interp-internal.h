@@ -83,9 +83,6 @@ const struct insn *code_link(struct vcpu *v, const struct insn *from, unsigned o
 void code_forget_range(struct vcpu *v, u64 page_index, unsigned offset, unsigned len);
 void code_forget_all(struct vcpu *v);
 extern const struct mmu_hooks code_hooks;
-/* Decodes at bytes and gates by the CPU model: false is #UD. */
-enum decode_status code_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
-			       unsigned off);
 
 /* ---- trace.c ---- */
 /* Decodes a trace beginning at offset off of a page whose bytes are at host; enters its records into the page's table. */
@@ -132,9 +129,4 @@ static inline bool insn_changes_flags_only(const struct insn *i)
 static inline unsigned jump_hash(u64 gla)
 {
 	return (unsigned)(gla ^ gla >> JUMP_CACHE_BITS) & ((1u << JUMP_CACHE_BITS) - 1);
-}
-/* Linear address of an instruction pointer. */
-static inline u64 code_linear(const struct vcpu *v, u64 rip)
-{
-	return v->code_size == CODE_64 ? rip : (u32)(v->seg[SEG_CS].base + rip);
 }

@@ -14,77 +14,7 @@
 #include "emulate/vector.h"
 #include "engines/interp/interp-internal.h"
 
-/* ---- events ---- */
-
-static void begin_event(struct vcpu *v, u8 type, u8 vector)
-{
-	v->event = (struct cpu_event){ .valid = true, .vector = vector, .type = type };
-	v->halted = false;
-}
-
-static void take_interrupt(struct vcpu *v)
-{
-	const struct intc_ops *ops = v->machine->intc;
-
-	atomic_fetch_and(&v->events, ~EV_INTR);
-	int vector = ops ? ops->acknowledge(v) : -1;
-	if (vector < 0)
-		return;
-	if (ops->pending(v))
-		atomic_fetch_or(&v->events, EV_INTR);
-	v->stats.intr++;
-	v->stats.vec[vector & 255]++;
-	begin_event(v, EVENT_EXTINT, (u8)vector);
-}
-
-static void take_sipi(struct vcpu *v)
-{
-	atomic_fetch_and(&v->events, ~EV_SIPI);
-	if (!v->wait_sipi)
-		return;
-	u32 vector = atomic_load(&v->sipi_vector) & 0xff;
-	v->wait_sipi = false;
-	v->seg[SEG_CS].selector = (u16)(vector << 8);
-	v->seg[SEG_CS].base = (u64)vector << 12;
-	v->rip = 0;
-}
-
-/* Between instructions, in the order of SDM vol. 3 table 6-2. false: leave run(). */
-static bool handle_events(struct vcpu *v)
-{
-	u32 events = atomic_load(&v->events);
-
-	if (events & EV_STOP) {
-		atomic_fetch_and(&v->events, ~EV_STOP);
-		return false;
-	}
-	if (events & EV_TLB) {
-		atomic_fetch_and(&v->events, ~EV_TLB);
-		mmu_flush_all(v);
-	}
-	if (events & EV_CODE) {
-		atomic_fetch_and(&v->events, ~EV_CODE);
-		code_forget_all(v);
-	}
-	if (events & EV_TIMER) /* the quantum is over, which is what it asks for: the next ends at the new deadline */
-		atomic_fetch_and(&v->events, ~EV_TIMER);
-	if (events & EV_INIT) {
-		atomic_fetch_and(&v->events, ~EV_INIT);
-		vcpu_init_signal(v);
-		mmu_flush_all(v);
-	}
-	if (events & EV_SIPI)
-		take_sipi(v);
-	if (v->wait_sipi || v->shadow)
-		return true;
-	if ((events & EV_NMI) && !v->nmi_blocked) {
-		atomic_fetch_and(&v->events, ~EV_NMI);
-		begin_event(v, EVENT_NMI, EXC_NMI);
-	} else if ((events & EV_INTR) && (v->rflags & FL_IF)) {
-		take_interrupt(v);
-	}
-	return true;
-}
+/* ---- time ---- */
 
 /* Deterministic clocks follow what was executed. */
 static void pass_time(struct vcpu *v, u64 insns)
@@ -222,7 +152,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 		}
 		in->delivering = false;
 	}
-	while (handle_events(v)) {
+	while (events_take(v, code_forget_all)) {
 		if (v->event.valid)
 			deliver(v);
 		else if (v->halted || v->wait_sipi)

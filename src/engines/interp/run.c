@@ -183,36 +183,6 @@ void run_invalid(struct vcpu *v, const struct insn *i)
 	vcpu_raise(v, EXC_UD);
 }
 
-/* Copies up to 15 bytes at gla; a fault on the second page counts only if the first page's bytes are not enough. */
-static unsigned fetch_bytes(struct vcpu *v, u64 gla, u8 *bytes, unsigned want)
-{
-	for (unsigned k = 0; k < want; k++) {
-		u64 gpa;
-		const u8 *host = mmu_fetch(v, v->code_size == CODE_64 ? gla + k : (u32)(gla + k), &gpa);
-		bytes[k] = host ? *host : (u8)bus_read(&v->machine->mmio, gpa, 1);
-	}
-	return want;
-}
-
-/* Decodes at v->rip without the code cache; faults as the fetch would. */
-static void decode_uncached(struct vcpu *v, struct insn *i)
-{
-	u64 gla = code_linear(v, v->rip);
-	unsigned off = gla & ~PAGE_MASK, n = (unsigned)MIN(15, PAGE_SIZE - off);
-	u8 bytes[15];
-
-	fetch_bytes(v, gla, bytes, n);
-	enum decode_status s = code_decode(v, i, NULL, bytes, n, off);
-	while (s == DECODE_MORE && n < 15) {
-		fetch_bytes(v, gla + n, bytes + n, 1);
-		s = code_decode(v, i, NULL, bytes, ++n, off);
-	}
-	if (s == DECODE_MORE)
-		vcpu_raise_error(v, EXC_GP, 0);
-	if (s != DECODE_OK)
-		vcpu_raise(v, EXC_UD);
-}
-
 /* Executes a copy of *i, a record outside the arena, with v->rip at it; leaves v->rip at the next instruction. */
 static void exec_single(struct vcpu *v, const struct insn *insn)
 {
@@ -237,15 +207,14 @@ static const struct insn *cross_lookup(struct vcpu *v, u64 gla)
 	u8 bytes[16];
 
 	if (c->gla == gla && c->code_size == v->code_size && c->insn.len) {
-		fetch_bytes(v, gla, bytes, c->insn.len);
+		code_fetch(v, gla, bytes, c->insn.len);
 		if (memcmp(bytes, c->bytes, c->insn.len) == 0)
 			return &c->insn;
 	}
 	c->insn.len = 0;
-	decode_uncached(v, &c->insn);
+	code_decode_at_rip(v, &c->insn, c->bytes);
 	c->gla = gla;
 	c->code_size = v->code_size;
-	fetch_bytes(v, gla, c->bytes, c->insn.len);
 	return &c->insn;
 }
 
@@ -261,10 +230,11 @@ void run_cross(struct vcpu *v, const struct insn *i)
 void run_uncached(struct vcpu *v, const struct insn *i)
 {
 	struct insn insn;
+	u8 bytes[15];
 
 	v->rip = v->r[17] + i->off;
 	v->cur = &interp_of(v)->none;
-	decode_uncached(v, &insn);
+	code_decode_at_rip(v, &insn, bytes);
 	exec_single(v, &insn);
 	return run_continue(v);
 }
@@ -272,10 +242,11 @@ void run_uncached(struct vcpu *v, const struct insn *i)
 void run_step(struct vcpu *v)
 {
 	struct insn insn;
+	u8 bytes[15];
 	u64 gla = code_linear(v, v->rip);
 
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
-	decode_uncached(v, &insn);
+	code_decode_at_rip(v, &insn, bytes);
 	exec_single(v, &insn);
 }

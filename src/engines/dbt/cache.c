@@ -1,0 +1,284 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The code cache: where translations lie, how they are found by physical page, how they are linked, and how they go.
+ *
+ * No page of it is ever writable and executable: one memfd is mapped twice, to write and to run. Blocks that a store hits are
+ * taken out of the tables and unlinked at once, so that nothing enters them any more; their bytes stay until the whole
+ * cache is emptied, which happens when it is full, so whoever is inside may finish.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engines/dbt/dbt-internal.h"
+#include "util/cleanup.h"
+
+#define CODE_MAX  (64u << 20)
+#define CODE_ALL  (1u << 30) /* of all vCPUs together */
+#define META_SIZE (CODE_MAX)
+#define HOT_SHARE(size) ((size) / 8 * 5)
+#define ROOM_CODE 65536 /* no block needs more */
+
+void *meta_alloc(struct dbt *d, size_t size)
+{
+	void *p = d->meta_next;
+
+	d->meta_next += (size + 15) & ~(size_t)15;
+	memset(p, 0, size);
+	return p;
+}
+
+bool cache_full(const struct dbt *d)
+{
+	return d->hot.end - d->hot.p < ROOM_CODE || d->cold.end - d->cold.p < ROOM_CODE ||
+	       d->meta_end - d->meta_next < ROOM_CODE;
+}
+
+/* ---- blocks ---- */
+
+static struct block **bucket(struct dbt *d, u64 page, unsigned off)
+{
+	u64 key = page << PAGE_SHIFT | off;
+
+	return &d->hash[key * 0x9e3779b97f4a7c15ull >> (64 - HASH_BITS)];
+}
+
+struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2)
+{
+	for (struct block *b = *bucket(d, page, off); b; b = b->hash_next)
+		if (b->page == page && b->off == off && b->mode == mode && (b->page2 == ~0ull || b->page2 == page2))
+			return b;
+	return NULL;
+}
+
+static void page_add(struct vcpu *v, struct block *b, u64 page)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (page == b->page) {
+		b->page_next = d->pages[page];
+		d->pages[page] = b;
+		return;
+	}
+	/* A second page has a stand-in, as a block is in one list. */
+	struct block *stand_in = meta_alloc(d, sizeof(*b));
+	*stand_in = (struct block){ .page = page, .page2 = b->page, .off = 0, .end = 15, .page_next = d->pages[page] };
+	d->pages[page] = stand_in;
+}
+
+void block_enter(struct vcpu *v, struct block *b)
+{
+	struct block **at = bucket(dbt_of(v), b->page, b->off);
+
+	b->hash_next = *at;
+	*at = b;
+	page_add(v, b, b->page);
+	if (b->page2 != ~0ull && b->page2 != b->page)
+		page_add(v, b, b->page2);
+}
+
+void exit_link(struct dbt *d, struct exit *x, struct block *to)
+{
+	s64 to_run = d->hot.to_run;
+	u64 target = x->flags_host && !x->crosses ? to->code_h : to->code;
+
+	x->to = to;
+	x->next_in = to->in;
+	to->in = x;
+	d->stats.links++;
+	if (!x->jump_at) {
+		e_patch(x->hot_at, to_run, target);
+		return;
+	}
+	e_patch(x->jump_at, to_run, to->code);
+	if (x->poll && !to->live_in && !x->crosses)
+		e_patch(x->hot_at, to_run, x->poll);
+}
+
+static void exit_unlink(struct dbt *d, struct exit *x)
+{
+	x->to = NULL;
+	x->key = 1;
+	x->misses = EXIT_LINK_NOW;
+	if (x->jump_at)
+		e_patch(x->jump_at, d->hot.to_run, x->jump_home);
+	if (x->hot_at)
+		e_patch(x->hot_at, d->hot.to_run, x->hot_home);
+}
+
+static void exit_leave(struct exit *x)
+{
+	struct exit **at = &x->to->in;
+
+	while (*at != x)
+		at = &(*at)->next_in;
+	*at = x->next_in;
+}
+
+static void block_drop(struct dbt *d, struct block *b)
+{
+	struct block **at = bucket(d, b->page, b->off);
+
+	b->dead = true;
+	while (*at && *at != b)
+		at = &(*at)->hash_next;
+	if (*at)
+		*at = b->hash_next;
+	for (struct exit *x = b->in, *next; x; x = next) {
+		next = x->next_in;
+		exit_unlink(d, x);
+	}
+	b->in = NULL;
+	for (struct exit *x = b->exits; x; x = x->next_own) {
+		if (!x->to)
+			continue;
+		exit_leave(x);
+		exit_unlink(d, x);
+	}
+}
+
+static void page_drop(struct vcpu *v, u64 index)
+{
+	struct dbt *d = dbt_of(v);
+	struct block *list = d->pages[index];
+
+	d->pages[index] = NULL;
+	if (list)
+		mmu_mark_code(v, index, false);
+	for (; list; list = list->page_next) {
+		if (list->code)
+			block_drop(d, list);
+		else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
+			list->dead = true;
+			page_drop(v, list->page2);
+		}
+	}
+}
+
+/* ---- forgetting ---- */
+
+void cache_forget_jumps(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+	struct words *w = words_of(v);
+
+	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
+	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
+		d->jump[k].key = k ^ 1;
+	for (unsigned k = 0; k < RAS_ENTRIES; k++)
+		w->ras[k].key = BIT(62); /* not canonical in any space */
+	for (unsigned k = 0; k < RAS_ENTRIES; k++)
+		w->ras[k].code = d->to.leave;
+}
+
+void cache_flush(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	for (u64 k = 0; k < d->page_count; k++) {
+		if (!d->pages[k])
+			continue;
+		d->pages[k] = NULL;
+		mmu_mark_code(v, k, false);
+	}
+	memset(d->hash, 0, sizeof(d->hash));
+	d->hot.p = d->hot_begin;
+	d->cold.p = d->cold_begin;
+	d->meta_next = d->meta;
+	d->stats.flushes++;
+	cache_forget_jumps(v);
+}
+
+static bool page_covers(const struct block *b, unsigned offset, unsigned len)
+{
+	for (; b; b = b->page_next)
+		if (offset < b->end && offset + len > b->off)
+			return true;
+	return false;
+}
+
+static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (!page_covers(d->pages[page], offset, len))
+		return;
+	page_drop(v, page);
+	cache_forget_jumps(v);
+	v->stop_now = true;
+	v->stats.smc++;
+	d->stats.drops++;
+}
+
+const struct mmu_hooks cache_hooks = { .code_written = code_written, .spaces_reset = cache_forget_jumps };
+
+/* ---- making ---- */
+
+static void *map_low(size_t size, int prot, int flags, int fd)
+{
+	void *p = mmap(NULL, size, prot, flags | MAP_32BIT | MAP_NORESERVE, fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+static int map_all(struct dbt *d, unsigned cpus, struct error *err)
+{
+	_cleanup_fd_ int fd = memfd_create("code", MFD_CLOEXEC);
+
+	d->code_size = MIN(CODE_MAX, CODE_ALL / cpus);
+	if (fd < 0 || ftruncate(fd, (off_t)d->code_size))
+		return error_set(err, errno, "cannot make the code cache: %s", strerror(errno));
+	d->code_rw = mmap(NULL, d->code_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	if (d->code_rw == MAP_FAILED)
+		d->code_rw = NULL;
+	d->code_rx = map_low(d->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
+	d->meta = map_low(d->code_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	d->jump = map_low(sizeof(*d->jump) << JUMP_CACHE_BITS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (!d->code_rw || !d->code_rx || !d->meta || !d->jump)
+		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
+	return 0;
+}
+
+int cache_create(struct vcpu *v, struct error *err)
+{
+	struct dbt *d = dbt_of(v);
+	struct machine *m = v->machine;
+
+	d->page_count = (m->low_size + m->high_size) >> PAGE_SHIFT;
+	d->pages = calloc(d->page_count, sizeof(*d->pages));
+	if (!d->pages)
+		return error_set(err, ENOMEM, "no memory for the table of translated pages");
+	if (map_all(d, m->config.cpus, err))
+		return err->code;
+	s64 to_run = d->code_rx - d->code_rw;
+	d->meta_next = d->meta;
+	d->meta_end = d->meta + d->code_size;
+	d->hot = (struct emit){ d->code_rw, d->code_rw + HOT_SHARE(d->code_size), to_run };
+	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
+	thunks_emit(v);
+	d->hot_begin = d->hot.p;
+	d->cold_begin = d->cold.p;
+	cache_forget_jumps(v);
+	mmu_set_hooks(v, &cache_hooks);
+	return 0;
+}
+
+void cache_destroy(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	for (u64 k = 0; d->pages && k < d->page_count; k++)
+		if (d->pages[k])
+			mmu_mark_code(v, k, false);
+	free(d->pages);
+	if (d->code_rw)
+		munmap(d->code_rw, d->code_size);
+	if (d->code_rx)
+		munmap(d->code_rx, d->code_size);
+	if (d->meta)
+		munmap(d->meta, d->code_size);
+	if (d->jump)
+		munmap(d->jump, sizeof(*d->jump) << JUMP_CACHE_BITS);
+}

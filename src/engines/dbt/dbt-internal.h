@@ -1,0 +1,195 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How the translator is built.
+ *
+ * Guest code becomes blocks: straight runs of instructions of one page, left through exits. While a block runs, guest
+ * general registers are in the host registers of the same number, but for two (OUT_A, OUT_B), which live in v->r[] and whose
+ * host registers are the translator's. Guest RSP is in host RSP: generated code never pushes, pops or calls on
+ * the host's stack; whatever needs C saves all registers, takes the host's stack, and comes back (thunks.c). GS points at the vCPU.
+ *
+ * Guest arithmetic flags are in EFLAGS or in memory (v->lazy, always of kind FLAGS_LAHF while generated code runs), or in both; the
+ * translator tracks which. Blocks are entered with flags in memory (code), or in EFLAGS (code_h).
+ *
+ * Blocks belong to physical pages: v->r[17] (SLOT_CODE) holds the linear address of the page that runs. An exit whose target is in
+ * the page links its block to the target's for good; other direct exits remember one linear page and code space for
+ * which their link is right; indirect jumps look into the jump cache; returns look at what calls left in a ring first.
+ *
+ * Vector registers are in the host's while vec_loaded is set. Blocks that use them load them when they are entered; C code finds them
+ * in v->v.
+ */
+#pragma once
+#include "emulate/emulate.h"
+#include "engines/dbt/emit.h"
+#include "machine/machine.h"
+
+#define OUT_A R11
+#define OUT_B R15
+#define RAS_ENTRIES 16
+
+/* v->engine_words, as generated code sees them. */
+struct words {
+	u64 host_sp;
+	u64 tmp;
+	u32 ras_top; /* byte offset into ras; the low byte counts */
+	u8 vec_loaded;
+	struct {
+		u64 key; /* return address ^ code space */
+		u64 code; /* where the call's block goes on */
+	} ras[RAS_ENTRIES];
+};
+_Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
+#define WORDS_AT      offsetof(struct vcpu, engine_words)
+#define WORD(field)   (WORDS_AT + offsetof(struct words, field))
+#define VCPU(field)   offsetof(struct vcpu, field)
+#define GPR_AT(n)     (offsetof(struct vcpu, r) + 8 * (size_t)(n))
+#define PAGE_AT	      GPR_AT(17)
+#define FLAGS_AT      offsetof(struct vcpu, lazy.a)
+#define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
+
+#define JUMP_CACHE_BITS 14
+struct jump_entry { /* 32 bytes: generated code scales by it */
+	u64 key; /* linear address ^ code space */
+	u64 code, page;
+	struct block *block;
+};
+
+struct block {
+	struct block *hash_next, *page_next;
+	struct exit *in; /* exits that jump here */
+	struct exit *exits; /* its own */
+	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
+	u16 off, end; /* bytes of the page that were translated: [off, end) */
+	u16 mode;
+	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
+	u16 insns;
+	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
+	u64 code_end;
+};
+
+/* A direct jump out of a block. */
+struct exit {
+	struct exit *next_own, *next_in;
+	struct block *from, *to;
+	u8 *hot_at; /* displacement of the jump in the block, through the writable mapping */
+	u64 hot_home; /* where it goes while there is no link */
+	u8 *jump_at; /* displacement of the jump behind the poll or the page check, or NULL */
+	u64 jump_home;
+	u64 poll; /* entry at the poll, flags need not be saved; 0: forward */
+	u64 key; /* page ^ code space for which a link to another page is right */
+	s64 target; /* relative to the block's page */
+	u16 from_off; /* of the branch */
+	u8 misses; /* of the page check: now and then the link is made anew */
+	bool flags_host, crosses, call;
+};
+#define EXIT_LINK_NOW 0xf8 /* exit.misses: the next addition of 8 carries */
+
+/* An instruction that C does, always or when its fast path finds something unusual. */
+struct site {
+	struct insn insn;
+	struct block *block;
+	u64 resume; /* run-time address behind it */
+};
+
+/* Modes that translations depend on: code size, and which vector instructions run natively. */
+#define MODE_CODE_SIZE 3u
+#define MODE_SIMD_SHIFT 2
+#define MODE_TRAP      0x20u
+
+#define HASH_BITS   15
+#define BLOCK_INSNS 64
+
+struct thunks { /* run-time addresses */
+	u64 enter; /* u64 enter(code): from C; returns when the loop is to look at something */
+	u64 leave; /* what C returns to have that happen */
+	u64 slow; /* site in OUT_A */
+	u64 link; /* exit in OUT_A */
+	u64 cross_link; /* the same, another page */
+	u64 poll; /* exit in OUT_A: events, at a backward jump */
+	u64 lookup; /* v->rip is set */
+	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
+	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
+	u64 poll_site; /* the same: events, before the instruction */
+	u64 load_vec; /* goes to OUT_A with vectors loaded */
+};
+
+struct dbt {
+	struct emit hot, cold;
+	u8 *code_rw, *code_rx;
+	size_t code_size;
+	u8 *hot_begin, *cold_begin;
+	u8 *meta, *meta_end, *meta_next; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	struct jump_entry *jump;
+	struct thunks to;
+	struct block *hash[1u << HASH_BITS];
+	struct block **pages;
+	u64 page_count;
+	u16 mode; /* that jump cache and ring are good for */
+	bool exact_flags, ymm, avx2;
+	u64 host_features[2]; /* by enum feature: what the host can execute */
+
+	bool delivering;
+	struct cpu_event first; /* what is being delivered */
+	struct insn none; /* v->cur while no instruction is under way */
+	struct insn single; /* the instruction being executed outside any block */
+	struct {
+		u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, polls, drops, leaves;
+		u64 by_op[NR_OPS];
+	} stats;
+};
+
+static inline struct dbt *dbt_of(const struct vcpu *v)
+{
+	return v->engine;
+}
+static inline struct words *words_of(struct vcpu *v)
+{
+	return (struct words *)v->engine_words;
+}
+static inline u16 mode_of(const struct vcpu *v)
+{
+	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0));
+}
+static inline unsigned jump_hash(u64 gla)
+{
+	return (unsigned)(gla ^ gla >> PAGE_SHIFT) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+/* Something wants the loop's attention before another instruction runs. */
+static inline bool wants_out(const struct vcpu *v)
+{
+	u32 events = atomic_load_explicit(&v->events, memory_order_relaxed);
+
+	return v->stop_now || v->halted || v->shadow || (events && ((events & ~EV_INTR) || (v->rflags & FL_IF)));
+}
+
+/* ---- cache.c ---- */
+int cache_create(struct vcpu *v, struct error *err);
+void cache_destroy(struct vcpu *v);
+bool cache_full(const struct dbt *d);
+void cache_flush(struct vcpu *v); /* drops every translation */
+void cache_forget_jumps(struct vcpu *v);
+void *meta_alloc(struct dbt *d, size_t size);
+struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
+void block_enter(struct vcpu *v, struct block *b);
+void exit_link(struct dbt *d, struct exit *x, struct block *to);
+extern const struct mmu_hooks cache_hooks;
+
+/* ---- thunks.c ---- */
+void thunks_emit(struct vcpu *v);
+
+/* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
+u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */
+u64 dbt_go_on(struct vcpu *v); /* the same, unless the loop is wanted */
+u64 dbt_slow(struct vcpu *v, struct site *s);
+u64 dbt_link(struct vcpu *v, struct exit *x);
+u64 dbt_cross_link(struct vcpu *v, struct exit *x);
+u64 dbt_poll(struct vcpu *v, struct exit *x);
+u64 dbt_poll_site(struct vcpu *v, struct site *s);
+u64 dbt_miss(struct vcpu *v, struct site *s);
+
+/* ---- translate.c ---- */
+/* Translates from linear address gla on, whose page is at host; returns NULL where the instruction cannot be decoded: #UD or #GP. */
+struct block *translate(struct vcpu *v, u64 gla, const u8 *host, u64 page, u64 page2);
+
+/* The flags into memory, or out of it; `with` is destroyed. */
+void flags_save(struct emit *e, unsigned with);
+void flags_restore(struct emit *e, unsigned with);

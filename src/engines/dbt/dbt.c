@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The translator's loop: events, interrupts and exceptions between stretches of generated code, and single instructions by
+ * src/emulate while a trap flag, a breakpoint or the shadow of STI asks for a look after each.
+ */
+#include "engines/dbt/dbt.h"
+
+#include <asm/prctl.h>
+#include <cpuid.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "emulate/vector.h"
+#include "engines/dbt/dbt-internal.h"
+
+/* ---- time of deterministic machines: a nanosecond an instruction or delivered event ---- */
+
+static void pass_time(struct vcpu *v, u64 insns)
+{
+	struct clock *c = v->machine->clock;
+
+	if (!v->machine->config.deterministic)
+		return;
+	clock_set(c, clock_now(c) + insns);
+	clock_run_timers(c);
+}
+
+/* ---- the loop ---- */
+
+static void deliver(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	d->first = v->event;
+	d->delivering = true;
+	pass_time(v, 1);
+	deliver_event(v);
+	d->delivering = false;
+}
+
+/* A fault unwound. false: it was the third. */
+static bool landed(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	v->cur = &d->none;
+	v->stop_now = false;
+	if (v->event.type == EVENT_EXCEPTION)
+		v->stats.exc[v->event.vector & 31]++;
+	return !d->delivering || combine_exceptions(v, &d->first);
+}
+
+/* An NMI that waits for the IRET of the one before would have generated code leave at once, again and again. */
+static bool must_step(const struct vcpu *v)
+{
+	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
+		return true;
+	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || v->machine->config.deterministic);
+}
+
+static void step(struct vcpu *v)
+{
+	struct insn *i = &dbt_of(v)->single;
+	bool trap = v->rflags & FL_TF;
+	u64 from = v->rip, gla = code_linear(v, v->rip);
+	u8 bytes[15];
+
+	if (debug_breakpoints_on(v) && debug_code_breakpoint(v))
+		vcpu_raise(v, EXC_DB);
+	v->shadow = false;
+	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
+		vcpu_raise_error(v, EXC_GP, 0);
+	code_decode_at_rip(v, i, bytes);
+	v->cur = i;
+	op_exec[i->op](v, i);
+	if (!(i->flags & INSN_END))
+		v->rip = vcpu_next_rip(v, i);
+	v->stats.insns++;
+	pass_time(v, 1);
+	if (trap)
+		debug_single_step(v, from);
+}
+
+static void run_generated(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+	u32 f = flags_get(v);
+
+	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
+	u64 code = dbt_find(v);
+	if (code != d->to.leave)
+		((void (*)(u64))d->to.enter)(code);
+	else
+		step(v);
+}
+
+static void go(struct vcpu *v)
+{
+	if (must_step(v))
+		step(v);
+	else
+		run_generated(v);
+	v->cur = &dbt_of(v)->none;
+	v->stop_now = false;
+	if (unlikely(v->pending_db))
+		debug_trap_check(v);
+}
+
+static int dbt_run(struct vcpu *v, struct error *err)
+{
+	struct dbt *d = dbt_of(v);
+	jmp_buf landing;
+
+	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
+		return error_set(err, errno, "cannot set the GS base");
+	v->unwind = &landing;
+	v->cur = &d->none;
+	simd_enter(v);
+	mmu_update_view(v);
+	if (setjmp(landing)) {
+		bool alive = landed(v);
+		if (!alive) {
+			machine_end(v->machine, END_TRIPLE_FAULT, 0);
+			v->event.valid = false;
+			v->halted = true;
+		}
+		d->delivering = false;
+	}
+	while (events_take(v, cache_flush)) {
+		if (v->event.valid) {
+			deliver(v);
+		} else if (v->halted || v->wait_sipi) {
+			v->stats.halts++;
+			machine_wait(v);
+		} else {
+			go(v);
+		}
+	}
+	simd_leave(v);
+	flags_settle(v);
+	v->unwind = NULL;
+	return 0;
+}
+
+/* ---- the engine ---- */
+
+static bool lahf_in_long_mode(void)
+{
+	unsigned a, b, c = 0, d;
+
+	return __get_cpuid(0x80000001, &a, &b, &c, &d) && (c & 1);
+}
+
+static int dbt_probe(struct error *why)
+{
+	if (!lahf_in_long_mode())
+		return error_set(why, ENODEV, "the host CPU lacks LAHF in 64-bit code");
+	return 0;
+}
+
+static void host_features(struct dbt *d)
+{
+	const struct {
+		bool has;
+		enum feature f;
+	} optional[] = {
+		{ __builtin_cpu_supports("popcnt"), FEAT_POPCNT }, { __builtin_cpu_supports("bmi"), FEAT_BMI1 },
+		{ __builtin_cpu_supports("bmi2"), FEAT_BMI2 },	   { __builtin_cpu_supports("lzcnt"), FEAT_LZCNT },
+		{ __builtin_cpu_supports("movbe"), FEAT_MOVBE },   { __builtin_cpu_supports("adx"), FEAT_ADX },
+		{ __builtin_cpu_supports("sse4.2"), FEAT_SSE42 },  { __builtin_cpu_supports("cmpxchg16b"), FEAT_CX16 },
+	};
+
+	d->host_features[0] = d->host_features[1] = ~0ull;
+	simd_host_features(d->host_features);
+	for (unsigned k = 0; k < ARRAY_SIZE(optional); k++)
+		if (!optional[k].has)
+			d->host_features[optional[k].f / 64] &= ~BIT(optional[k].f % 64);
+	d->ymm = __builtin_cpu_supports("avx");
+}
+
+static void dbt_destroy(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (!d)
+		return;
+	cache_destroy(v);
+	free(d);
+	v->engine = NULL;
+	mmu_destroy(v);
+}
+
+static int dbt_create(struct vcpu *v, struct error *err)
+{
+	struct dbt *d;
+
+	if (v->machine->config.trace)
+		return error_set(err, ENOTSUP, "the dbt engine writes no trace; use --engine interp");
+	d = calloc(1, sizeof(*d));
+	if (!d)
+		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
+	v->engine = d;
+	v->cur = &d->none;
+	d->none.base = d->none.index = SLOT_ZERO;
+	host_features(d);
+	int r = mmu_create(v, err);
+	if (!r)
+		r = cache_create(v, err);
+	if (r)
+		dbt_destroy(v);
+	return r;
+}
+
+void dbt_exact_flags(struct vcpu *v)
+{
+	dbt_of(v)->exact_flags = true;
+}
+
+static bool has_code(const struct machine *m, u64 gpa, u64 len)
+{
+	for (u64 at = gpa & PAGE_MASK; at < gpa + len; at += PAGE_SIZE) {
+		const u8 *host = ram_ptr(m, at, PAGE_SIZE);
+		if (host && (atomic_load(&m->code_pages[ram_page_index(m, host)]) & PAGE_HAS_CODE))
+			return true;
+	}
+	return false;
+}
+
+static void dbt_memory_changed(struct vcpu *v, u64 gpa, u64 len)
+{
+	if (has_code(v->machine, gpa, len))
+		vcpu_post(v, EV_CODE);
+}
+
+static const struct vcpu_ops dbt_vcpu_ops = {
+	.create = dbt_create,
+	.destroy = dbt_destroy,
+	.run = dbt_run,
+	.memory_changed = dbt_memory_changed,
+};
+
+const struct engine engine_dbt = {
+	.name = "dbt",
+	.technique = "direct execution with dynamic binary translation",
+	.summary = "guest code is rewritten, x86-64 to x86-64, so that sensitive instructions call the VMM",
+	.probe = dbt_probe,
+	.limit_features = simd_host_features,
+	.vcpu = &dbt_vcpu_ops,
+};

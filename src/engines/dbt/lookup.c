@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What generated code calls, by way of thunks: instructions that src/emulate does, exits that are not linked yet, jumps
+ * that the jump cache does not know, and looks at events. Each returns the run-time address at which the guest goes on;
+ * the thunk for leaving is one of these.
+ */
+#include "engines/dbt/dbt-internal.h"
+
+/* Generated code wants flags in the LAHF form. */
+static inline void flags_to_words(struct vcpu *v)
+{
+	if ((u8)v->lazy.kind == FLAGS_LAHF)
+		return;
+	u32 f = flags_get(v);
+	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
+}
+
+static u64 leave(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	d->stats.leaves++;
+	v->cur = &d->none;
+	return d->to.leave;
+}
+
+/* The RAM page after the one at gla, where code is fetched from; ~0 where that is none. */
+static u64 second_page(struct vcpu *v, u64 gla)
+{
+	u64 gpa;
+	const u8 *host = mmu_fetch(v, gla, &gpa);
+
+	return host ? ram_page_index(v->machine, host) : ~0ull;
+}
+
+/* Code that lies in no RAM page is not translated: the loop steps over it. */
+static u64 find_slowly(struct vcpu *v, u64 gla)
+{
+	struct dbt *d = dbt_of(v);
+	unsigned off = gla & ~PAGE_MASK;
+	u64 gpa, page2 = ~0ull;
+
+	d->stats.lookups++;
+	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
+		vcpu_raise_error(v, EXC_GP, 0);
+	const u8 *host = mmu_fetch(v, gla, &gpa);
+	if (!host) {
+		v->stop_now = true;
+		return d->to.leave;
+	}
+	if (cache_full(d))
+		cache_flush(v);
+	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_CODE_SIZE)) {
+		cache_forget_jumps(v);
+		d->mode = mode_of(v);
+	}
+	u64 page = ram_page_index(v->machine, host);
+	if (off > PAGE_SIZE - 15) { /* its first instruction may go on in the next page */
+		struct insn i;
+		if (code_decode(v, &i, NULL, host, PAGE_SIZE - off, off) == DECODE_MORE) {
+			page2 = second_page(v, (gla & PAGE_MASK) + PAGE_SIZE);
+			if (page2 == ~0ull) {
+				v->stop_now = true;
+				return d->to.leave;
+			}
+		}
+	}
+	struct block *b = block_find(d, page, off, mode_of(v), page2);
+	if (!b)
+		b = translate(v, gla, host - off, page, page2);
+	if (v->code_size == CODE_64) {
+		struct jump_entry *e = &d->jump[jump_hash(gla)];
+		e->key = gla ^ mmu_code_space(v, gla);
+		e->page = gla & PAGE_MASK;
+		e->code = b->code;
+		e->block = b;
+	}
+	return b->code;
+}
+
+u64 dbt_find(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+	u64 gla = code_linear(v, v->rip);
+
+	v->r[17] = v->rip - (gla & ~PAGE_MASK);
+	if (v->code_size == CODE_64 && likely(!((d->mode ^ mode_of(v)) & ~MODE_CODE_SIZE))) {
+		const struct jump_entry *e = &d->jump[jump_hash(gla)];
+		if (likely(e->key == (gla ^ mmu_code_space(v, gla))))
+			return e->code;
+	}
+	return find_slowly(v, gla);
+}
+
+u64 dbt_go_on(struct vcpu *v)
+{
+	v->cur = &dbt_of(v)->none;
+	if (unlikely(wants_out(v)))
+		return leave(v);
+	return dbt_find(v);
+}
+
+/* Longer than 15 bytes, or no instruction. */
+static _Noreturn void raise_undecodable(struct vcpu *v, const struct insn *i)
+{
+	if (i->len == 15)
+		vcpu_raise_error(v, EXC_GP, 0);
+	vcpu_raise(v, EXC_UD);
+}
+
+u64 dbt_slow(struct vcpu *v, struct site *s)
+{
+	const struct insn *i = &s->insn;
+	struct dbt *d = dbt_of(v);
+
+	d->stats.slow++;
+	d->stats.by_op[i->op]++;
+	u64 page = v->r[17];
+	v->rip = page + i->off;
+	v->cur = i;
+	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next);
+	if (unlikely(i->op == OP_NONE))
+		raise_undecodable(v, i);
+	op_exec[i->op](v, i);
+	flags_to_words(v);
+	v->cur = &d->none;
+	if (!(i->flags & INSN_END))
+		v->rip = next;
+	v->r[17] = page; /* op_ea may have set it for another use */
+	if (unlikely(wants_out(v)))
+		return leave(v);
+	if (likely(v->rip == next && s->block->mode == mode_of(v) && space == mmu_code_space(v, next) && s->resume))
+		return s->resume;
+	d->stats.ends++;
+	return dbt_find(v);
+}
+
+/* The block that dbt_find() has just found. */
+static struct block *found(struct vcpu *v)
+{
+	const struct jump_entry *e = &dbt_of(v)->jump[jump_hash(v->rip)];
+
+	return e->key == (v->rip ^ mmu_code_space(v, v->rip)) ? e->block : NULL;
+}
+
+/*
+ * The page may be mapped elsewhere by now, or the block dropped: the link is only good if the block that asks is still
+ * what its linear page leads to.
+ */
+u64 dbt_link(struct vcpu *v, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+	u64 flushes = d->stats.flushes;
+
+	v->rip = v->r[17] + (u64)x->target;
+	v->cur = &d->none;
+	u64 code = dbt_find(v);
+	if (flushes != d->stats.flushes || x->from->dead || x->to || code == d->to.leave)
+		return code;
+	struct block *to = found(v);
+	if (to && to->page == x->from->page && to->page2 == ~0ull)
+		exit_link(d, x, to);
+	return code;
+}
+
+/* A direct branch to an address that is not canonical faults at the branch. */
+static void check_target(struct vcpu *v, struct exit *x)
+{
+	if (likely(is_canonical(v->rip)))
+		return;
+	if (x->call)
+		v->r[RSP] += 8;
+	x->misses = EXIT_LINK_NOW;
+	v->rip = v->r[17] + x->from_off;
+	vcpu_raise_error(v, EXC_GP, 0);
+}
+
+u64 dbt_cross_link(struct vcpu *v, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+	u64 flushes = d->stats.flushes, from = v->r[17];
+
+	v->rip = from + (u64)x->target;
+	v->cur = &d->none;
+	check_target(v, x);
+	u64 space = mmu_code_space(v, v->rip);
+	u64 code = dbt_find(v);
+	if (flushes != d->stats.flushes || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
+		return code;
+	struct block *to = found(v);
+	if (!to)
+		return code;
+	if (x->to) {
+		struct exit **at = &x->to->in;
+		while (*at != x)
+			at = &(*at)->next_in;
+		*at = x->next_in;
+		d->stats.relinks++;
+	}
+	exit_link(d, x, to);
+	x->key = from ^ space;
+	return code;
+}
+
+u64 dbt_poll(struct vcpu *v, struct exit *x)
+{
+	dbt_of(v)->stats.polls++;
+	v->rip = v->r[17] + (u64)x->target;
+	if (x->crosses)
+		check_target(v, x);
+	return dbt_go_on(v);
+}
+
+u64 dbt_poll_site(struct vcpu *v, struct site *s)
+{
+	dbt_of(v)->stats.polls++;
+	v->rip = v->r[17] + s->insn.off;
+	if (wants_out(v))
+		return leave(v);
+	return dbt_slow(v, s);
+}
+
+/* The branch has moved RSP already; one to an address that is not canonical has not happened. */
+u64 dbt_miss(struct vcpu *v, struct site *s)
+{
+	dbt_of(v)->stats.misses++;
+	if (unlikely(!is_canonical(v->rip))) {
+		if (s->insn.op == OP_CALL)
+			v->r[RSP] += 8;
+		else if (s->insn.op == OP_RET)
+			v->r[RSP] -= 8 + (insn_kind(&s->insn, 0) == OPK_IMM ? (u16)s->insn.imm : 0);
+		v->rip = v->r[17] + s->insn.off;
+		vcpu_raise_error(v, EXC_GP, 0);
+	}
+	v->cur = &dbt_of(v)->none;
+	return dbt_find(v);
+}

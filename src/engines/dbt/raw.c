@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Taking encodings apart and putting them together again. See raw.h. */
+#include "engines/dbt/raw.h"
+
+/* Opcodes of the one-byte map that have a ModRM byte. */
+static bool modrm_one_byte(u8 op)
+{
+	if (op < 0x40)
+		return (op & 7) < 4;
+	if (op >= 0x80 && op <= 0x8f)
+		return true;
+	switch (op) {
+	case 0x62:
+	case 0x63:
+	case 0x69:
+	case 0x6b:
+	case 0xc0:
+	case 0xc1:
+	case 0xc6:
+	case 0xc7:
+	case 0xd0:
+	case 0xd1:
+	case 0xd2:
+	case 0xd3:
+	case 0xf6:
+	case 0xf7:
+	case 0xfe:
+	case 0xff: return true;
+	default: return op >= 0xd8 && op <= 0xdf;
+	}
+}
+
+static bool modrm_0f(u8 op)
+{
+	if ((op >= 0x80 && op <= 0x8f) || (op >= 0xc8 && op <= 0xcf) || (op >= 0x30 && op <= 0x37))
+		return false;
+	switch (op) {
+	case 0x05:
+	case 0x06:
+	case 0x07:
+	case 0x08:
+	case 0x09:
+	case 0x0b:
+	case 0x77:
+	case 0xa0:
+	case 0xa1:
+	case 0xa2:
+	case 0xa8:
+	case 0xa9:
+	case 0xaa: return false;
+	default: return true;
+	}
+}
+
+static unsigned skip_vex(struct raw *r, unsigned k)
+{
+	r->vex = r->bytes[k] == 0xc5 ? 2 : 3;
+	memcpy(r->v, r->bytes + k, r->vex);
+	r->map = r->vex == 2 ? 1 : r->v[1] & 0x1f;
+	return k + r->vex;
+}
+
+static unsigned skip_escape(struct raw *r, unsigned k)
+{
+	if (r->bytes[k] != 0x0f)
+		return k;
+	r->map = 1;
+	if (r->bytes[k + 1] == 0x38 || r->bytes[k + 1] == 0x3a) {
+		r->map = r->bytes[k + 1] == 0x38 ? 2 : 3;
+		k++;
+	}
+	return k + 1;
+}
+
+static unsigned skip_prefixes(struct raw *r)
+{
+	for (unsigned k = 0;; k++) {
+		switch (r->bytes[k]) {
+		case 0x66: r->p66 = true; break;
+		case 0x67: r->a67 = true; break;
+		case 0xf0: r->lock = true; break;
+		case 0xf2:
+			r->pf2 = true;
+			r->pf3 = false;
+			break;
+		case 0xf3:
+			r->pf3 = true;
+			r->pf2 = false;
+			break;
+		case 0x26:
+		case 0x2e:
+		case 0x36:
+		case 0x3e:
+		case 0x64:
+		case 0x65: break;
+		default:
+			if ((r->bytes[k] & 0xf0) != 0x40)
+				return k;
+			r->rex = r->bytes[k];
+			continue;
+		}
+		r->rex = 0; /* a REX prefix counts only right before the opcode */
+	}
+}
+
+void raw_parse(struct raw *r, const u8 *bytes, unsigned len)
+{
+	*r = (struct raw){ .bytes = bytes, .len = (u8)len };
+	unsigned k = skip_prefixes(r);
+
+	if (bytes[k] == 0xc4 || bytes[k] == 0xc5)
+		k = skip_vex(r, k);
+	else
+		k = skip_escape(r, k);
+	r->opcode = bytes[k++];
+	r->has_modrm = r->map >= 2 || (r->vex ? r->opcode != 0x77 :
+				       r->map ? modrm_0f(r->opcode) :
+						modrm_one_byte(r->opcode));
+	if (r->has_modrm) {
+		r->modrm = bytes[k++];
+		unsigned mod = r->modrm >> 6, rm = r->modrm & 7, disp = mod == 1 ? 1 : mod == 2 ? 4 : 0;
+		if (mod != 3 && rm == 4) {
+			if (mod == 0 && (bytes[k] & 7) == 5)
+				disp = 4;
+			k++;
+		} else if (mod == 0 && rm == 5) {
+			disp = 4;
+		}
+		k += disp;
+	}
+	r->imm_at = (u8)k;
+}
+
+static void emit_legacy(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+{
+	if (r->lock)
+		e8(e, 0xf0);
+	if (r->p66)
+		e8(e, 0x66);
+	if (r->pf2 || r->pf3)
+		e8(e, r->pf2 ? 0xf2 : 0xf3);
+	unsigned rex = (r->rex & 8) | (reg >> 3) << 2 | base >> 3;
+	if (rex || r->rex)
+		e8(e, 0x40 | rex);
+	if (r->map)
+		e8(e, 0x0f);
+	if (r->map >= 2)
+		e8(e, r->map == 2 ? 0x38 : 0x3a);
+}
+
+static void emit_vex(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+{
+	u8 last = r->v[r->vex - 1];
+
+	e8(e, 0xc4);
+	e8(e, (reg & 8 ? 0 : 0x80) | 0x40 | (base & 8 ? 0 : 0x20) | r->map);
+	e8(e, r->vex == 2 ? last & 0x7f : last);
+}
+
+static void emit_head(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+{
+	if (r->vex)
+		emit_vex(e, r, reg, base);
+	else
+		emit_legacy(e, r, reg, base);
+	e8(e, r->opcode);
+}
+
+static void emit_imm(struct emit *e, const struct raw *r)
+{
+	for (unsigned k = r->imm_at; k < r->len; k++)
+		e8(e, r->bytes[k]);
+}
+
+void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+{
+	struct mem m = at_reg(base, 0);
+
+	emit_head(e, r, reg, base);
+	e_modrm_mem(e, reg, &m);
+	emit_imm(e, r);
+}
+
+void raw_emit_reg(struct emit *e, const struct raw *r, unsigned reg, unsigned rm)
+{
+	emit_head(e, r, reg, rm);
+	e8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
+	emit_imm(e, r);
+}

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * An instruction's encoding in 64-bit code, taken apart so that it can be written again with another memory operand. The
+ * decoder has accepted it before; here only its bytes are sorted (SDM vol. 2, 2.1 to 2.3).
+ */
+#pragma once
+#include "engines/dbt/emit.h"
+
+struct raw {
+	bool p66, pf2, pf3, lock, a67;
+	u8 rex; /* 0: none */
+	u8 vex; /* 0, or how many bytes its prefix has */
+	u8 v[3]; /* the VEX prefix */
+	u8 map; /* 0: one byte, 1: 0F, 2: 0F38, 3: 0F3A */
+	u8 opcode;
+	bool has_modrm;
+	u8 modrm;
+	u8 imm_at, len; /* offset of the immediate, and where it ends */
+	const u8 *bytes;
+};
+
+void raw_parse(struct raw *r, const u8 *bytes, unsigned len);
+static inline unsigned raw_reg(const struct raw *r)
+{
+	bool high = r->vex ? !(r->v[1] & 0x80) : r->rex & 4;
+	return (r->modrm >> 3 & 7) | (unsigned)high << 3;
+}
+static inline unsigned raw_vvvv(const struct raw *r)
+{
+	return ~(r->v[r->vex - 1] >> 3) & 15;
+}
+/* Writes it with [base] in place of its memory operand; reg is the other ModRM operand's number, mostly raw_reg(). */
+void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, unsigned base);
+/* Writes it with register rm in place of the memory operand. */
+void raw_emit_reg(struct emit *e, const struct raw *r, unsigned reg, unsigned rm);

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The passages between generated code and C, generated once a vCPU as they name it.
+ *
+ * From generated code to C: guest registers go to v->r[], vector registers to v->v if they are loaded, and the host's stack is
+ * taken back. C returns the run-time address to go on at: registers are loaded again and control goes there. What unwinds
+ * (vcpu_raise) needs nothing of this: its landing is the loop's, and the state is complete.
+ */
+#include "engines/dbt/dbt-internal.h"
+
+static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
+
+static bool is_out(unsigned reg)
+{
+	return reg == OUT_A || reg == OUT_B;
+}
+
+static void save_guest(struct emit *e)
+{
+	for (unsigned r = 0; r < NR_GPR; r++)
+		if (!is_out(r))
+			e_store(e, 8, r, at_gs(GPR_AT(r)));
+}
+static void load_guest(struct emit *e)
+{
+	for (unsigned r = 0; r < NR_GPR; r++)
+		if (!is_out(r))
+			e_load(e, 8, r, at_gs(GPR_AT(r)));
+}
+
+/* MOVUPS or, with YMM registers, VMOVUPS of all vector registers. */
+static void move_vectors(struct emit *e, bool ymm, bool store)
+{
+	for (unsigned r = 0; r < 16; r++) {
+		struct mem m = at_gs(VCPU(v) + 32 * r);
+		e8(e, 0x65);
+		if (ymm) {
+			e8(e, 0xc5);
+			e8(e, (r & 8 ? 0 : 0x80) | 0x7c);
+		} else {
+			e_rex(e, 0, r, NO_REG, 0, false);
+			e8(e, 0x0f);
+		}
+		e8(e, store ? 0x11 : 0x10);
+		e_modrm_mem(e, r, &m);
+	}
+}
+
+static void vzeroupper(struct emit *e)
+{
+	e8(e, 0xc5);
+	e8(e, 0xf8);
+	e8(e, 0x77);
+}
+
+static void save_vectors(struct emit *e, const struct dbt *d)
+{
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
+	u8 *skip = e_jcc(e, CC_Z, 0);
+	move_vectors(e, d->ymm, true);
+	if (d->ymm)
+		vzeroupper(e);
+	e_store_imm(e, 1, 0, at_gs(WORD(vec_loaded)));
+	e_patch(skip, e->to_run, emit_here(e));
+}
+
+/* Calls fn(v, OUT_A) and goes where it says. */
+static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
+{
+	u64 here = emit_here(e);
+
+	save_guest(e);
+	save_vectors(e, dbt_of(v));
+	e_mov_rr(e, 8, RSI, OUT_A);
+	e_mov_imm64(e, RDI, (u64)v);
+	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
+	e_mov_imm64(e, RAX, (u64)fn);
+	e8(e, 0xff); /* call rax */
+	e8(e, 0xd0);
+	e_mov_rr(e, 8, OUT_A, RAX);
+	load_guest(e);
+	e_jmp_reg(e, OUT_A);
+	(void)leave;
+	return here;
+}
+
+/* u64 enter(u64 code): C's registers onto the stack, the guest's from v->r. */
+static u64 emit_enter(struct emit *e)
+{
+	u64 here = emit_here(e);
+
+	for (unsigned k = 0; k < sizeof(callee_saved); k++) {
+		e_rex(e, 0, 0, NO_REG, callee_saved[k], false);
+		e8(e, 0x50 | (callee_saved[k] & 7));
+	}
+	e_alu_imm(e, ALU_SUB, 8, RSP, 8); /* calls leave the stack aligned */
+	e_store(e, 8, RSP, at_gs(WORD(host_sp)));
+	e_mov_rr(e, 8, OUT_A, RDI);
+	load_guest(e);
+	e_jmp_reg(e, OUT_A);
+	return here;
+}
+
+/* Guest registers are in v->r already, as C sent us here; the host's stack is not ours yet. */
+static u64 emit_leave(struct emit *e)
+{
+	u64 here = emit_here(e);
+
+	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
+	e_alu_imm(e, ALU_ADD, 8, RSP, 8);
+	for (unsigned k = sizeof(callee_saved); k-- > 0;) {
+		e_rex(e, 0, 0, NO_REG, callee_saved[k], false);
+		e8(e, 0x58 | (callee_saved[k] & 7));
+	}
+	e8(e, 0xc3);
+	return here;
+}
+
+static u64 emit_load_vec(struct emit *e, const struct dbt *d)
+{
+	u64 here = emit_here(e);
+
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
+	u8 *skip = e_jcc(e, CC_NZ, 0);
+	move_vectors(e, d->ymm, false);
+	e_store_imm(e, 1, 1, at_gs(WORD(vec_loaded)));
+	e_patch(skip, e->to_run, emit_here(e));
+	e_jmp_reg(e, OUT_A);
+	return here;
+}
+
+/* Target in OUT_A and in v->rip. */
+static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
+{
+	u64 here = emit_here(e);
+	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)d->jump };
+
+	e_mov_rr(e, 8, OUT_B, OUT_A);
+	e_shift_imm(e, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
+	e_op_rr(e, 0x33, 4, OUT_B, OUT_A);
+	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
+	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
+	/* code_space[rip >> 63]: kernels and users both come here. */
+	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(0)));
+	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
+	u8 *hit = e_jcc(e, CC_Z, 0);
+	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
+	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(1)));
+	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
+	e_jcc(e, CC_NZ, lookup);
+	e_patch(hit, e->to_run, emit_here(e));
+	entry.disp += (s32)offsetof(struct jump_entry, page);
+	e_load(e, 8, OUT_A, entry);
+	e_store(e, 8, OUT_A, at_gs(PAGE_AT));
+	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
+	e_jmp_mem(e, entry);
+	return here;
+}
+
+void thunks_emit(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+	struct emit *e = &d->hot;
+	struct thunks *t = &d->to;
+
+	t->enter = emit_enter(e);
+	t->leave = emit_leave(e);
+	t->slow = to_c(e, v, dbt_slow, &t->leave);
+	t->link = to_c(e, v, dbt_link, &t->leave);
+	t->cross_link = to_c(e, v, dbt_cross_link, &t->leave);
+	t->poll = to_c(e, v, dbt_poll, &t->leave);
+	t->poll_site = to_c(e, v, dbt_poll_site, &t->leave);
+	t->miss = to_c(e, v, dbt_miss, &t->leave);
+	t->lookup = to_c(e, v, dbt_go_on, &t->leave);
+	t->load_vec = emit_load_vec(e, d);
+	t->jump = emit_jump(e, d, t->lookup);
+}
+
+void flags_save(struct emit *e, unsigned with)
+{
+	e_mov_rr(e, 8, with, RAX);
+	e8(e, 0x9f); /* lahf */
+	e8(e, 0x0f); /* seto al */
+	e8(e, 0x90);
+	e8(e, 0xc0);
+	e_store(e, 2, RAX, at_gs(FLAGS_AT));
+	e_mov_rr(e, 8, RAX, with);
+}
+
+/* OF comes of 7Fh + 1. */
+void flags_restore(struct emit *e, unsigned with)
+{
+	e_mov_rr(e, 8, with, RAX);
+	e_op_rm(e, 0x0fb7, 4, RAX, at_gs(FLAGS_AT));
+	e8(e, 0x04); /* add al, 7Fh */
+	e8(e, 0x7f);
+	e8(e, 0x9e); /* sahf */
+	e_mov_rr(e, 8, RAX, with);
+}

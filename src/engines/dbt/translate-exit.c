@@ -1,0 +1,138 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Leaving a block. A direct exit begins as a jump to a stub in the cold part that asks C for its target; C links it by
+ * patching the jump (cache.c). Exits that go backward look at v->events on their way, so that no loop runs for ever.
+ */
+#include "engines/dbt/translate.h"
+
+static u8 *poll_jump(struct emit *e)
+{
+	e_alu_imm_m(e, ALU_CMP, 4, at_gs(VCPU(events)), 0);
+	return e_jcc(e, CC_NZ, 0);
+}
+
+static void call_c(struct emit *e, const void *arg, u64 thunk)
+{
+	e_mov_imm32(e, OUT_A, (u32)(u64)arg);
+	e_jmp(e, thunk);
+}
+
+/* Target in this page: linked for good. */
+static void stub_near(struct tr *t, struct exit *x, bool backward)
+{
+	struct emit *c = t->c;
+	u8 *due = NULL;
+
+	if (x->flags_host)
+		flags_save(c, OUT_A);
+	if (backward) {
+		x->poll = emit_here(c);
+		due = poll_jump(c);
+		x->jump_at = e_jmp(c, 0);
+		x->jump_home = emit_here(c);
+		e_patch(x->jump_at, c->to_run, x->jump_home);
+	}
+	call_c(c, x, t->d->to.link);
+	if (due) {
+		e_patch(due, c->to_run, emit_here(c));
+		call_c(c, x, t->d->to.poll);
+	}
+}
+
+/* Target in another page: good while this page's linear address and the code space are those of the link. */
+static void stub_cross(struct tr *t, struct exit *x, bool backward)
+{
+	struct emit *c = t->c;
+	u8 *due = NULL;
+
+	if (x->flags_host)
+		flags_save(c, OUT_A);
+	if (backward)
+		due = poll_jump(c);
+	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
+	e_mov_rr(c, 8, OUT_B, OUT_A);
+	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
+	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(&x->key));
+	u8 *other = e_jcc(c, CC_NZ, 0);
+	e_lea(c, 8, OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
+	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
+	x->jump_at = e_jmp(c, 0);
+	x->jump_home = emit_here(c);
+	e_patch(x->jump_at, c->to_run, x->jump_home);
+	e_patch(other, c->to_run, x->jump_home);
+	e_lea(c, 8, OUT_A, at_reg(OUT_A, (s32)x->target));
+	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
+	e_alu_imm_m(c, ALU_ADD, 1, at_abs(&x->misses), 8);
+	e_jcc(c, 3, t->d->to.jump);
+	call_c(c, x, t->d->to.cross_link);
+	if (due) {
+		e_patch(due, c->to_run, emit_here(c));
+		call_c(c, x, t->d->to.poll);
+	}
+}
+
+void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
+{
+	struct exit *x = meta_alloc(t->d, sizeof(*x));
+	s64 end = (s64)i->off + i->len;
+	bool backward = target < end;
+
+	*x = (struct exit){
+		.from = t->b,
+		.next_own = t->b->exits,
+		.hot_at = at,
+		.hot_home = emit_here(t->c),
+		.key = 1,
+		.target = target,
+		.from_off = i->off,
+		.misses = EXIT_LINK_NOW,
+		.flags_host = t->host_ok && !t->mem_ok,
+		.crosses = target < 0 || target > (s64)PAGE_SIZE - 15,
+		.call = i->op == OP_CALL && target != end,
+	};
+	t->b->exits = x;
+	e_patch(at, t->h->to_run, x->hot_home);
+	if (x->crosses)
+		stub_cross(t, x, backward);
+	else
+		stub_near(t, x, backward);
+}
+
+void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc)
+{
+	tr_exit_at(t, i, target, cc < 0 ? e_jmp(t->h, 0) : e_jcc(t->h, (unsigned)cc, 0));
+}
+
+void tr_exit_indirect(struct tr *t)
+{
+	struct emit *h = t->h;
+	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)t->d->jump };
+
+	e_store(h, 8, OUT_A, at_gs(VCPU(rip)));
+	e_mov_rr(h, 8, OUT_B, OUT_A);
+	e_shift_imm(h, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
+	e_op_rr(h, 0x33, 4, OUT_B, OUT_A);
+	e_alu_imm(h, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(h, SHIFT_SHL, 4, OUT_B, 5);
+	e_alu_m(h, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_alu_m(h, ALU_CMP, 8, OUT_A, entry);
+	u8 *miss = e_jcc(h, CC_NZ, 0);
+	e_patch(miss, t->c->to_run, emit_here(t->c));
+	call_c(t->c, tr_site(t), t->d->to.miss);
+	entry.disp += (s32)offsetof(struct jump_entry, page);
+	e_load(h, 8, OUT_A, entry);
+	e_store(h, 8, OUT_A, at_gs(PAGE_AT));
+	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
+	e_jmp_mem(h, entry);
+}
+
+void tr_poll(struct tr *t)
+{
+	u8 *due;
+
+	tr_save_flags(t, OUT_A);
+	due = poll_jump(t->h);
+	e_patch(due, t->c->to_run, emit_here(t->c));
+	call_c(t->c, tr_site(t), t->d->to.poll_site);
+	t->host_ok = false;
+}

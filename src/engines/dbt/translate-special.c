@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Integer instructions that are not their own bytes: the stack's, divisions, which must not fault on the host, and branches. */
+#include "engines/dbt/translate.h"
+
+/* 64-bit operands, the default of these in 64-bit code; a memory operand makes it two accesses. */
+static bool plain_stack(const struct insn *i)
+{
+	return i->osize == 3 && !(i->flags & INSN_MEM);
+}
+
+static bool plain_branch(const struct insn *i)
+{
+	if (insn_is_jcc(i))
+		return i->osize == 3;
+	switch (i->op) {
+	case OP_JMP:
+	case OP_CALL: return i->osize == 3 && (!(i->flags & INSN_MEM) || tr_can_address(i));
+	case OP_RET: return i->osize == 3;
+	case OP_LOOP:
+	case OP_JRCXZ: return i->osize == 3 && i->asize == 3;
+	default: return false;
+	}
+}
+
+bool tr_can_special(const struct tr *t, unsigned k)
+{
+	const struct insn *i = &t->insn[k];
+
+	switch (i->op) {
+	case OP_PUSH:
+	case OP_POP:
+	case OP_LEAVE: return plain_stack(i);
+	case OP_DIV:
+	case OP_IDIV: return i->size >= 4 && (!(i->flags & INSN_MEM) || tr_can_address(i));
+	default: return (op_facts[i->op].attr & OP_BRANCH) && plain_branch(i);
+	}
+}
+
+static bool tr_push(struct tr *t, const struct insn *i)
+{
+	unsigned reg = i->r[0] >> 3;
+
+	tr_address_at(t, OUT_A, OUT_B, RSP, -8, 8, true);
+	if (insn_kind(i, 0) == OPK_IMM) {
+		e_store_imm(t->h, 8, (s32)i->imm, at_reg(OUT_A, 0));
+	} else if (reg_is_out(reg)) {
+		e_load(t->h, 8, OUT_B, at_gs(GPR_AT(reg)));
+		e_store(t->h, 8, OUT_B, at_reg(OUT_A, 0));
+	} else {
+		e_store(t->h, 8, reg, at_reg(OUT_A, 0));
+	}
+	e_lea(t->h, 8, RSP, at_reg(RSP, -8));
+	return true;
+}
+
+static bool tr_pop(struct tr *t, const struct insn *i)
+{
+	unsigned reg = i->r[0] >> 3;
+
+	tr_address_at(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	if (reg != RSP)
+		e_lea(t->h, 8, RSP, at_reg(RSP, 8));
+	if (reg_is_out(reg)) {
+		e_load(t->h, 8, OUT_B, at_reg(OUT_A, 0));
+		e_store(t->h, 8, OUT_B, at_gs(GPR_AT(reg)));
+	} else {
+		e_load(t->h, 8, reg, at_reg(OUT_A, 0));
+	}
+	return true;
+}
+
+static bool leave(struct tr *t)
+{
+	tr_address_at(t, OUT_A, OUT_B, RBP, 0, 8, false);
+	e_lea(t->h, 8, RSP, at_reg(RBP, 8));
+	e_load(t->h, 8, RBP, at_reg(OUT_A, 0));
+	return true;
+}
+
+/* The divisor in a register; returns which. */
+static unsigned divisor(struct tr *t, const struct insn *i)
+{
+	if (i->flags & INSN_MEM) {
+		tr_address(t, OUT_A, OUT_B, false, 0);
+		e_load(t->h, i->size, OUT_A, at_reg(OUT_A, 0));
+		return OUT_A;
+	}
+	tr_save_flags(t, OUT_A);
+	tr_load_out(t, i->r[0] >> 3);
+	return i->r[0] >> 3;
+}
+
+/* DIV overflows when the high half is not below the divisor, zero included. IDIV goes the fast way when the dividend is the sign
+ * extension of its low half and the divisor is neither 0 nor -1: then it cannot. */
+static bool divide(struct tr *t, const struct insn *i)
+{
+	struct emit *h = t->h;
+	unsigned by = divisor(t, i), x = by == OUT_A ? OUT_B : OUT_A;
+
+	if (i->op == OP_DIV) {
+		e_op_rr(h, 0x3b, i->size, RDX, by);
+		tr_slow_jump(t, CC_AE);
+	} else {
+		e_lea(h, i->size, x, at_reg(by, 1));
+		e_alu_imm(h, ALU_CMP, i->size, x, 1);
+		tr_slow_jump(t, CC_BE);
+		e_mov_rr(h, i->size, x, RAX);
+		e_shift_imm(h, SHIFT_SAR, i->size, x, 8 * i->size - 1u);
+		e_op_rr(h, 0x3b, i->size, x, RDX);
+		tr_slow_jump(t, CC_NZ);
+	}
+	e_op_rr(h, 0xf7, i->size, i->op == OP_DIV ? 6 : 7, by);
+	t->host_ok = false;
+	tr_flags_written(t);
+	return true;
+}
+
+bool tr_special(struct tr *t)
+{
+	const struct insn *i = &t->insn[t->k];
+
+	switch (i->op) {
+	case OP_PUSH: return tr_push(t, i);
+	case OP_POP: return tr_pop(t, i);
+	case OP_LEAVE: return leave(t);
+	case OP_DIV:
+	case OP_IDIV: return divide(t, i);
+	default: return tr_branch(t);
+	}
+}

@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Translating a block: decode onward until control leaves for good or the page ends; backwards, find which flags anybody can
+ * see; then write host code, instruction by instruction.
+ *
+ * A flag is dead where every way on overwrites it before something reads it. Exits and whatever src/emulate does of system
+ * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
+ * hold a stale value of a flag that the program itself cannot see any more.
+ */
+#include "engines/dbt/translate.h"
+
+static bool ends_block(const struct insn *i)
+{
+	switch (i->op) {
+	case OP_NONE:
+	case OP_JMP:
+	case OP_CALL:
+	case OP_RET:
+	case OP_JMP_FAR:
+	case OP_CALL_FAR:
+	case OP_RET_FAR:
+	case OP_INT:
+	case OP_INT1:
+	case OP_INT3:
+	case OP_IRET:
+	case OP_IRETD:
+	case OP_IRETQ:
+	case OP_SYSCALL:
+	case OP_SYSRET:
+	case OP_SYSENTER:
+	case OP_SYSEXIT:
+	case OP_UD0:
+	case OP_UD1:
+	case OP_UD2:
+	case OP_HLT:
+	case OP_MWAIT: return true;
+	default: return false;
+	}
+}
+
+/* Decodes at off into t->insn[t->n]; false: the block ends before it. */
+static bool take(struct tr *t, const u8 *host, unsigned off)
+{
+	struct insn *i = &t->insn[t->n];
+	unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);
+	const u8 *bytes = host + off;
+	enum decode_status s = code_decode(t->v, i, &t->info[t->n], bytes, room, off);
+
+	if (s == DECODE_MORE && room < 15) {
+		t->end_crosses = true;
+		if (t->n || t->b->page2 == ~0ull)
+			return false;
+		memcpy(t->crossing, bytes, room);
+		memcpy(t->crossing + room, t->v->machine->ram + (t->b->page2 << PAGE_SHIFT), 15 - room);
+		bytes = t->crossing;
+		s = code_decode(t->v, i, &t->info[0], bytes, 15, off);
+		t->end_crosses = false;
+	}
+	if (s != DECODE_OK) {
+		if (t->n)
+			return false;
+		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
+		t->info[0] = (struct insn_info){ 0 };
+	}
+	i->n = (u16)t->n;
+	t->bytes[t->n] = bytes;
+	return true;
+}
+
+static void decode_block(struct tr *t, const u8 *host, unsigned off)
+{
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && take(t, host, off)) {
+		off += t->insn[t->n].len;
+		if (ends_block(&t->insn[t->n++]))
+			break;
+	}
+	t->end = off;
+}
+
+/* ---- flags ---- */
+
+static bool may_fault(const struct insn *i)
+{
+	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_PUSH && i->op <= OP_RET) ||
+	       i->op == OP_DIV || i->op == OP_IDIV;
+}
+
+u32 tr_live_before(const struct tr *t, unsigned k)
+{
+	const struct insn *i = &t->insn[k];
+	const struct insn_info *f = &t->info[k];
+	u32 live = t->live[k];
+
+	if (!t->native[k] && (i->op < OP_INT_LIMIT || (op_facts[i->op].attr & OP_SYS)))
+		return FL_ARITH;
+	if (t->d->exact_flags && may_fault(i))
+		return FL_ARITH;
+	return (live & ~(f->flags_written & ~f->flags_maybe)) | f->flags_read;
+}
+
+static bool is_exit(const struct insn *i)
+{
+	return op_facts[i->op].attr & OP_BRANCH;
+}
+
+static void find_live(struct tr *t)
+{
+	u32 live = FL_ARITH;
+
+	for (unsigned k = t->n; k-- > 0;) {
+		t->live[k] = live;
+		live = tr_live_before(t, k);
+		if (is_exit(&t->insn[k]))
+			live = FL_ARITH;
+	}
+	t->b->live_in = live != 0;
+}
+
+void tr_save_flags(struct tr *t, unsigned with)
+{
+	if (t->host_ok && !t->mem_ok && tr_live_before(t, t->k)) {
+		flags_save(t->h, with);
+		t->mem_ok = true;
+	}
+}
+
+void tr_want_flags(struct tr *t, unsigned with)
+{
+	if (!t->host_ok)
+		flags_restore(t->h, with);
+	t->host_ok = true;
+}
+
+void tr_flags_written(struct tr *t)
+{
+	if (t->info[t->k].flags_written & t->live[t->k]) {
+		t->host_ok = true;
+		t->mem_ok = false;
+	}
+}
+
+/* ---- instructions that C does ---- */
+
+struct site *tr_site(struct tr *t)
+{
+	if (!t->site) {
+		t->site = meta_alloc(t->d, sizeof(*t->site));
+		t->site->insn = t->insn[t->k];
+		t->site->block = t->b;
+	}
+	return t->site;
+}
+
+void tr_slow_jump(struct tr *t, unsigned cc)
+{
+	t->slow[t->nslow++] = e_jcc(t->h, cc, 0);
+}
+
+/* The way back from C into the block, where flags are expected where they are now. */
+static void resume(struct tr *t)
+{
+	struct site *s = tr_site(t);
+	bool flags = t->host_ok && t->live[t->k];
+
+	s->resume = emit_here(t->h);
+	if (ends_block(&t->insn[t->k])) {
+		s->resume = 0;
+		return;
+	}
+	if (!flags && !t->uses_vec)
+		return;
+	u64 back = s->resume;
+	s->resume = emit_here(t->c);
+	if (t->uses_vec) {
+		e_mov_imm32(t->c, OUT_A, 0);
+		u8 *imm = t->c->p - 4;
+		e_jmp(t->c, t->d->to.load_vec);
+		u32 here = (u32)emit_here(t->c);
+		memcpy(imm, flags ? &here : &(u32){ (u32)back }, 4);
+	}
+	if (flags) {
+		flags_restore(t->c, OUT_A);
+		e_jmp(t->c, back);
+	}
+}
+
+static void finish_slow(struct tr *t)
+{
+	struct emit *c = t->c;
+
+	if (!t->nslow)
+		return;
+	for (unsigned k = 0; k < t->nslow; k++)
+		e_patch(t->slow[k], c->to_run, emit_here(c));
+	e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
+	e_jmp(c, t->d->to.slow);
+	resume(t);
+}
+
+void tr_helper(struct tr *t)
+{
+	tr_save_flags(t, OUT_A);
+	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
+	e_jmp(t->h, t->d->to.slow);
+	t->host_ok = false;
+	t->mem_ok = true;
+	resume(t);
+}
+
+/* ---- the block ---- */
+
+static void choose(struct tr *t)
+{
+	for (unsigned k = 0; k < t->n; k++) {
+		if ((t->b->mode & MODE_CODE_SIZE) != CODE_64)
+			continue;
+		if (tr_can_special(t, k))
+			t->native[k] = NATIVE_SPECIAL;
+		else if (tr_can_copy(t, k))
+			t->native[k] = NATIVE_COPY;
+		else if (tr_can_vector(t, k))
+			t->native[k] = NATIVE_VECTOR;
+		t->uses_vec |= t->native[k] == NATIVE_VECTOR;
+	}
+}
+
+static void translate_insn(struct tr *t)
+{
+	bool done = false;
+
+	t->nslow = 0;
+	t->site = NULL;
+	switch (t->native[t->k]) {
+	case NATIVE_SPECIAL: done = tr_special(t); break;
+	case NATIVE_COPY: done = tr_copy(t, false, 0); break;
+	case NATIVE_VECTOR: done = tr_vector(t); break;
+	default: break;
+	}
+	if (done)
+		finish_slow(t);
+	else
+		tr_helper(t);
+}
+
+/* Entries: with flags in memory; with flags in EFLAGS. */
+static void begin(struct tr *t)
+{
+	struct block *b = t->b;
+
+	b->code = b->code_h = emit_here(t->h);
+	t->mem_ok = true;
+	if (b->live_in) {
+		b->code_h = emit_here(t->c);
+		flags_save(t->c, OUT_A);
+		e_jmp(t->c, b->code);
+	}
+	if (t->uses_vec) {
+		e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
+		u8 *load = e_jcc(t->h, CC_Z, 0);
+		u64 back = emit_here(t->h);
+		e_patch(load, t->h->to_run, emit_here(t->c));
+		e_mov_imm32(t->c, OUT_A, (u32)back);
+		e_jmp(t->c, t->d->to.load_vec);
+	}
+}
+
+/* Control runs on behind the last instruction. */
+static void fall_out(struct tr *t)
+{
+	const struct insn *last = &t->insn[t->n - 1];
+
+	if (ends_block(last))
+		return;
+	t->k = t->n - 1;
+	if ((t->b->mode & MODE_CODE_SIZE) == CODE_64) {
+		tr_exit(t, last, t->end, -1);
+		return;
+	}
+	e_load(t->h, 8, OUT_A, at_gs(PAGE_AT));
+	e_lea(t->h, 4, OUT_A, at_reg(OUT_A, (s32)t->end));
+	e_store(t->h, 8, OUT_A, at_gs(VCPU(rip)));
+	e_jmp(t->h, t->d->to.lookup);
+}
+
+struct block *translate(struct vcpu *v, u64 gla, const u8 *host, u64 page, u64 page2)
+{
+	struct dbt *d = dbt_of(v);
+	struct tr t = { .v = v, .d = d, .h = &d->hot, .c = &d->cold, .half = gla >> 63 };
+	struct block *b = t.b = meta_alloc(d, sizeof(*b));
+	unsigned off = gla & ~PAGE_MASK;
+
+	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode_of(v) };
+	mmu_mark_code(v, page, true); /* before its bytes are looked at */
+	if (page2 != ~0ull)
+		mmu_mark_code(v, page2, true);
+	decode_block(&t, host, off);
+	choose(&t);
+	find_live(&t);
+	begin(&t);
+	for (t.k = 0; t.k < t.n; t.k++)
+		translate_insn(&t);
+	fall_out(&t);
+	b->end = (u16)MIN(t.end, PAGE_SIZE);
+	if (t.end == off) /* undecodable: whatever its bytes become */
+		b->end = (u16)MIN(off + 15u, PAGE_SIZE);
+	b->insns = (u16)t.n;
+	b->code_end = emit_here(t.h);
+	block_enter(v, b);
+	d->stats.blocks++;
+	d->stats.insns += t.n;
+	d->stats.bytes += b->code_end - b->code;
+	return b;
+}
