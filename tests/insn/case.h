@@ -147,7 +147,7 @@ struct backend {
 	void (*run)(const struct testcase *t, struct outcome *o);
 	void (*stop)(void);
 };
-extern const struct backend backend_exec, backend_interp;
+extern const struct backend backend_exec, backend_interp, backend_dbt;
 
 /* ---- compare.c ---- */
 /* Writes what differs to `text`, a line each; returns how many differences. */

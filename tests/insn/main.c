@@ -202,7 +202,7 @@ static void report(const struct run *r)
 }
 
 static const char usage[] =
-	"usage: insn-test [-n CASES] [-s SEED] [-o INSTRUCTION] [-i INDEX] [-b exec|interp] [-f SHOWN] [-l] [-v]\n"
+	"usage: insn-test [-n CASES] [-s SEED] [-o INSTRUCTION] [-i INDEX] [-b exec|interp|dbt] [-f SHOWN] [-l] [-v]\n"
 	"  -n CASES  how many (100000)      -s SEED   which ones (1)\n"
 	"  -o NAME   one row of the table   -i INDEX  one case, printed whatever it gives\n"
 	"  -b NAME   which of our sides     -f SHOWN  failures printed for each row (2)\n"
@@ -239,7 +239,7 @@ static bool run_all(struct run *r)
 
 int main(int argc, char **argv)
 {
-	static const struct backend *const backends[] = { &backend_exec, &backend_interp };
+	static const struct backend *const backends[] = { &backend_exec, &backend_interp, &backend_dbt };
 	_cleanup_free_ struct run *r = calloc(1, sizeof(*r));
 
 	if (!r)

@@ -137,9 +137,11 @@ static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned
 {
 	unsigned outs = out_operands(i), a = outs & 1 ? OUT_B : OUT_A, b = outs & 1 ? OUT_A : OUT_B;
 	struct raw r;
+	bool absolute;
 
 	raw_parse(&r, t->bytes[t->k], i->len);
-	if (r.map == 0 && !r.vex && (r.opcode & 0xfc) == 0xa0) { /* MOV with an absolute address: as the form with ModRM */
+	absolute = r.map == 0 && !r.vex && (r.opcode & 0xfc) == 0xa0;
+	if (absolute) { /* MOV with an absolute address: as the form with ModRM */
 		r.opcode = (u8)(0x88 | (r.opcode & 1) | (r.opcode & 2 ? 0 : 2));
 		r.imm_at = r.len;
 	}
@@ -147,7 +149,7 @@ static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned
 	if (wants_flags(t))
 		tr_want_flags(t, b);
 	load_outs(t, outs);
-	raw_emit_mem(t->h, &r, raw_reg(&r), a);
+	raw_emit_mem(t->h, &r, absolute ? RAX : raw_reg(&r), a);
 	if (insn_kind(i, 0) == OPK_REG || i->op == OP_XCHG || i->op == OP_XADD)
 		store_outs(t, outs);
 	tr_flags_written(t);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Our side, through the interpreter as guests see it: traces, specialised handlers, TLB, and delivery through an IDT. Each
+ * Our side, through an engine as guests see it: cached code, TLB, and delivery through an IDT. Each
  * gate leads to a stub that writes to a port, whose handler stops the engine; the case's registers are then those of
  * the vCPU and of the frame on the supervisor's stack. What ran and how to compare it, the plain back end tells.
  */
 #include <string.h>
 
+#include "engines/dbt/dbt.h"
 #include "engines/engine.h"
 #include "engines/interp/interp.h"
 #include "guest.h"
@@ -67,7 +68,7 @@ static void point_to_tables(struct vcpu *v)
 	v->tr = (struct segment){ .base = TSS_AT, .limit = 0x67, .ar = AR_P | 0xb, .selector = 0x40 };
 }
 
-static int start(void)
+static int start(const struct engine *engine)
 {
 	static const struct region_ops ops = { stop_read, stop_write };
 	struct region port = { .base = STOP_PORT, .len = 1, .ops = &ops, .dev = &guest, .name = "stop" };
@@ -76,8 +77,22 @@ static int start(void)
 	if (backend_exec.start() || guest_open(&guest) || bus_add(&guest.m->pio, &port, &err))
 		return -1;
 	build_tables();
-	guest.m->vcpu_ops = engine_interp.vcpu;
+	guest.m->vcpu_ops = engine->vcpu;
 	return guest.m->vcpu_ops->create(guest.v, &err);
+}
+
+static int start_interp(void)
+{
+	return start(&engine_interp);
+}
+
+/* Exact flags: a sequence may fault where the program itself no longer sees them. */
+static int start_dbt(void)
+{
+	if (start(&engine_dbt))
+		return -1;
+	dbt_exact_flags(guest.v);
+	return 0;
 }
 
 static void stop(void)
@@ -127,4 +142,5 @@ static void run(const struct testcase *t, struct outcome *o)
 		o->how = HOW_DIED;
 }
 
-const struct backend backend_interp = { .name = "interp", .start = start, .run = run, .stop = stop };
+const struct backend backend_interp = { .name = "interp", .start = start_interp, .run = run, .stop = stop };
+const struct backend backend_dbt = { .name = "dbt", .start = start_dbt, .run = run, .stop = stop };
