@@ -109,8 +109,11 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	for (unsigned i = 0; i < MACHINE_MAX_CPUS; i++)
+	for (unsigned i = 0; i < MACHINE_MAX_CPUS; i++) {
+		if (m->vcpu[i])
+			free(m->vcpu[i]->engine_stats);
 		free(m->vcpu[i]);
+	}
 	clock_free(m->clock);
 	loop_free(m->loop);
 	ram_destroy(m);

@@ -155,6 +155,7 @@ struct vcpu {
 	const struct cpu_model *model;
 	struct mmu *mmu; /* src/mmu's per-vCPU state */
 	void *engine; /* the engine's per-vCPU state */
+	void *engine_stats; /* its own figures, from malloc: they outlive it */
 	jmp_buf *unwind; /* landing for vcpu_raise: set by whoever runs instructions */
 	const struct insn *cur; /* record being executed by a slow path, for traces and restart */
 

@@ -87,7 +87,7 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to)
 	x->to = to;
 	x->next_in = to->in;
 	to->in = x;
-	d->stats.links++;
+	d->stats->links++;
 	if (!x->jump_at) {
 		e_patch(x->hot_at, to_run, target);
 		return;
@@ -187,7 +187,7 @@ void cache_flush(struct vcpu *v)
 	d->hot.p = d->hot_begin;
 	d->cold.p = d->cold_begin;
 	d->meta_next = d->meta;
-	d->stats.flushes++;
+	d->stats->flushes++;
 	cache_forget_jumps(v);
 }
 
@@ -209,7 +209,7 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 	cache_forget_jumps(v);
 	v->stop_now = true;
 	v->stats.smc++;
-	d->stats.drops++;
+	d->stats->drops++;
 }
 
 const struct mmu_hooks cache_hooks = { .code_written = code_written, .spaces_reset = cache_forget_jumps };

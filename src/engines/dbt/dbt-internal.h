@@ -112,6 +112,11 @@ struct thunks { /* run-time addresses */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
 };
 
+struct dbt_stats {
+	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, polls, drops, leaves;
+	u64 by_op[NR_OPS];
+};
+
 struct dbt {
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
@@ -131,10 +136,7 @@ struct dbt {
 	struct cpu_event first; /* what is being delivered */
 	struct insn none; /* v->cur while no instruction is under way */
 	struct insn single; /* the instruction being executed outside any block */
-	struct {
-		u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, polls, drops, leaves;
-		u64 by_op[NR_OPS];
-	} stats;
+	struct dbt_stats *stats; /* v->engine_stats */
 };
 
 static inline struct dbt *dbt_of(const struct vcpu *v)
@@ -193,3 +195,6 @@ struct block *translate(struct vcpu *v, u64 gla, const u8 *host, u64 page, u64 p
 /* The flags into memory, or out of it; `with` is destroyed. */
 void flags_save(struct emit *e, unsigned with);
 void flags_restore(struct emit *e, unsigned with);
+
+/* ---- stats.c ---- */
+void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));

@@ -202,6 +202,13 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	if (!d)
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	v->engine = d;
+	if (!v->engine_stats)
+		v->engine_stats = calloc(1, sizeof(*d->stats));
+	d->stats = v->engine_stats;
+	if (!d->stats) {
+		dbt_destroy(v);
+		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
+	}
 	v->cur = &d->none;
 	d->none.base = d->none.index = SLOT_ZERO;
 	host_features(d);
@@ -248,4 +255,5 @@ const struct engine engine_dbt = {
 	.probe = dbt_probe,
 	.limit_features = simd_host_features,
 	.vcpu = &dbt_vcpu_ops,
+	.stats = dbt_stats,
 };

@@ -19,7 +19,7 @@ static u64 leave(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	d->stats.leaves++;
+	d->stats->leaves++;
 	v->cur = &d->none;
 	return d->to.leave;
 }
@@ -40,7 +40,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	unsigned off = gla & ~PAGE_MASK;
 	u64 gpa, page2 = ~0ull;
 
-	d->stats.lookups++;
+	d->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
 	const u8 *host = mmu_fetch(v, gla, &gpa);
@@ -113,8 +113,8 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	const struct insn *i = &s->insn;
 	struct dbt *d = dbt_of(v);
 
-	d->stats.slow++;
-	d->stats.by_op[i->op]++;
+	d->stats->slow++;
+	d->stats->by_op[i->op]++;
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
@@ -131,7 +131,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 		return leave(v);
 	if (likely(v->rip == next && s->block->mode == mode_of(v) && space == mmu_code_space(v, next) && s->resume))
 		return s->resume;
-	d->stats.ends++;
+	d->stats->ends++;
 	return dbt_find(v);
 }
 
@@ -150,12 +150,12 @@ static struct block *found(struct vcpu *v)
 u64 dbt_link(struct vcpu *v, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
-	u64 flushes = d->stats.flushes;
+	u64 flushes = d->stats->flushes;
 
 	v->rip = v->r[17] + (u64)x->target;
 	v->cur = &d->none;
 	u64 code = dbt_find(v);
-	if (flushes != d->stats.flushes || x->from->dead || x->to || code == d->to.leave)
+	if (flushes != d->stats->flushes || x->from->dead || x->to || code == d->to.leave)
 		return code;
 	struct block *to = found(v);
 	if (to && to->page == x->from->page && to->page2 == ~0ull)
@@ -178,14 +178,14 @@ static void check_target(struct vcpu *v, struct exit *x)
 u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
-	u64 flushes = d->stats.flushes, from = v->r[17];
+	u64 flushes = d->stats->flushes, from = v->r[17];
 
 	v->rip = from + (u64)x->target;
 	v->cur = &d->none;
 	check_target(v, x);
 	u64 space = mmu_code_space(v, v->rip);
 	u64 code = dbt_find(v);
-	if (flushes != d->stats.flushes || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
+	if (flushes != d->stats->flushes || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
 		return code;
 	struct block *to = found(v);
 	if (!to)
@@ -195,7 +195,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 		while (*at != x)
 			at = &(*at)->next_in;
 		*at = x->next_in;
-		d->stats.relinks++;
+		d->stats->relinks++;
 	}
 	exit_link(d, x, to);
 	x->key = from ^ space;
@@ -204,7 +204,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 
 u64 dbt_poll(struct vcpu *v, struct exit *x)
 {
-	dbt_of(v)->stats.polls++;
+	dbt_of(v)->stats->polls++;
 	v->rip = v->r[17] + (u64)x->target;
 	if (x->crosses)
 		check_target(v, x);
@@ -213,7 +213,7 @@ u64 dbt_poll(struct vcpu *v, struct exit *x)
 
 u64 dbt_poll_site(struct vcpu *v, struct site *s)
 {
-	dbt_of(v)->stats.polls++;
+	dbt_of(v)->stats->polls++;
 	v->rip = v->r[17] + s->insn.off;
 	if (wants_out(v))
 		return leave(v);
@@ -223,11 +223,9 @@ u64 dbt_poll_site(struct vcpu *v, struct site *s)
 /* The branch has moved RSP already; one to an address that is not canonical has not happened. */
 u64 dbt_miss(struct vcpu *v, struct site *s)
 {
-	dbt_of(v)->stats.misses++;
+	dbt_of(v)->stats->misses++;
 	if (unlikely(!is_canonical(v->rip))) {
-		if (s->insn.op == OP_CALL)
-			v->r[RSP] += 8;
-		else if (s->insn.op == OP_RET)
+		if (s->insn.op == OP_RET)
 			v->r[RSP] -= 8 + (insn_kind(&s->insn, 0) == OPK_IMM ? (u16)s->insn.imm : 0);
 		v->rip = v->r[17] + s->insn.off;
 		vcpu_raise_error(v, EXC_GP, 0);

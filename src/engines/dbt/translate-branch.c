@@ -84,6 +84,16 @@ static void load_target(struct tr *t, const struct insn *i)
 		e_mov_rr(t->h, 8, OUT_A, i->r[0] >> 3);
 }
 
+/* OUT_A holds where to call; what is not canonical faults before the return address is pushed. */
+static void check_canonical(struct tr *t)
+{
+	e_mov_rr(t->h, 8, OUT_B, OUT_A);
+	e_shift_imm(t->h, SHIFT_SHL, 8, OUT_B, 16);
+	e_shift_imm(t->h, SHIFT_SAR, 8, OUT_B, 16);
+	e_op_rr(t->h, 0x3b, 8, OUT_B, OUT_A);
+	tr_slow_jump(t, CC_NZ);
+}
+
 static bool call(struct tr *t, const struct insn *i)
 {
 	bool direct = insn_kind(i, 0) == OPK_IMM;
@@ -93,6 +103,7 @@ static bool call(struct tr *t, const struct insn *i)
 		tr_poll(t);
 	if (!direct) {
 		load_target(t, i);
+		check_canonical(t);
 		e_store(t->h, 8, OUT_A, at_gs(WORD(tmp)));
 	}
 	tr_address_at(t, OUT_A, OUT_B, RSP, -8, 8, true);

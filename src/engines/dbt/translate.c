@@ -306,8 +306,8 @@ struct block *translate(struct vcpu *v, u64 gla, const u8 *host, u64 page, u64 p
 	b->insns = (u16)t.n;
 	b->code_end = emit_here(t.h);
 	block_enter(v, b);
-	d->stats.blocks++;
-	d->stats.insns += t.n;
-	d->stats.bytes += b->code_end - b->code;
+	d->stats->blocks++;
+	d->stats->insns += t.n;
+	d->stats->bytes += b->code_end - b->code;
 	return b;
 }
