@@ -94,6 +94,7 @@ struct site {
 #define MODE_CODE_SIZE 3u
 #define MODE_SIMD_SHIFT 2
 #define MODE_TRAP      0x20u
+#define MODE_HIGH      0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 
 #define HASH_BITS   15
 #define BLOCK_INSNS 64
@@ -190,7 +191,7 @@ u64 dbt_miss(struct vcpu *v, struct site *s);
 
 /* ---- translate.c ---- */
 /* Translates from linear address gla on, whose page is at host; returns NULL where the instruction cannot be decoded: #UD or #GP. */
-struct block *translate(struct vcpu *v, u64 gla, const u8 *host, u64 page, u64 page2);
+struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2);
 
 /* The flags into memory, or out of it; `with` is destroyed. */
 void flags_save(struct emit *e, unsigned with);

@@ -65,9 +65,10 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 			}
 		}
 	}
-	struct block *b = block_find(d, page, off, mode_of(v), page2);
+	u16 mode = (u16)(mode_of(v) | (gla >> 63 ? MODE_HIGH : 0));
+	struct block *b = block_find(d, page, off, mode, page2);
 	if (!b)
-		b = translate(v, gla, host - off, page, page2);
+		b = translate(v, gla, mode, host - off, page, page2);
 	if (v->code_size == CODE_64) {
 		struct jump_entry *e = &d->jump[jump_hash(gla)];
 		e->key = gla ^ mmu_code_space(v, gla);
@@ -129,7 +130,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	v->r[17] = page; /* op_ea may have set it for another use */
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	if (likely(v->rip == next && s->block->mode == mode_of(v) && space == mmu_code_space(v, next) && s->resume))
+	if (likely(v->rip == next && (s->block->mode & ~MODE_HIGH) == mode_of(v) && space == mmu_code_space(v, next) && s->resume))
 		return s->resume;
 	d->stats->ends++;
 	return dbt_find(v);

@@ -282,14 +282,14 @@ static void fall_out(struct tr *t)
 	e_jmp(t->h, t->d->to.lookup);
 }
 
-struct block *translate(struct vcpu *v, u64 gla, const u8 *host, u64 page, u64 page2)
+struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
 	struct tr t = { .v = v, .d = d, .h = &d->hot, .c = &d->cold, .half = gla >> 63 };
 	struct block *b = t.b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
 
-	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode_of(v) };
+	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
 	mmu_mark_code(v, page, true); /* before its bytes are looked at */
 	if (page2 != ~0ull)
 		mmu_mark_code(v, page2, true);
