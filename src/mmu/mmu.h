@@ -71,11 +71,16 @@ void mmu_update_view(struct vcpu *v);
 void mmu_update_watchpoints(struct vcpu *v);
 void mmu_load_pdptes(struct vcpu *v); /* CR0.PG, CR4.PAE: PAE paging begins */
 
+/* What may have become untrue: translations of one page, those that are not global, all. */
+enum mmu_drop { MMU_DROP_PAGE, MMU_DROP_LOCAL, MMU_DROP_ALL };
+
 struct mmu_hooks {
 	/* A store hit a page with decoded code; called before the store's instruction ends. */
 	void (*code_written)(struct vcpu *v, u64 page_index, unsigned offset, unsigned len);
 	/* Code spaces were numbered anew: whatever is keyed by them must go. */
 	void (*spaces_reset)(struct vcpu *v);
+	/* Optional: whoever keeps translations of data that came from the TLB must drop these. */
+	void (*dropped)(struct vcpu *v, u64 gla, enum mmu_drop what);
 };
 void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks);
 /*

@@ -28,6 +28,12 @@ static void view_clear(struct tlb_entry *view)
 		entry_clear(&view[s], s);
 }
 
+static void dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
+{
+	if (v->mmu->hooks && v->mmu->hooks->dropped)
+		v->mmu->hooks->dropped(v, gla, what);
+}
+
 /* ---- code spaces ---- */
 
 static unsigned filter_bit(u64 gla)
@@ -168,6 +174,7 @@ static void context_flush_local(struct vcpu *v, struct tlb_context *c)
 	}
 	c->fills = 0;
 	fetch_clear(c);
+	dropped(v, 0, MMU_DROP_LOCAL);
 	low_space_changed(v, c);
 	if (v->mmu->high_local)
 		high_space_changed(v);
@@ -180,6 +187,7 @@ static void context_flush_all(struct vcpu *v, struct tlb_context *c)
 	memset(c->large, 0, sizeof(c->large));
 	c->fills = 0;
 	fetch_clear(c);
+	dropped(v, 0, MMU_DROP_ALL);
 	low_space_changed(v, c);
 }
 
@@ -234,6 +242,7 @@ void mmu_flush_page(struct vcpu *v, u64 gla)
 		if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))
 			low_space_changed(v, c);
 	}
+	dropped(v, gla, large ? MMU_DROP_ALL : MMU_DROP_PAGE);
 	if ((gla >> 63) && (large || (m->high_executed[bit / 64] & BIT(bit % 64))))
 		high_space_changed(v);
 	publish_spaces(v);
@@ -277,6 +286,8 @@ static void context_enter(struct vcpu *v, u16 pcid, bool keep)
 		c = context_take(v, pcid);
 	if (m->high_local && c != m->now)
 		high_space_changed(v);
+	if (c != m->now)
+		dropped(v, 0, MMU_DROP_LOCAL);
 	c->used = ++m->stamp;
 	m->now = c;
 	mmu_update_view(v);
@@ -320,6 +331,8 @@ void mmu_update_view(struct vcpu *v)
 
 	if (!m)
 		return;
+	if (v->cpl == 3 && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
+		dropped(v, 0, MMU_DROP_ALL);
 	if (v->cpl == 3)
 		v->tlb = (v->cr0 & CR0_AM) && (v->rflags & FL_AC) ? m->none : context_view(m->now, VIEW_USER);
 	else
@@ -348,6 +361,7 @@ void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 	u8 old = atomic_exchange(&m->code_pages[page_index], PAGE_HAS_CODE);
 	if (old != PAGE_WRITTEN)
 		return;
+	dropped(v, 0, MMU_DROP_ALL);
 	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
 		if (v->mmu->context[k].used)
 			drop_writes(&v->mmu->context[k], m->ram + (page_index << PAGE_SHIFT));

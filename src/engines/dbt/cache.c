@@ -15,11 +15,11 @@
 #include "engines/dbt/dbt-internal.h"
 #include "util/cleanup.h"
 
-#define CODE_MAX  (64u << 20)
-#define CODE_ALL  (1u << 30) /* of all vCPUs together */
-#define META_SIZE (CODE_MAX)
+#define CODE_MAX	(64u << 20)
+#define CODE_ALL	(1u << 30) /* of all vCPUs together */
+#define META_SIZE(code) ((code) / 2 * 3)
 #define HOT_SHARE(size) ((size) / 8 * 5)
-#define ROOM_CODE 65536 /* no block needs more */
+#define ROOM_CODE	65536 /* no block needs more */
 
 void *meta_alloc(struct dbt *d, size_t size)
 {
@@ -121,6 +121,8 @@ static void block_drop(struct dbt *d, struct block *b)
 {
 	struct block **at = bucket(d, b->page, b->off);
 
+	if (b->dead)
+		return;
 	b->dead = true;
 	while (*at && *at != b)
 		at = &(*at)->hash_next;
@@ -137,6 +139,20 @@ static void block_drop(struct dbt *d, struct block *b)
 		exit_leave(x);
 		exit_unlink(d, x);
 	}
+}
+
+/* To be translated anew when it is next entered. */
+void block_retire(struct vcpu *v, struct block *b)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (b->dead)
+		return;
+	block_drop(d, b);
+	if (b->many_jumps)
+		cache_forget_jumps(v);
+	else if (d->jump[b->jump].block == b)
+		d->jump[b->jump].key = b->jump ^ 1;
 }
 
 static void page_drop(struct vcpu *v, u64 index)
@@ -183,10 +199,12 @@ void cache_flush(struct vcpu *v)
 		d->pages[k] = NULL;
 		mmu_mark_code(v, k, false);
 	}
+	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
+	memset(d->hashed, 0, sizeof(d->hashed));
 	d->hot.p = d->hot_begin;
 	d->cold.p = d->cold_begin;
-	d->meta_next = d->meta;
+	d->meta_next = d->meta_begin;
 	d->stats->flushes++;
 	cache_forget_jumps(v);
 }
@@ -194,7 +212,7 @@ void cache_flush(struct vcpu *v)
 static bool page_covers(const struct block *b, unsigned offset, unsigned len)
 {
 	for (; b; b = b->page_next)
-		if (offset < b->end && offset + len > b->off)
+		if (!b->dead && offset < b->end && offset + len > b->off)
 			return true;
 	return false;
 }
@@ -212,7 +230,9 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 	d->stats->drops++;
 }
 
-const struct mmu_hooks cache_hooks = { .code_written = code_written, .spaces_reset = cache_forget_jumps };
+const struct mmu_hooks cache_hooks = { .code_written = code_written,
+				       .spaces_reset = cache_forget_jumps,
+				       .dropped = slots_dropped };
 
 /* ---- making ---- */
 
@@ -234,9 +254,10 @@ static int map_all(struct dbt *d, unsigned cpus, struct error *err)
 	if (d->code_rw == MAP_FAILED)
 		d->code_rw = NULL;
 	d->code_rx = map_low(d->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
-	d->meta = map_low(d->code_size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	d->meta = map_low(META_SIZE(d->code_size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	d->jump = map_low(sizeof(*d->jump) << JUMP_CACHE_BITS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (!d->code_rw || !d->code_rx || !d->meta || !d->jump)
+	d->low = map_low(sizeof(*d->low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	if (!d->code_rw || !d->code_rx || !d->meta || !d->jump || !d->low)
 		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
 	return 0;
 }
@@ -254,9 +275,14 @@ int cache_create(struct vcpu *v, struct error *err)
 		return err->code;
 	s64 to_run = d->code_rx - d->code_rw;
 	d->meta_next = d->meta;
-	d->meta_end = d->meta + d->code_size;
+	d->meta_end = d->meta + META_SIZE(d->code_size);
 	d->hot = (struct emit){ d->code_rw, d->code_rw + HOT_SHARE(d->code_size), to_run };
 	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
+	for (unsigned k = 0; k < 2; k++) {
+		d->stack[k] = meta_alloc(d, sizeof(struct slot));
+		slot_init(d->stack[k], 8);
+	}
+	d->meta_begin = d->meta_next;
 	thunks_emit(v);
 	d->hot_begin = d->hot.p;
 	d->cold_begin = d->cold.p;
@@ -278,7 +304,10 @@ void cache_destroy(struct vcpu *v)
 	if (d->code_rx)
 		munmap(d->code_rx, d->code_size);
 	if (d->meta)
-		munmap(d->meta, d->code_size);
+		munmap(d->meta, META_SIZE(d->code_size));
+	if (d->low)
+		munmap(d->low, sizeof(*d->low));
+	d->low = NULL;
 	if (d->jump)
 		munmap(d->jump, sizeof(*d->jump) << JUMP_CACHE_BITS);
 }

@@ -22,14 +22,14 @@
 #include "engines/dbt/emit.h"
 #include "machine/machine.h"
 
-#define OUT_A R11
-#define OUT_B R15
+#define OUT_A	    R11
+#define OUT_B	    R15
 #define RAS_ENTRIES 16
 
 /* v->engine_words, as generated code sees them. */
 struct words {
 	u64 host_sp;
-	u64 tmp;
+	u64 tmp, save[3];
 	u32 ras_top; /* byte offset into ras; the low byte counts */
 	u8 vec_loaded;
 	struct {
@@ -38,12 +38,12 @@ struct words {
 	} ras[RAS_ENTRIES];
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
-#define WORDS_AT      offsetof(struct vcpu, engine_words)
-#define WORD(field)   (WORDS_AT + offsetof(struct words, field))
-#define VCPU(field)   offsetof(struct vcpu, field)
-#define GPR_AT(n)     (offsetof(struct vcpu, r) + 8 * (size_t)(n))
-#define PAGE_AT	      GPR_AT(17)
-#define FLAGS_AT      offsetof(struct vcpu, lazy.a)
+#define WORDS_AT       offsetof(struct vcpu, engine_words)
+#define WORD(field)    (WORDS_AT + offsetof(struct words, field))
+#define VCPU(field)    offsetof(struct vcpu, field)
+#define GPR_AT(n)      (offsetof(struct vcpu, r) + 8 * (size_t)(n))
+#define PAGE_AT	       GPR_AT(17)
+#define FLAGS_AT       offsetof(struct vcpu, lazy.a)
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
 
 #define JUMP_CACHE_BITS 14
@@ -62,6 +62,8 @@ struct block {
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
+	bool entered, many_jumps; /* it was looked up; at more than one address */
+	u32 jump; /* its entry in the jump cache */
 	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
 	u64 code_end;
 };
@@ -83,19 +85,44 @@ struct exit {
 };
 #define EXIT_LINK_NOW 0xf8 /* exit.misses: the next addition of 8 carries */
 
+/*
+ * A translation that one place in the code remembers: accesses that begin in [page, page + end) are at host + (gla - page), which is
+ * gla + delta. Empty: end is 0, so that no address passes. Entered from the TLB's current view, emptied whenever that may change.
+ */
+struct slot {
+	u64 neg; /* -page */
+	u64 end; /* 4097 - size of the access */
+	u64 delta, host;
+	u64 room; /* end - 1, for ever */
+	u32 count; /* misses until it is looked at */
+	u32 listed; /* it is in dbt.low->filled */
+	u64 since; /* when the count began */
+};
+
 /* An instruction that C does, always or when its fast path finds something unusual. */
 struct site {
 	struct insn insn;
 	struct block *block;
 	u64 resume; /* run-time address behind it */
+	u64 back; /* of its fast path, to try again with the slot filled */
+	struct slot *slot;
+};
+
+#define FILLED_MAX 4095
+struct low { /* what generated code names by 32 bits */
+	u32 nfilled;
+	u32 filled[FILLED_MAX]; /* slots that are not empty, or were lately */
 };
 
 /* Modes that translations depend on: code size, and which vector instructions run natively. */
-#define MODE_CODE_SIZE 3u
+#define MODE_CODE_SIZE	3u
 #define MODE_SIMD_SHIFT 2
-#define MODE_TRAP      0x20u
-#define MODE_HIGH      0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
+#define MODE_TRAP	0x20u
+#define MODE_USER	0x80u /* CPL 3: which rights the slots of its accesses have */
+#define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 
+#define HASHED_BITS 65536u
+#define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   15
 #define BLOCK_INSNS 64
 
@@ -110,11 +137,14 @@ struct thunks { /* run-time addresses */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
+	u64 fill[2]; /* site in OUT_B, linear address in OUT_A, to read or to write: fills its slot and tries again */
+	u64 hot; /* site in OUT_A: its slot misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
 };
 
 struct dbt_stats {
-	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, polls, drops, leaves;
+	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, slot_drops, polls,
+		drops, leaves;
 	u64 by_op[NR_OPS];
 };
 
@@ -123,8 +153,12 @@ struct dbt {
 	u8 *code_rw, *code_rx;
 	size_t code_size;
 	u8 *hot_begin, *cold_begin;
-	u8 *meta, *meta_end, *meta_next; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	u8 *meta, *meta_end, *meta_next,
+		*meta_begin; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
 	struct jump_entry *jump;
+	struct low *low;
+	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
+	u64 hashed[HASHED_BITS / 64]; /* filter over instructions whose accesses wander: they go through the TLB */
 	struct thunks to;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
@@ -150,7 +184,8 @@ static inline struct words *words_of(struct vcpu *v)
 }
 static inline u16 mode_of(const struct vcpu *v)
 {
-	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0));
+	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
+		     (v->cpl == 3 ? MODE_USER : 0));
 }
 static inline unsigned jump_hash(u64 gla)
 {
@@ -173,8 +208,16 @@ void cache_forget_jumps(struct vcpu *v);
 void *meta_alloc(struct dbt *d, size_t size);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
+void block_retire(struct vcpu *v, struct block *b);
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
+
+/* ---- slots.c ---- */
+void slot_init(struct slot *s, unsigned n);
+void slots_clear(struct dbt *d);
+bool site_is_hashed(const struct dbt *d, u64 page, unsigned off);
+u64 dbt_hot(struct vcpu *v, struct site *s);
+void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
@@ -196,6 +239,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 /* The flags into memory, or out of it; `with` is destroyed. */
 void flags_save(struct emit *e, unsigned with);
 void flags_restore(struct emit *e, unsigned with);
+void flags_load(struct emit *e);
 
 /* ---- stats.c ---- */
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));

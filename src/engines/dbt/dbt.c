@@ -57,7 +57,8 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
-	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || v->machine->config.deterministic);
+	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) ||
+			v->machine->config.deterministic);
 }
 
 static void step(struct vcpu *v)

@@ -162,6 +162,16 @@ static inline void e_store_imm(struct emit *e, unsigned size, s32 x, struct mem 
 	else
 		e32(e, (u32)x);
 }
+/* A register and memory within 2 GiB of the code, addressed off the instruction pointer; no immediate follows. */
+static inline void e_op_rip(struct emit *e, unsigned op, unsigned size, unsigned reg, const void *at)
+{
+	e_rex(e, size == 8, reg, NO_REG, NO_REG, false);
+	if (op > 0xff)
+		e8(e, op >> 8);
+	e8(e, op);
+	e8(e, (reg & 7) << 3 | 5);
+	e32(e, (u32)((u64)at - (emit_here(e) + 4)));
+}
 /* Group 1 (ADD 0, OR 1, AND 4, SUB 5, XOR 6, CMP 7) with an immediate. */
 static inline void e_alu_imm(struct emit *e, unsigned op, unsigned size, unsigned reg, s32 x)
 {

@@ -6,6 +6,9 @@
  */
 #include "engines/dbt/dbt-internal.h"
 
+/* Code size and privilege are in the keys of jump cache and ring. */
+#define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_USER)
+
 /* Generated code wants flags in the LAHF form. */
 static inline void flags_to_words(struct vcpu *v)
 {
@@ -50,7 +53,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	}
 	if (cache_full(d))
 		cache_flush(v);
-	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_CODE_SIZE)) {
+	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS)) {
 		cache_forget_jumps(v);
 		d->mode = mode_of(v);
 	}
@@ -75,6 +78,9 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		e->page = gla & PAGE_MASK;
 		e->code = b->code;
 		e->block = b;
+		b->many_jumps |= b->entered && b->jump != jump_hash(gla);
+		b->entered = true;
+		b->jump = jump_hash(gla);
 	}
 	return b->code;
 }
@@ -85,7 +91,7 @@ u64 dbt_find(struct vcpu *v)
 	u64 gla = code_linear(v, v->rip);
 
 	v->r[17] = v->rip - (gla & ~PAGE_MASK);
-	if (v->code_size == CODE_64 && likely(!((d->mode ^ mode_of(v)) & ~MODE_CODE_SIZE))) {
+	if (v->code_size == CODE_64 && likely(!((d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS))) {
 		const struct jump_entry *e = &d->jump[jump_hash(gla)];
 		if (likely(e->key == (gla ^ mmu_code_space(v, gla))))
 			return e->code;
@@ -130,7 +136,8 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	v->r[17] = page; /* op_ea may have set it for another use */
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	if (likely(v->rip == next && (s->block->mode & ~MODE_HIGH) == mode_of(v) && space == mmu_code_space(v, next) && s->resume))
+	if (likely(v->rip == next && (s->block->mode & ~MODE_HIGH) == mode_of(v) && space == mmu_code_space(v, next) &&
+		   s->resume))
 		return s->resume;
 	d->stats->ends++;
 	return dbt_find(v);

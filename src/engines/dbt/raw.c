@@ -113,9 +113,9 @@ void raw_parse(struct raw *r, const u8 *bytes, unsigned len)
 	else
 		k = skip_escape(r, k);
 	r->opcode = bytes[k++];
-	r->has_modrm = r->map >= 2 || (r->vex ? r->opcode != 0x77 :
-				       r->map ? modrm_0f(r->opcode) :
-						modrm_one_byte(r->opcode));
+	r->has_modrm = r->map >= 2 || (r->vex	? r->opcode != 0x77
+				       : r->map ? modrm_0f(r->opcode)
+						: modrm_one_byte(r->opcode));
 	if (r->has_modrm) {
 		r->modrm = bytes[k++];
 		unsigned mod = r->modrm >> 6, rm = r->modrm & 7, disp = mod == 1 ? 1 : mod == 2 ? 4 : 0;
@@ -131,7 +131,12 @@ void raw_parse(struct raw *r, const u8 *bytes, unsigned len)
 	r->imm_at = (u8)k;
 }
 
-static void emit_legacy(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+static unsigned high(unsigned reg)
+{
+	return reg != NO_REG && reg & 8 ? 1 : 0;
+}
+
+static void emit_legacy(struct emit *e, const struct raw *r, unsigned reg, const struct mem *m)
 {
 	if (r->lock)
 		e8(e, 0xf0);
@@ -139,7 +144,7 @@ static void emit_legacy(struct emit *e, const struct raw *r, unsigned reg, unsig
 		e8(e, 0x66);
 	if (r->pf2 || r->pf3)
 		e8(e, r->pf2 ? 0xf2 : 0xf3);
-	unsigned rex = (r->rex & 8) | (reg >> 3) << 2 | base >> 3;
+	unsigned rex = (r->rex & 8) | (reg >> 3) << 2 | high(m->index) << 1 | high(m->base);
 	if (rex || r->rex)
 		e8(e, 0x40 | rex);
 	if (r->map)
@@ -148,42 +153,23 @@ static void emit_legacy(struct emit *e, const struct raw *r, unsigned reg, unsig
 		e8(e, r->map == 2 ? 0x38 : 0x3a);
 }
 
-static void emit_vex(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+static void emit_vex(struct emit *e, const struct raw *r, unsigned reg, const struct mem *m)
 {
 	u8 last = r->v[r->vex - 1];
 
 	e8(e, 0xc4);
-	e8(e, (reg & 8 ? 0 : 0x80) | 0x40 | (base & 8 ? 0 : 0x20) | r->map);
+	e8(e, (reg & 8 ? 0 : 0x80) | (high(m->index) ? 0 : 0x40) | (high(m->base) ? 0 : 0x20) | r->map);
 	e8(e, r->vex == 2 ? last & 0x7f : last);
 }
 
-static void emit_head(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
+void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, struct mem m)
 {
 	if (r->vex)
-		emit_vex(e, r, reg, base);
+		emit_vex(e, r, reg, &m);
 	else
-		emit_legacy(e, r, reg, base);
+		emit_legacy(e, r, reg, &m);
 	e8(e, r->opcode);
-}
-
-static void emit_imm(struct emit *e, const struct raw *r)
-{
+	e_modrm_mem(e, reg, &m);
 	for (unsigned k = r->imm_at; k < r->len; k++)
 		e8(e, r->bytes[k]);
-}
-
-void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, unsigned base)
-{
-	struct mem m = at_reg(base, 0);
-
-	emit_head(e, r, reg, base);
-	e_modrm_mem(e, reg, &m);
-	emit_imm(e, r);
-}
-
-void raw_emit_reg(struct emit *e, const struct raw *r, unsigned reg, unsigned rm)
-{
-	emit_head(e, r, reg, rm);
-	e8(e, 0xc0 | (reg & 7) << 3 | (rm & 7));
-	emit_imm(e, r);
 }

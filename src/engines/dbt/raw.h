@@ -29,7 +29,5 @@ static inline unsigned raw_vvvv(const struct raw *r)
 {
 	return ~(r->v[r->vex - 1] >> 3) & 15;
 }
-/* Writes it with [base] in place of its memory operand; reg is the other ModRM operand's number, mostly raw_reg(). */
-void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, unsigned base);
-/* Writes it with register rm in place of the memory operand. */
-void raw_emit_reg(struct emit *e, const struct raw *r, unsigned reg, unsigned rm);
+/* Writes it with m in place of its memory operand; reg is the other ModRM operand's number, mostly raw_reg(). */
+void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, struct mem m);

@@ -21,8 +21,8 @@ static void say_ops(const struct dbt_stats *s, void (*line)(const char *fmt, ...
 		if (!best)
 			break;
 		below = s->by_op[best];
-		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s x %llu", n ? ", " : "", op_facts[best].name,
-				(unsigned long long)below);
+		len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s x %llu", n ? ", " : "",
+				op_facts[best].name, (unsigned long long)below);
 	}
 	if (len)
 		line("emulated: %s", text);
@@ -35,16 +35,18 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		const struct dbt_stats *s = v->engine_stats;
 		if (!s)
 			continue;
-		line("CPU %u: %llu blocks of %llu instructions, %llu bytes; cache emptied %llu times, code dropped %llu times",
-		     k, (unsigned long long)s->blocks, (unsigned long long)s->insns,
-		     (unsigned long long)s->bytes, (unsigned long long)s->flushes,
-		     (unsigned long long)s->drops);
-		line("CPU %u: calls from generated code: %llu instructions (%llu went elsewhere), %llu lookups, %llu jump "
-		     "misses, %llu links (%llu again), %llu polls; left for the loop %llu times",
-		     k, (unsigned long long)s->slow, (unsigned long long)s->ends,
-		     (unsigned long long)s->lookups, (unsigned long long)s->misses,
-		     (unsigned long long)s->links, (unsigned long long)s->relinks,
-		     (unsigned long long)s->polls, (unsigned long long)s->leaves);
+		line("CPU %u: %llu blocks of %llu instructions, %llu bytes; cache emptied %llu times, code dropped "
+		     "%llu times",
+		     k, (unsigned long long)s->blocks, (unsigned long long)s->insns, (unsigned long long)s->bytes,
+		     (unsigned long long)s->flushes, (unsigned long long)s->drops);
+		line("CPU %u: calls from generated code: %llu instructions (%llu went elsewhere), %llu lookups, %llu "
+		     "jump "
+		     "misses, %llu links (%llu again), %llu polls; left for the loop %llu times; %llu places hashed, "
+		     "slots dropped %llu times",
+		     k, (unsigned long long)s->slow, (unsigned long long)s->ends, (unsigned long long)s->lookups,
+		     (unsigned long long)s->misses, (unsigned long long)s->links, (unsigned long long)s->relinks,
+		     (unsigned long long)s->polls, (unsigned long long)s->leaves, (unsigned long long)s->hashed,
+		     (unsigned long long)s->slot_drops);
 		say_ops(s, line);
 	}
 }

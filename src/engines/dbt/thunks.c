@@ -158,6 +158,66 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
 	return here;
 }
 
+/* Site in OUT_B, linear address in OUT_A: from the TLB into the site's slot, and again. */
+static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
+{
+	const struct mem slot_end = at_reg(RDX, offsetof(struct slot, end));
+	u64 here = emit_here(e);
+	static const u8 saved[] = { RAX, RCX, RDX };
+	u8 *out[4];
+
+	for (unsigned k = 0; k < 3; k++)
+		e_store(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct site, slot)));
+	e_mov_rr(e, 4, RAX, OUT_A);
+	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
+	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
+	e_alu_m(e, ALU_ADD, 8, RAX, at_gs(VCPU(tlb)));
+	e_mov_rr(e, 8, RCX, OUT_A);
+	e_alu_m(e, ALU_SUB, 8, RCX, at_reg(RAX, (s32)tag));
+	e_alu_m(e, ALU_CMP, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
+	out[0] = e_jcc(e, CC_A, 0);
+	e_alu_imm_m(e, ALU_SUB, 4, at_reg(RDX, offsetof(struct slot, count)), 1);
+	out[1] = e_jcc(e, CC_Z, 0);
+	e_op_rm(e, 0xf7, 4, 0, at_gs(VCPU(rflags))); /* test rflags, AC */
+	e32(e, FL_AC);
+	out[2] = e_jcc(e, CC_NZ, 0);
+	e_load(e, 4, RCX, at_abs(&d->low->nfilled));
+	e_alu_imm(e, ALU_CMP, 4, RCX, FILLED_MAX);
+	out[3] = e_jcc(e, CC_AE, 0);
+	e_alu_imm_m(e, ALU_CMP, 4, at_reg(RDX, offsetof(struct slot, listed)), 0);
+	u8 *listed = e_jcc(e, CC_NZ, 0);
+	e_store(e, 4, RDX, (struct mem){ .base = NO_REG, .index = RCX, .scale = 2, .disp = (s32)(u64)d->low->filled });
+	e_alu_imm_m(e, ALU_ADD, 4, at_abs(&d->low->nfilled), 1);
+	e_store_imm(e, 4, 1, at_reg(RDX, offsetof(struct slot, listed)));
+	e_patch(listed, e->to_run, emit_here(e));
+	e_load(e, 8, RCX, at_reg(RAX, (s32)tag));
+	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, host)));
+	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, host)));
+	e_op_rr(e, 0x2b, 8, RAX, RCX); /* sub */
+	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, delta)));
+	e_op_rr(e, 0xf7, 8, 3, RCX); /* neg */
+	e_store(e, 8, RCX, at_reg(RDX, offsetof(struct slot, neg)));
+	e_load(e, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
+	e_alu_imm(e, ALU_ADD, 8, RCX, 1);
+	e_store(e, 8, RCX, slot_end);
+	for (unsigned k = 0; k < 3; k++)
+		e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_jmp_mem(e, at_reg(OUT_B, offsetof(struct site, back)));
+	/* Not in the TLB, or something to count: to C with the site. */
+	for (unsigned n = 0; n < 2; n++) {
+		if (n == 0)
+			e_patch(out[0], e->to_run, emit_here(e));
+		for (unsigned k = 1; n == 1 && k < 4; k++)
+			e_patch(out[k], e->to_run, emit_here(e));
+		for (unsigned k = 0; k < 3; k++)
+			e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+		e_mov_rr(e, 8, OUT_A, OUT_B);
+		e_jmp(e, n == 0 ? d->to.slow : d->to.hot);
+	}
+	return here;
+}
+
 void thunks_emit(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -173,6 +233,9 @@ void thunks_emit(struct vcpu *v)
 	t->poll_site = to_c(e, v, dbt_poll_site, &t->leave);
 	t->miss = to_c(e, v, dbt_miss, &t->leave);
 	t->lookup = to_c(e, v, dbt_go_on, &t->leave);
+	t->hot = to_c(e, v, dbt_hot, &t->leave);
+	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
+	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
 	t->jump = emit_jump(e, d, t->lookup);
 }
@@ -188,13 +251,18 @@ void flags_save(struct emit *e, unsigned with)
 	e_mov_rr(e, 8, RAX, with);
 }
 
-/* OF comes of 7Fh + 1. */
-void flags_restore(struct emit *e, unsigned with)
+/* Destroys RAX. OF comes of 7Fh + 1. */
+void flags_load(struct emit *e)
 {
-	e_mov_rr(e, 8, with, RAX);
 	e_op_rm(e, 0x0fb7, 4, RAX, at_gs(FLAGS_AT));
 	e8(e, 0x04); /* add al, 7Fh */
 	e8(e, 0x7f);
 	e8(e, 0x9e); /* sahf */
+}
+
+void flags_restore(struct emit *e, unsigned with)
+{
+	e_mov_rr(e, 8, with, RAX);
+	flags_load(e);
 	e_mov_rr(e, 8, RAX, with);
 }

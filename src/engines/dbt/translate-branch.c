@@ -35,21 +35,22 @@ static bool jump_on_rcx(struct tr *t, const struct insn *i)
 	return true;
 }
 
-/* The return address onto the stack, whose host address is in OUT_A, and into the ring; the ring's code is filled in later. */
+/* The return address onto the stack and into the ring; the ring's code is filled in later. */
 static u8 *push_return(struct tr *t, const struct insn *i)
 {
 	struct emit *h = t->h;
+	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
 
-	e_load(h, 8, OUT_B, at_gs(PAGE_AT));
-	e_lea(h, 8, OUT_B, at_reg(OUT_B, i->off + i->len));
-	e_store(h, 8, OUT_B, at_reg(OUT_A, 0));
+	e_load(h, 8, OUT_A, at_gs(PAGE_AT));
+	e_lea(h, 8, OUT_A, at_reg(OUT_A, i->off + i->len));
+	e_store(h, 8, OUT_A, top);
 	e_lea(h, 8, RSP, at_reg(RSP, -8));
-	e_alu_m(h, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
-	e_movzx_byte(h, OUT_A, at_gs(WORD(ras_top)));
-	e_alu_imm(h, ALU_ADD, 1, OUT_A, 16);
-	e_store(h, 1, OUT_A, at_gs(WORD(ras_top)));
-	e_store(h, 8, OUT_B, at_gs_reg(OUT_A, WORD(ras[0].key)));
-	e_store_imm(h, 8, 0, at_gs_reg(OUT_A, WORD(ras[0].code)));
+	e_alu_m(h, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_movzx_byte(h, OUT_B, at_gs(WORD(ras_top)));
+	e_alu_imm(h, ALU_ADD, 1, OUT_B, 16);
+	e_store(h, 1, OUT_B, at_gs(WORD(ras_top)));
+	e_store(h, 8, OUT_A, at_gs_reg(OUT_B, WORD(ras[0].key)));
+	e_store_imm(h, 8, 0, at_gs_reg(OUT_B, WORD(ras[0].code)));
 	return h->p - 4;
 }
 
@@ -75,8 +76,8 @@ static void landing(struct tr *t, const struct insn *i, u8 *code)
 static void load_target(struct tr *t, const struct insn *i)
 {
 	if (insn_kind(i, 0) == OPK_MEM) {
-		tr_address(t, OUT_A, OUT_B, false, 0);
-		e_load(t->h, 8, OUT_A, at_reg(OUT_A, 0));
+		struct mem m = tr_address(t, OUT_A, OUT_B, false, false, 0);
+		e_load(t->h, 8, OUT_A, m);
 		return;
 	}
 	tr_load_out(t, i->r[0] >> 3);
@@ -106,7 +107,6 @@ static bool call(struct tr *t, const struct insn *i)
 		check_canonical(t);
 		e_store(t->h, 8, OUT_A, at_gs(WORD(tmp)));
 	}
-	tr_address_at(t, OUT_A, OUT_B, RSP, -8, 8, true);
 	code = push_return(t, i);
 	t->host_ok = false;
 	t->mem_ok = true;
@@ -137,8 +137,8 @@ static bool ret(struct tr *t, const struct insn *i)
 	struct emit *h = t->h;
 
 	tr_poll(t);
-	tr_address_at(t, OUT_A, OUT_B, RSP, 0, 8, false);
-	e_load(h, 8, OUT_A, at_reg(OUT_A, 0));
+	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	e_load(h, 8, OUT_A, top);
 	e_lea(h, 8, RSP, at_reg(RSP, 8 + (insn_kind(i, 0) == OPK_IMM ? (u16)i->imm : 0)));
 	e_store(h, 8, OUT_A, at_gs(VCPU(rip)));
 	e_movzx_byte(h, OUT_B, at_gs(WORD(ras_top)));

@@ -133,6 +133,17 @@ static bool copy_registers(struct tr *t, const struct insn *i)
 	return true;
 }
 
+/* EFLAGS from memory while m is in use: with whatever register of the translator's it leaves, or none. */
+static void restore_beside(struct tr *t, const struct mem *m, unsigned a, unsigned b)
+{
+	if (m->base != a)
+		tr_want_flags(t, a);
+	else if (m->index != b)
+		tr_want_flags(t, b);
+	else
+		tr_want_flags_spilled(t);
+}
+
 static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned align)
 {
 	unsigned outs = out_operands(i), a = outs & 1 ? OUT_B : OUT_A, b = outs & 1 ? OUT_A : OUT_B;
@@ -145,11 +156,11 @@ static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned
 		r.opcode = (u8)(0x88 | (r.opcode & 1) | (r.opcode & 2 ? 0 : 2));
 		r.imm_at = r.len;
 	}
-	tr_address(t, a, b, write, align);
+	struct mem m = tr_address(t, a, b, outs != 0, write, align);
 	if (wants_flags(t))
-		tr_want_flags(t, b);
+		restore_beside(t, &m, a, b);
 	load_outs(t, outs);
-	raw_emit_mem(t->h, &r, absolute ? RAX : raw_reg(&r), a);
+	raw_emit_mem(t->h, &r, absolute ? RAX : raw_reg(&r), m);
 	if (insn_kind(i, 0) == OPK_REG || i->op == OP_XCHG || i->op == OP_XADD)
 		store_outs(t, outs);
 	tr_flags_written(t);

@@ -38,16 +38,16 @@ bool tr_can_special(const struct tr *t, unsigned k)
 
 static bool tr_push(struct tr *t, const struct insn *i)
 {
+	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
 	unsigned reg = i->r[0] >> 3;
 
-	tr_address_at(t, OUT_A, OUT_B, RSP, -8, 8, true);
 	if (insn_kind(i, 0) == OPK_IMM) {
-		e_store_imm(t->h, 8, (s32)i->imm, at_reg(OUT_A, 0));
+		e_store_imm(t->h, 8, (s32)i->imm, top);
 	} else if (reg_is_out(reg)) {
-		e_load(t->h, 8, OUT_B, at_gs(GPR_AT(reg)));
-		e_store(t->h, 8, OUT_B, at_reg(OUT_A, 0));
+		e_load(t->h, 8, OUT_A, at_gs(GPR_AT(reg)));
+		e_store(t->h, 8, OUT_A, top);
 	} else {
-		e_store(t->h, 8, reg, at_reg(OUT_A, 0));
+		e_store(t->h, 8, reg, top);
 	}
 	e_lea(t->h, 8, RSP, at_reg(RSP, -8));
 	return true;
@@ -55,25 +55,26 @@ static bool tr_push(struct tr *t, const struct insn *i)
 
 static bool tr_pop(struct tr *t, const struct insn *i)
 {
+	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, 0, 8, false);
 	unsigned reg = i->r[0] >> 3;
 
-	tr_address_at(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	if (reg_is_out(reg)) {
+		e_load(t->h, 8, OUT_A, top);
+		e_store(t->h, 8, OUT_A, at_gs(GPR_AT(reg)));
+	} else {
+		e_load(t->h, 8, reg, top);
+	}
 	if (reg != RSP)
 		e_lea(t->h, 8, RSP, at_reg(RSP, 8));
-	if (reg_is_out(reg)) {
-		e_load(t->h, 8, OUT_B, at_reg(OUT_A, 0));
-		e_store(t->h, 8, OUT_B, at_gs(GPR_AT(reg)));
-	} else {
-		e_load(t->h, 8, reg, at_reg(OUT_A, 0));
-	}
 	return true;
 }
 
 static bool leave(struct tr *t)
 {
-	tr_address_at(t, OUT_A, OUT_B, RBP, 0, 8, false);
+	struct mem top = tr_stack(t, OUT_A, OUT_B, RBP, 0, 8, false);
+
 	e_lea(t->h, 8, RSP, at_reg(RBP, 8));
-	e_load(t->h, 8, RBP, at_reg(OUT_A, 0));
+	e_load(t->h, 8, RBP, top);
 	return true;
 }
 
@@ -81,8 +82,8 @@ static bool leave(struct tr *t)
 static unsigned divisor(struct tr *t, const struct insn *i)
 {
 	if (i->flags & INSN_MEM) {
-		tr_address(t, OUT_A, OUT_B, false, 0);
-		e_load(t->h, i->size, OUT_A, at_reg(OUT_A, 0));
+		struct mem m = tr_address(t, OUT_A, OUT_B, false, false, 0);
+		e_load(t->h, i->size, OUT_A, m);
 		return OUT_A;
 	}
 	tr_save_flags(t, OUT_A);

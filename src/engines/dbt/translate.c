@@ -131,6 +131,16 @@ void tr_want_flags(struct tr *t, unsigned with)
 	t->host_ok = true;
 }
 
+void tr_want_flags_spilled(struct tr *t)
+{
+	if (!t->host_ok) {
+		e_store(t->h, 8, RAX, at_gs(WORD(tmp)));
+		flags_load(t->h);
+		e_load(t->h, 8, RAX, at_gs(WORD(tmp)));
+	}
+	t->host_ok = true;
+}
+
 void tr_flags_written(struct tr *t)
 {
 	if (t->info[t->k].flags_written & t->live[t->k]) {
@@ -188,12 +198,14 @@ static void finish_slow(struct tr *t)
 {
 	struct emit *c = t->c;
 
-	if (!t->nslow)
+	if (!t->nslow && !t->wants_slow)
 		return;
 	for (unsigned k = 0; k < t->nslow; k++)
 		e_patch(t->slow[k], c->to_run, emit_here(c));
-	e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(c, t->d->to.slow);
+	if (t->nslow) {
+		e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
+		e_jmp(c, t->d->to.slow);
+	}
 	resume(t);
 }
 
@@ -229,6 +241,7 @@ static void translate_insn(struct tr *t)
 	bool done = false;
 
 	t->nslow = 0;
+	t->wants_slow = false;
 	t->site = NULL;
 	switch (t->native[t->k]) {
 	case NATIVE_SPECIAL: done = tr_special(t); break;

@@ -27,6 +27,7 @@ struct tr {
 	/* Jumps of the current instruction to its slow path. */
 	u8 *slow[SLOW_JUMPS];
 	unsigned nslow;
+	bool wants_slow; /* C may do it, though no jump leads there */
 	struct site *site; /* of the current instruction */
 };
 
@@ -38,6 +39,7 @@ u32 tr_live_before(const struct tr *t, unsigned k);
 void tr_save_flags(struct tr *t, unsigned with);
 /* EFLAGS gets the guest's flags; `with` is destroyed. */
 void tr_want_flags(struct tr *t, unsigned with);
+void tr_want_flags_spilled(struct tr *t); /* destroys no register */
 /* The current instruction has left its flags in EFLAGS. */
 void tr_flags_written(struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
@@ -47,11 +49,15 @@ void tr_helper(struct tr *t);
 
 /* ---- translate-mem.c ---- */
 bool tr_can_address(const struct insn *i);
-/* The memory operand's host address into a, checked; b is destroyed, and so is EFLAGS. */
-void tr_address(struct tr *t, unsigned a, unsigned b, bool write, unsigned align);
-/* The host address of [base + disp, + n) likewise; base is a guest register that is in its host register. */
-void tr_address_at(struct tr *t, unsigned a, unsigned b, unsigned base, s32 disp, unsigned n, bool write);
-/* Effective address into a. */
+/*
+ * The checked memory operand of the current instruction, as host memory: a and b are the translator's registers, of which the
+ * result names one or both; with keep_b only a, and b may be loaded with something else. EFLAGS is destroyed.
+ */
+struct mem tr_address(struct tr *t, unsigned a, unsigned b, bool keep_b, bool write, unsigned align);
+/* The same for n bytes at [RSP or RBP + disp]; the result names b, and a is free. */
+struct mem tr_stack(struct tr *t, unsigned a, unsigned b, unsigned base, s32 disp, unsigned n, bool write);
+/* Linear address of the memory operand into a, and the effective one. */
+void tr_linear(struct tr *t, unsigned a, const struct insn *i);
 void tr_effective(struct tr *t, unsigned a, const struct insn *i);
 /* Register number of guest register reg, loaded into the host register if it lives in memory. */
 void tr_load_out(struct tr *t, unsigned reg);
