@@ -56,6 +56,13 @@ void code_fetch(struct vcpu *v, u64 gla, u8 *bytes, unsigned n);
 /* Decodes the instruction at v->rip, across pages if need be; bytes gets its encoding. Raises what its fetch or decoding would. */
 void code_decode_at_rip(struct vcpu *v, struct insn *i, u8 bytes[15]);
 
+/* ---- --trace, a line an instruction or event: tracer.c ---- */
+struct tracer *tracer_open(const char *path, struct error *err);
+void tracer_close(struct tracer *t);
+void tracer_before(struct tracer *t, struct vcpu *v);
+void tracer_after(struct tracer *t, struct vcpu *v);
+void tracer_event(struct tracer *t, struct vcpu *v, const struct cpu_event *e);
+
 /* ---- debug.c: what an engine calls around instructions, only while it is needed ---- */
 /* DR7 enables some breakpoint, or CR4.DE an I/O one. */
 static inline bool debug_breakpoints_on(const struct vcpu *v)

@@ -22,6 +22,9 @@ struct tlb_entry {
 	u64 info; /* TLB_* and gpa */
 };
 
+/* The views of an address space follow each other: user, supervisor, supervisor with SMAP suspended. */
+#define TLB_VIEW_BYTES (TLB_SIZE * sizeof(struct tlb_entry))
+
 static inline struct tlb_entry *tlb_slot(struct tlb_entry *view, u64 gla)
 {
 	return (struct tlb_entry *)((u8 *)view + (gla >> (PAGE_SHIFT - 5) & ((u64)(TLB_SIZE - 1) << 5)));

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * fuzz-guest [-n RUNS] [-s SEED] [-c CPUS] [-v]: hostile guests on the interpreter, best under the sanitizers.
+ * fuzz-guest [-n RUNS] [-s SEED] [-c CPUS] [-e ENGINE] [-v]: hostile guests, best under the sanitizers.
  *
  * Each run makes a PC whose RAM is random code and tables, sets a vCPU into a random legal mode, lets it run for a bounded
- * virtual time, a few times over as guests of this kind die young, and takes all apart. It must come back. One CPU:
- * deterministic, so that -s SEED -n 1 repeats the run that a failure names. More CPUs race each other in real time.
+ * virtual time, a few times over as guests of this kind die young, and takes all apart. It must come back. One CPU of the
+ * interpreter: deterministic, so that -s SEED -n 1 repeats the run that a failure names. Others race in real time.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include "emulate/emulate.h"
-#include "engines/interp/interp.h"
+#include "engines/engine.h"
 #include "fuzz.h"
 #include "platform/pc/pc.h"
 
@@ -24,6 +24,7 @@
 #define SERIES_LENGTH 64 /* seeds that share a pool of code */
 
 static char current[64];
+static const struct engine *engine;
 
 u64 rnd(struct fuzz_random *r)
 {
@@ -80,15 +81,21 @@ static void end_race(void *arg, u64 now)
 	machine_end(arg, END_TIMEOUT, 0);
 }
 
+/* Virtual time, one machine for many rounds. */
+static bool alone(unsigned cpus)
+{
+	return cpus == 1 && !strcmp(engine->name, "interp");
+}
+
 static struct machine *make(struct fuzz_random *r, unsigned cpus, struct cpu_model *model, struct chardev *console)
 {
 	unsigned models = 0;
 	while (cpu_models[models].name)
 		models++;
 	*model = cpu_models[percent(r, 80) ? 0 : below(r, models)];
-	engine_interp.limit_features(model->feature);
+	engine->limit_features(model->feature);
 	struct machine_config config = {
-		.ram_size = (2 + below(r, 2)) << 20, .cpus = cpus, .model = model, .deterministic = cpus == 1
+		.ram_size = (2 + below(r, 2)) << 20, .cpus = cpus, .model = model, .deterministic = alone(cpus)
 	};
 	struct pc_config pc = { .console = console, .debug_exit = percent(r, 50) };
 	struct error err = { 0 };
@@ -117,7 +124,7 @@ static void prepare(struct fuzz_random *r, struct vcpu *v)
 
 static bool run_alone(struct fuzz_random *r, struct machine *m)
 {
-	const struct vcpu_ops *ops = engine_interp.vcpu;
+	const struct vcpu_ops *ops = engine->vcpu;
 	struct vcpu *v = m->vcpu[0];
 	struct timer stop = { .deadline = ~0ull, .fire = stop_round, .arg = v };
 	struct error err = { 0 };
@@ -164,7 +171,7 @@ static bool run_race(struct fuzz_random *r, struct machine *m)
 		m->vcpu[k]->wait_sipi = percent(r, 10);
 	}
 	timer_arm(m->clock, &stop, clock_now(m->clock) + RACE_NSEC);
-	int failed = machine_run(m, engine_interp.vcpu, &err);
+	int failed = machine_run(m, engine->vcpu, &err);
 	timer_cancel(m->clock, &stop);
 	return !failed;
 }
@@ -200,7 +207,7 @@ static bool run_one(u64 seed, unsigned cpus, struct totals *t)
 	if (!m)
 		return false;
 	alarm(HANG_SECONDS);
-	bool ok = cpus == 1 ? run_alone(&r, m) : run_race(&r, m);
+	bool ok = alone(cpus) ? run_alone(&r, m) : run_race(&r, m);
 	alarm(0);
 	count(t, m);
 	pc_destroy(m);
@@ -214,17 +221,23 @@ int main(int argc, char **argv)
 	unsigned cpus = 1;
 	bool verbose = false;
 	struct totals t = { 0 };
+	const char *name = "interp";
+	struct error err;
 	int c;
 
-	while ((c = getopt(argc, argv, "n:s:c:v")) != -1) {
+	while ((c = getopt(argc, argv, "n:s:c:e:v")) != -1) {
 		switch (c) {
 		case 'n': runs = strtoull(optarg, NULL, 0); break;
 		case 's': seed = strtoull(optarg, NULL, 0); break;
 		case 'c': cpus = (unsigned)strtoul(optarg, NULL, 0); break;
+		case 'e': name = optarg; break;
 		case 'v': verbose = true; break;
 		default: return 2;
 		}
 	}
+	engine = engine_find(name, &err);
+	if (!engine)
+		return 2;
 	signal(SIGALRM, hangs);
 	for (u64 k = 0; k < runs; k++) {
 		if (verbose)

@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 
-from harness import GUEST, HERE, Skip, busybox_root, compile_c, copy_program, expect, rootfs, sextant, test
+from harness import ENGINE, GUEST, HERE, Skip, busybox_root, compile_c, copy_program, expect, rootfs, sextant, test
 
 PROGRAMS = os.path.join(HERE, 'programs')
 
@@ -54,7 +54,7 @@ def add(name, kernel):
     @test(f'linux {name}: the default guest\'s shell runs commands from its console and powers off')
     def shell(folder):
         initrd = os.path.join(GUEST, 'initrd')
-        r = sextant('run', '--engine', 'interp', '--kernel', kernel, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--timeout', '500',
+        r = sextant('run', '--engine', ENGINE, '--kernel', kernel, '--initrd', initrd, '--append', 'console=ttyS0 quiet', '--timeout', '500',
                     stdin=b'echo sum $((6 * 7))\nps | wc -l\nexit\n')
         expect(r)
         assert 'sum 42' in r.text(), str(r)
@@ -68,5 +68,5 @@ def add(name, kernel):
 
     @test(f'linux {name}: a panic with panic=-1 is a reboot, a missing init does not hang')
     def panic(folder):
-        expect(sextant('run', '--engine', 'interp', '--kernel', kernel, '--append', 'console=ttyS0 quiet panic=-1 root=/dev/none',
+        expect(sextant('run', '--engine', ENGINE, '--kernel', kernel, '--append', 'console=ttyS0 quiet panic=-1 root=/dev/none',
                        '--timeout', '300'), 0)

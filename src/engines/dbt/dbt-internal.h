@@ -118,7 +118,8 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_CODE_SIZE	3u
 #define MODE_SIMD_SHIFT 2
 #define MODE_TRAP	0x20u
-#define MODE_USER	0x80u /* CPL 3: which rights the slots of its accesses have */
+#define MODE_CPL_SHIFT	7 /* what is privileged, and which rights the slots of its accesses have */
+#define MODE_CPL	0x180u
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 
 #define HASHED_BITS 65536u
@@ -171,6 +172,7 @@ struct dbt {
 	struct cpu_event first; /* what is being delivered */
 	struct insn none; /* v->cur while no instruction is under way */
 	struct insn single; /* the instruction being executed outside any block */
+	struct tracer *tracer; /* --trace: every instruction is stepped over */
 	struct dbt_stats *stats; /* v->engine_stats */
 };
 
@@ -185,7 +187,7 @@ static inline struct words *words_of(struct vcpu *v)
 static inline u16 mode_of(const struct vcpu *v)
 {
 	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
-		     (v->cpl == 3 ? MODE_USER : 0));
+		     v->cpl << MODE_CPL_SHIFT);
 }
 static inline unsigned jump_hash(u64 gla)
 {

@@ -38,6 +38,8 @@ static void deliver(struct vcpu *v)
 	pass_time(v, 1);
 	deliver_event(v);
 	d->delivering = false;
+	if (d->tracer)
+		tracer_event(d->tracer, v, &d->first);
 }
 
 /* A fault unwound. false: it was the third. */
@@ -63,6 +65,7 @@ static bool must_step(const struct vcpu *v)
 
 static void step(struct vcpu *v)
 {
+	struct tracer *tracer = dbt_of(v)->tracer;
 	struct insn *i = &dbt_of(v)->single;
 	bool trap = v->rflags & FL_TF;
 	u64 from = v->rip, gla = code_linear(v, v->rip);
@@ -73,11 +76,15 @@ static void step(struct vcpu *v)
 	v->shadow = false;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
+	if (tracer)
+		tracer_before(tracer, v);
 	code_decode_at_rip(v, i, bytes);
 	v->cur = i;
 	op_exec[i->op](v, i);
 	if (!(i->flags & INSN_END))
 		v->rip = vcpu_next_rip(v, i);
+	if (tracer)
+		tracer_after(tracer, v);
 	v->stats.insns++;
 	pass_time(v, 1);
 	if (trap)
@@ -188,6 +195,8 @@ static void dbt_destroy(struct vcpu *v)
 	if (!d)
 		return;
 	cache_destroy(v);
+	if (d->tracer)
+		tracer_close(d->tracer);
 	free(d);
 	v->engine = NULL;
 	mmu_destroy(v);
@@ -195,11 +204,9 @@ static void dbt_destroy(struct vcpu *v)
 
 static int dbt_create(struct vcpu *v, struct error *err)
 {
-	struct dbt *d;
+	const char *trace = v->machine->config.trace;
+	struct dbt *d = calloc(1, sizeof(*d));
 
-	if (v->machine->config.trace)
-		return error_set(err, ENOTSUP, "the dbt engine writes no trace; use --engine interp");
-	d = calloc(1, sizeof(*d));
 	if (!d)
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	v->engine = d;
@@ -216,6 +223,8 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	int r = mmu_create(v, err);
 	if (!r)
 		r = cache_create(v, err);
+	if (!r && trace && !(d->tracer = tracer_open(trace, err)))
+		r = err->code;
 	if (r)
 		dbt_destroy(v);
 	return r;

@@ -6,8 +6,8 @@
  */
 #include "engines/dbt/dbt-internal.h"
 
-/* Code size and privilege are in the keys of jump cache and ring. */
-#define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_USER)
+/* Code size has no entries but those of 64-bit code in jump cache and ring, and CPL 3 is in their keys. */
+#define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_CPL)
 
 /* Generated code wants flags in the LAHF form. */
 static inline void flags_to_words(struct vcpu *v)

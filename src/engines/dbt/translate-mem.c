@@ -157,11 +157,12 @@ struct mem tr_stack(struct tr *t, unsigned a, unsigned b, unsigned base, s32 dis
 
 	tr_save_flags(t, a);
 	back = emit_here(t->h);
-	if (s->slot) { /* the second access of CALL with memory: a site has one slot */
+	if (s->slot) { /* the second access of PUSH or CALL with memory: a site has one slot */
 		s = meta_alloc(t->d, sizeof(*s));
 		*s = (struct site){ .insn = t->insn[t->k], .block = t->b };
+		t->site2 = s;
 	}
-	s->slot = t->d->stack[t->b->mode & MODE_USER ? 0 : 1];
+	s->slot = t->d->stack[tr_cpl(t) == 3 ? 0 : 1];
 	if (disp)
 		e_lea(t->h, 8, a, at_reg(base, disp));
 	else

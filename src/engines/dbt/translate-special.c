@@ -2,10 +2,10 @@
 /* Integer instructions that are not their own bytes: the stack's, divisions, which must not fault on the host, and branches. */
 #include "engines/dbt/translate.h"
 
-/* 64-bit operands, the default of these in 64-bit code; a memory operand makes it two accesses. */
+/* 64-bit operands, the default of these in 64-bit code. POP to memory computes its address with the RSP after it. */
 static bool plain_stack(const struct insn *i)
 {
-	return i->osize == 3 && !(i->flags & INSN_MEM);
+	return i->osize == 3 && (!(i->flags & INSN_MEM) || (i->op == OP_PUSH && tr_can_address(i)));
 }
 
 static bool plain_branch(const struct insn *i)
@@ -36,8 +36,23 @@ bool tr_can_special(const struct tr *t, unsigned k)
 	}
 }
 
+static bool push_memory(struct tr *t)
+{
+	struct mem m = tr_address(t, OUT_A, OUT_B, false, false, 0);
+
+	e_load(t->h, 8, OUT_A, m);
+	e_store(t->h, 8, OUT_A, at_gs(WORD(tmp)));
+	m = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
+	e_load(t->h, 8, OUT_A, at_gs(WORD(tmp)));
+	e_store(t->h, 8, OUT_A, m);
+	e_lea(t->h, 8, RSP, at_reg(RSP, -8));
+	return true;
+}
+
 static bool tr_push(struct tr *t, const struct insn *i)
 {
+	if (i->flags & INSN_MEM)
+		return push_memory(t);
 	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
 	unsigned reg = i->r[0] >> 3;
 

@@ -95,6 +95,8 @@ u32 tr_live_before(const struct tr *t, unsigned k)
 		return FL_ARITH;
 	if (t->d->exact_flags && may_fault(i))
 		return FL_ARITH;
+	if (t->native[k] == NATIVE_SYSTEM)
+		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ ? 0 : live;
 	return (live & ~(f->flags_written & ~f->flags_maybe)) | f->flags_read;
 }
 
@@ -194,6 +196,13 @@ static void resume(struct tr *t)
 	}
 }
 
+static void resume_both(struct tr *t)
+{
+	resume(t);
+	if (t->site2)
+		t->site2->resume = t->site->resume;
+}
+
 static void finish_slow(struct tr *t)
 {
 	struct emit *c = t->c;
@@ -206,7 +215,7 @@ static void finish_slow(struct tr *t)
 		e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
 		e_jmp(c, t->d->to.slow);
 	}
-	resume(t);
+	resume_both(t);
 }
 
 void tr_helper(struct tr *t)
@@ -226,7 +235,9 @@ static void choose(struct tr *t)
 	for (unsigned k = 0; k < t->n; k++) {
 		if ((t->b->mode & MODE_CODE_SIZE) != CODE_64)
 			continue;
-		if (tr_can_special(t, k))
+		if (tr_can_system(t, k))
+			t->native[k] = NATIVE_SYSTEM;
+		else if (tr_can_special(t, k))
 			t->native[k] = NATIVE_SPECIAL;
 		else if (tr_can_copy(t, k))
 			t->native[k] = NATIVE_COPY;
@@ -242,8 +253,9 @@ static void translate_insn(struct tr *t)
 
 	t->nslow = 0;
 	t->wants_slow = false;
-	t->site = NULL;
+	t->site = t->site2 = NULL;
 	switch (t->native[t->k]) {
+	case NATIVE_SYSTEM: done = tr_system(t); break;
 	case NATIVE_SPECIAL: done = tr_special(t); break;
 	case NATIVE_COPY: done = tr_copy(t, false, 0); break;
 	case NATIVE_VECTOR: done = tr_vector(t); break;

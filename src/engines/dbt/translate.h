@@ -28,10 +28,15 @@ struct tr {
 	u8 *slow[SLOW_JUMPS];
 	unsigned nslow;
 	bool wants_slow; /* C may do it, though no jump leads there */
-	struct site *site; /* of the current instruction */
+	struct site *site, *site2; /* of the current instruction, and of its second access to memory */
 };
 
-enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL };
+static inline unsigned tr_cpl(const struct tr *t)
+{
+	return t->b->mode >> MODE_CPL_SHIFT & 3;
+}
+
+enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM };
 
 /* ---- translate.c ---- */
 u32 tr_live_before(const struct tr *t, unsigned k);
@@ -73,6 +78,9 @@ bool tr_can_vector(const struct tr *t, unsigned k); /* translate-vector.c */
 bool tr_vector(struct tr *t);
 bool tr_can_special(const struct tr *t, unsigned k); /* translate-special.c */
 bool tr_special(struct tr *t);
+bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
+bool tr_system(struct tr *t);
+bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
 bool tr_branch(struct tr *t); /* translate-branch.c */
 
 /* ---- translate-exit.c ---- */

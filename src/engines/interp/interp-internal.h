@@ -105,13 +105,6 @@ void run_continue(struct vcpu *v);
 /* Executes exactly one instruction at v->rip by src/emulate; v->rip is then the next one, and v->cur the one executed. */
 void run_step(struct vcpu *v);
 
-/* ---- tracer.c ---- */
-struct tracer *tracer_open(const char *path, struct error *err);
-void tracer_close(struct tracer *t);
-void tracer_before(struct tracer *t, struct vcpu *v);
-void tracer_after(struct tracer *t, struct vcpu *v);
-void tracer_event(struct tracer *t, struct vcpu *v);
-
 static inline bool insn_is_jcc(const struct insn *i)
 {
 	return (unsigned)(i->op - OP_JO) < 16;

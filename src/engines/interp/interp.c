@@ -49,7 +49,7 @@ static void deliver(struct vcpu *v)
 	deliver_event(v);
 	in->delivering = false;
 	if (in->tracer)
-		tracer_event(in->tracer, v);
+		tracer_event(in->tracer, v, &in->first);
 }
 
 /* A fault unwound. false: it was the third. */

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "engines/interp/interp-internal.h"
+#include "emulate/emulate.h"
 
 struct tracer {
 	FILE *file;
@@ -96,10 +96,9 @@ void tracer_after(struct tracer *t, struct vcpu *v)
 	fputc('\n', t->file);
 }
 
-void tracer_event(struct tracer *t, struct vcpu *v)
+void tracer_event(struct tracer *t, struct vcpu *v, const struct cpu_event *e)
 {
 	static const char *const types[] = { "interrupt", "NMI", "exception", "INT", "INT", "INT1" };
-	const struct cpu_event *e = &interp_of(v)->first;
 
 	fprintf(t->file, "# %s %u", types[e->type], e->vector);
 	if (e->has_error)

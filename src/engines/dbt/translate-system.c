@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Sensitive instructions that kernels run all the time, done in place: none may run as itself, as the host would let the guest see
+ * or change the host's state, or fault. Whatever is unusual about one goes the slow way, before anything has changed.
+ */
+#include "engines/dbt/translate.h"
+
+#define VIEW_KEEPS (FL_TF | FL_DF | FL_NT | FL_AC | FL_ID | FL_RF)
+
+bool tr_can_system(const struct tr *t, unsigned k)
+{
+	const struct insn *i = &t->insn[k];
+
+	switch (i->op) {
+	case OP_PUSHFQ:
+	case OP_POPFQ: return i->osize == 3;
+	case OP_CLD: return true;
+	case OP_MOV_FROM_SEG: return insn_kind(i, 0) == OPK_REG && i->size >= 4;
+	case OP_CLI:
+	case OP_STI:
+	case OP_CLAC:
+	case OP_STAC:
+	case OP_SWAPGS: return tr_cpl(t) == 0;
+	default: return false;
+	}
+}
+
+bool tr_system_reads_flags(const struct insn *i)
+{
+	return i->op == OP_PUSHFQ;
+}
+
+static struct mem rflags(void)
+{
+	return at_gs(VCPU(rflags));
+}
+
+static void cli(struct tr *t)
+{
+	tr_save_flags(t, OUT_A);
+	e_alu_imm_m(t->h, ALU_AND, 4, rflags(), (s32)~FL_IF);
+	t->host_ok = false;
+}
+
+/* The shadow needs no step of its own unless something waits to be delivered: an event that comes later comes after it. */
+static void sti(struct tr *t)
+{
+	tr_save_flags(t, OUT_A);
+	e_alu_imm_m(t->h, ALU_CMP, 4, at_gs(VCPU(events)), 0);
+	tr_slow_jump(t, CC_NZ);
+	e_alu_imm_m(t->h, ALU_OR, 4, rflags(), FL_IF);
+	t->host_ok = false;
+}
+
+static void cld(struct tr *t)
+{
+	tr_save_flags(t, OUT_A);
+	e_alu_imm_m(t->h, ALU_AND, 4, rflags(), (s32)~FL_DF);
+	t->host_ok = false;
+}
+
+/* AC chooses between the supervisor's two views where CR4.SMAP is set. */
+static void change_ac(struct tr *t, bool set)
+{
+	struct emit *h = t->h;
+	u8 *same, *no_smap;
+
+	tr_save_flags(t, OUT_A);
+	e_op_rm(h, 0xf7, 4, 0, rflags());
+	e32(h, FL_AC);
+	same = e_jcc(h, set ? CC_NZ : CC_Z, 0);
+	e_alu_imm_m(h, ALU_XOR, 4, rflags(), FL_AC);
+	e_op_rm(h, 0xf7, 4, 0, at_gs(VCPU(cr4)));
+	e32(h, CR4_SMAP);
+	no_smap = e_jcc(h, CC_Z, 0);
+	e_alu_imm_m(h, set ? ALU_ADD : ALU_SUB, 8, at_gs(VCPU(tlb)), TLB_VIEW_BYTES);
+	e_patch(same, h->to_run, emit_here(h));
+	e_patch(no_smap, h->to_run, emit_here(h));
+	t->host_ok = false;
+}
+
+static void swapgs(struct tr *t)
+{
+	struct mem base = at_gs(VCPU(seg) + SEG_GS * sizeof(struct segment)), kernel = at_gs(VCPU(msr.kernel_gs_base));
+
+	e_load(t->h, 8, OUT_A, base);
+	e_load(t->h, 8, OUT_B, kernel);
+	e_store(t->h, 8, OUT_B, base);
+	e_store(t->h, 8, OUT_A, kernel);
+}
+
+static void mov_from_seg(struct tr *t, const struct insn *i)
+{
+	unsigned to = i->r[0] >> 3;
+
+	e_op_rm(t->h, 0x0fb7, 4, to, at_gs(VCPU(seg[0].selector) + i->r[1] * sizeof(struct segment)));
+	if (reg_is_out(to))
+		e_store(t->h, 8, to, at_gs(GPR_AT(to)));
+}
+
+/* RFLAGS for an image: what v->rflags has but for the arithmetic flags, which are in memory in the form of LAHF and SETO. */
+static void pushf(struct tr *t)
+{
+	struct emit *h = t->h;
+	struct mem top;
+
+	tr_save_flags(t, OUT_A);
+	e_load(h, 4, OUT_A, rflags());
+	e_alu_imm(h, ALU_AND, 4, OUT_A, (s32) ~(FL_ARITH | FL_RF | FL_VM));
+	e_movzx_byte(h, OUT_B, at_gs(FLAGS_AT + 1));
+	e_alu_imm(h, ALU_AND, 4, OUT_B, FL_ARITH & 0xff);
+	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
+	e_movzx_byte(h, OUT_B, at_gs(FLAGS_AT));
+	e_alu_imm(h, ALU_AND, 4, OUT_B, 1);
+	e_shift_imm(h, SHIFT_SHL, 4, OUT_B, 11);
+	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
+	e_store(h, 8, OUT_A, at_gs(WORD(tmp)));
+	t->host_ok = false;
+	top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
+	e_load(h, 8, OUT_A, at_gs(WORD(tmp)));
+	e_store(h, 8, OUT_A, top);
+	e_lea(h, 8, RSP, at_reg(RSP, -8));
+}
+
+/* In place when only arithmetic flags change, and the supervisor's IF while nothing waits for it. */
+static void popf(struct tr *t)
+{
+	struct emit *h = t->h;
+	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	bool supervisor = tr_cpl(t) == 0;
+
+	e_load(h, 8, OUT_A, top);
+	e_load(h, 4, OUT_B, rflags());
+	e_op_rr(h, 0x33, 4, OUT_B, OUT_A);
+	e_op_rr(h, 0xf7, 4, 0, OUT_B);
+	e32(h, VIEW_KEEPS | FL_IOPL | (supervisor ? 0 : FL_IF));
+	tr_slow_jump(t, CC_NZ);
+	if (supervisor) {
+		e_alu_imm_m(h, ALU_CMP, 4, at_gs(VCPU(events)), 0);
+		tr_slow_jump(t, CC_NZ);
+		e_alu_imm(h, ALU_AND, 4, OUT_B, FL_IF);
+		e_op_rm(h, 0x31, 4, OUT_B, rflags());
+	}
+	e_store(h, 1, OUT_A, at_gs(FLAGS_AT + 1));
+	e_shift_imm(h, SHIFT_SHR, 4, OUT_A, 11);
+	e_alu_imm(h, ALU_AND, 4, OUT_A, 1);
+	e_store(h, 1, OUT_A, at_gs(FLAGS_AT));
+	e_lea(h, 8, RSP, at_reg(RSP, 8));
+	t->host_ok = false;
+	t->mem_ok = true;
+}
+
+bool tr_system(struct tr *t)
+{
+	const struct insn *i = &t->insn[t->k];
+
+	switch (i->op) {
+	case OP_CLI: cli(t); return true;
+	case OP_STI: sti(t); return true;
+	case OP_CLD: cld(t); return true;
+	case OP_STAC: change_ac(t, true); return true;
+	case OP_CLAC: change_ac(t, false); return true;
+	case OP_SWAPGS: swapgs(t); return true;
+	case OP_MOV_FROM_SEG: mov_from_seg(t, i); return true;
+	case OP_PUSHFQ: pushf(t); return true;
+	default: popf(t); return true;
+	}
+}
