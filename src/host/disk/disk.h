@@ -24,7 +24,7 @@ struct disk_spec {
 	const char *format; /* static; NULL: to be detected */
 	enum disk_cache cache;
 	enum disk_aio aio;
-	unsigned timeout; /* seconds that an NBD server may be silent while a request waits */
+	unsigned timeout; /* seconds that a request to an NBD server may wait for its answer; 0: the default */
 	bool readonly, snapshot;
 };
 

@@ -160,7 +160,6 @@ struct disk_spec *disk_parse(const char *text, struct error *err)
 		error_set(err, ENOMEM, "out of memory");
 		return NULL;
 	}
-	s->timeout = DISK_TIMEOUT_DEFAULT;
 	if (!parse(s, copy, err))
 		return s;
 	error_wrap(err, "disk %s", text);
