@@ -6,7 +6,10 @@
 #pragma once
 #include "devices/virtio/virtio.h"
 #include "machine/blockdev.h"
+#include "machine/chardev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
 /* back stays the caller's; it outlives the device. */
 struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);
+/* back likewise. */
+struct virtio_device *virtio_console_new(struct machine *m, struct chardev *back, struct error *err);

@@ -107,6 +107,8 @@ static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *
 
 	for (unsigned i = 0; i < cfg->ndisks && !r; i++)
 		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
+	if (!r && cfg->virtio_console)
+		r = add(pc, virtio_console_new(m, cfg->virtio_console, err), err);
 	return r ? r : add(pc, virtio_rng_new(m, err), err);
 }
 

@@ -16,6 +16,7 @@ struct pc_config {
 	/* Virtio disks, in the order in which the guest finds them. Stay the caller's, outlive the PC. */
 	struct blockdev *const *disks;
 	unsigned ndisks;
+	struct chardev *virtio_console; /* hvc0's other end, likewise; NULL: there is none */
 	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
 	void (*console_ready)(void *arg);
 	void *console_arg;
