@@ -26,7 +26,19 @@
 #define MIB	  (1ull << 20)
 #define RAM_MIN	  (2 * MIB)
 
-enum pc_device { PC_INTC, PC_PIT, PC_RTC, PC_COM1, PC_PM, PC_I8042, PC_FPU, PC_DEBUG, PC_STATUS, PC_DEVICES };
+enum pc_device {
+	PC_INTC,
+	PC_PIT,
+	PC_RTC,
+	PC_COM1,
+	PC_PM,
+	PC_I8042,
+	PC_FPU,
+	PC_DEBUG,
+	PC_STATUS,
+	PC_FW_CFG,
+	PC_DEVICES
+};
 
 struct pc {
 	struct device *dev[PC_DEVICES];
@@ -44,7 +56,7 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
-		    (d[PC_STATUS] = guest_status_new(m, err));
+		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err));
 	return made ? 0 : err ? err->code : -ENOMEM;
 }
 
