@@ -94,8 +94,6 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
-	if (n > 1)
-		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
 	o->cpus = (unsigned)n;
 	return 0;
 }
@@ -118,6 +116,8 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
+	if (o->deterministic && o->cpus > 1)
+		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return 0;
 }

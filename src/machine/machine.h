@@ -108,8 +108,11 @@ struct machine {
 	int ram_fd;
 	u8 *ram;
 	u64 low_size, high_size;
-	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
+	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */
 	_Atomic u8 *code_pages;
+	_Atomic u64 *code_cpus;
+	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
+	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
@@ -180,6 +183,9 @@ static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 {
 	return (u64)(host - m->ram) >> PAGE_SHIFT;
 }
+/* A device wrote [host, host + len) of guest RAM through a pointer: engines drop code that they decoded there. Cheap where
+ * there is none. Any thread. */
+void machine_written(struct machine *m, const void *host, u64 len);
 /* Copies to or from guest physical memory, RAM only; EFAULT when the range is not all RAM. Tells engines of writes. */
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len);
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len);
