@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The constructors of virtio device types. Each makes the device only: virtio_pci_add() then gives it its transport, and from
+ * then on device_destroy() releases it; before that, v->ops->destroy(v) does. NULL and err when it cannot.
+ */
+#pragma once
+#include "devices/virtio/virtio.h"
+#include "machine/blockdev.h"
+
+struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
+/* back stays the caller's; it outlives the device. */
+struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);
