@@ -3,8 +3,6 @@
  * virtio-fs (virtio 1.2, 5.11): FUSE requests in virtqueue buffers. Queue 0 is for urgent ones, queue 1 for the rest. The file server is a
  * vhost-user back end; of FUSE this file knows only how to say "not connected" for one that is gone.
  */
-#include "devices/virtio/fs.h"
-
 #include <errno.h>
 #include <linux/fuse.h>
 #include <linux/virtio_ids.h>
@@ -12,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "devices/virtio/devices.h"
 #include "devices/virtio/vhost_device.h"
 
 #define FS_QUEUES    2
@@ -64,14 +63,16 @@ static const struct virtio_ops fs_ops = {
 };
 static const struct vhost_type fs_type = { .fail = fail };
 
-struct device *virtio_fs_new(struct machine *m, struct device *pci_bus, const struct fs_config *c, struct error *err)
+struct virtio_device *virtio_fs_new(struct machine *m, const struct fs_config *c, struct error *err)
 {
 	struct virtio_fs *fs = calloc(1, sizeof(*fs));
 	size_t len = strlen(c->tag);
 
 	if (!fs || !len || len > FS_TAG_MAX) {
-		error_set(err, fs ? EINVAL : ENOMEM, fs ? "a share's tag has 1 to %d bytes" : "no memory for virtio-fs",
-			  FS_TAG_MAX);
+		if (fs)
+			error_set(err, EINVAL, "the tag of a share has 1 to %d bytes", FS_TAG_MAX);
+		else
+			error_set(err, ENOMEM, "no memory for virtio-fs");
 		free(fs);
 		close(c->socket);
 		return NULL;
@@ -86,10 +87,5 @@ struct device *virtio_fs_new(struct machine *m, struct device *pci_bus, const st
 		free(fs);
 		return NULL;
 	}
-	if (virtio_pci_add(pci_bus, &fs->v.vd, err)) {
-		vhost_device_fini(&fs->v);
-		free(fs);
-		return NULL;
-	}
-	return &fs->v.vd.dev;
+	return &fs->v.vd;
 }
