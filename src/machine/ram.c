@@ -38,11 +38,11 @@ int ram_create(struct machine *m, struct error *err)
 		m->populated = NULL;
 		return error_set(err, errno, "no memory for the table of used RAM: %s", strerror(errno));
 	}
-	m->code_pages = mmap(NULL, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m->code_pages == MAP_FAILED) {
-		m->code_pages = NULL;
+	void *table = mmap(NULL, 9 * pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (table == MAP_FAILED)
 		return error_set(err, errno, "no memory for the table of code pages: %s", strerror(errno));
-	}
+	m->code_cpus = table;
+	m->code_pages = (_Atomic u8 *)table + 8 * pages;
 	return 0;
 }
 
@@ -51,7 +51,7 @@ void ram_destroy(struct machine *m)
 	if (m->populated)
 		munmap((void *)m->populated, (m->config.ram_size >> RAM_CHUNK_SHIFT) + 1);
 	if (m->code_pages)
-		munmap((void *)m->code_pages, m->config.ram_size >> PAGE_SHIFT);
+		munmap((void *)m->code_cpus, 9 * (m->config.ram_size >> PAGE_SHIFT));
 	if (m->ram)
 		munmap(m->ram, m->config.ram_size);
 	if (m->ram_fd >= 0)
@@ -94,7 +94,7 @@ static bool has_code(const struct machine *m, u64 first, u64 last)
 void machine_written(struct machine *m, const void *host, u64 len)
 {
 	u64 offset = (u64)((const u8 *)host - m->ram);
-	u64 gpa = offset < m->low_size ? offset : offset - m->low_size + HIGH_RAM_BASE;
+	u64 gpa = ram_gpa(m, host);
 
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))
