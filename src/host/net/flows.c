@@ -23,7 +23,7 @@
 enum flow_state { FLOW_NEW, FLOW_OPEN, FLOW_ENDING, FLOW_RESET };
 struct flow {
 	struct flow_key key;
-	u64 last, asked;
+	u64 last, heard, asked; /* any packet; one from the other side (0: none yet); the rules' consent */
 	u32 next; /* in its chain, or of the free ones */
 	u8 state;
 	bool used, fin_guest, fin_remote;
@@ -183,8 +183,9 @@ void flow_asked(struct flow *f, u64 now)
 void flow_note(struct flow *f, const struct packet *p, bool from_guest, u64 now)
 {
 	f->last = now;
+	f->heard = from_guest ? f->heard : now;
 	if (p->protocol != PROTO_TCP) {
-		f->state = from_guest ? f->state : FLOW_OPEN;
+		f->state = f->heard ? FLOW_OPEN : FLOW_NEW;
 		return;
 	}
 	if (p->flags & TCP_RST) {
@@ -204,13 +205,28 @@ void flow_note(struct flow *f, const struct packet *p, bool from_guest, u64 now)
 		f->state = FLOW_ENDING;
 }
 
-bool flows_with(struct flows *t, const struct net_ip *guest, const struct net_ip *remote, u64 now)
+static bool in_use(const struct flow *f, u64 now)
+{
+	return f->state == FLOW_OPEN && (f->key.protocol == PROTO_TCP || now - f->heard < DATAGRAM_IDLE);
+}
+
+bool flows_between(struct flows *t, const struct net_ip *guest, const struct net_ip *remote, u64 now)
 {
 	for (u32 i = 0; i < t->max; i++) {
 		const struct flow *f = &t->flow[i];
 
-		if (f->used && ip_equal(&f->key.remote, remote) && (!guest || ip_equal(&f->key.guest, guest)) &&
-		    !over(f, now))
+		if (f->used && ip_equal(&f->key.remote, remote) && ip_equal(&f->key.guest, guest) && !over(f, now))
+			return true;
+	}
+	return false;
+}
+
+bool flows_in_use(struct flows *t, const struct net_ip *remote, u64 now)
+{
+	for (u32 i = 0; i < t->max; i++) {
+		const struct flow *f = &t->flow[i];
+
+		if (f->used && ip_equal(&f->key.remote, remote) && !over(f, now) && in_use(f, now))
 			return true;
 	}
 	return false;

@@ -26,5 +26,7 @@ void flow_note(struct flow *f, const struct packet *p, bool from_guest, u64 now)
 /* What has no connection has no end that shows: whether the rules are to be asked again, and that they agreed. */
 bool flow_ask_again(const struct flow *f, u64 now);
 void flow_asked(struct flow *f, u64 now);
-/* Whether any flow is going on with that address: with guest NULL, of anybody's. */
-bool flows_with(struct flows *t, const struct net_ip *guest, const struct net_ip *remote, u64 now);
+/* Whether there is any between two addresses. */
+bool flows_between(struct flows *t, const struct net_ip *guest, const struct net_ip *remote, u64 now);
+/* Whether there is any with that address that the other side takes part in: the guest alone keeps none in use. */
+bool flows_in_use(struct flows *t, const struct net_ip *remote, u64 now);

@@ -66,7 +66,7 @@ static bool learned_permits(struct policy *p, const struct net_ip *to, u8 protoc
 		if (!rule_covers(&p->config.rules.rule[e->rule], protocol, port))
 			continue;
 		if (e->until <= now) {
-			if (!flows_with(p->flows, NULL, to, now)) {
+			if (!flows_in_use(p->flows, to, now)) {
 				e->until = 0;
 				continue;
 			}
@@ -259,7 +259,7 @@ enum verdict judge_in(struct policy *p, const struct packet *k, u64 now)
 		return PASS;
 	/* libslirp cuts what is longer than the link takes; what we were told by whom we talk to is let in. */
 	if (k->state == PACKET_FRAGMENT)
-		return flows_with(p->flows, &k->dst, &k->src, now) ? PASS : DROP;
+		return flows_between(p->flows, &k->dst, &k->src, now) ? PASS : DROP;
 	if (k->state != PACKET_OK)
 		return DROP;
 	if (lan_service(p, k))
