@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/run.h"
+#include "host/net/net.h"
 #include "util/cleanup.h"
 
 enum {
@@ -20,6 +21,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_NET,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -39,6 +41,11 @@ static const struct argp_option options[] = {
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "net", OPT_NET, "NETWORK", 0,
+	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
+	  "user[,OPTION...] (the "
+	  "default else), tap=INTERFACE; see sextant(1)",
+	  2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
@@ -48,9 +55,8 @@ static const struct argp_option options[] = {
 	{ "disk", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "cdrom", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "bios", OPT_ABSENT + 2, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 3, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 4, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 5, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 3, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 4, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -98,6 +104,23 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 	return 0;
 }
 
+static error_t set_net(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	net_spec_free(o->net); /* the last one counts */
+	if (net_parse(arg, &o->net, &err))
+		return cmd_bad(state, "--net %s: %s", arg, err.text);
+	return 0;
+}
+
+/* A guest of ours (--rootfs) may be anybody's program: it gets a network when it is asked for. A virtual clock and peers on
+ * a real one do not go together. */
+static error_t default_net(struct run_options *o, struct argp_state *state)
+{
+	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -117,7 +140,7 @@ static error_t check(struct run_options *o, struct argp_state *state)
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return 0;
+	return o->net ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -137,11 +160,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_NET: return set_net(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 5)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 4)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

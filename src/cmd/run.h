@@ -8,6 +8,7 @@
 
 struct run_options { /* strings are argv's or the environment's, or held in `owned` */
 	const char *engine, *cpu, *kernel, *initrd, *append, *rootfs, *trace;
+	struct net_spec *net; /* owned */
 	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated */
 	u64 mem;
 	unsigned cpus;
