@@ -13,6 +13,7 @@
 #include "boot/boot.h"
 #include "cmd/run.h"
 #include "engines/engine.h"
+#include "host/net/net.h"
 #include "host/terminal.h"
 #include "platform/pc/pc.h"
 #include "util/cleanup.h"
@@ -30,6 +31,7 @@ struct run {
 	char *kernel, *initrd, *append; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct netdev *net; /* NULL: no card */
 	bool have_pc;
 	struct run_watch watch;
 	double seconds;
@@ -136,6 +138,14 @@ static int load(struct run *r, struct error *err)
 	return boot_load(r->machine, &c, err);
 }
 
+/* A line of the network's, while the guest runs: a terminal of ours is raw then. */
+static void net_line(void *run, const char *text)
+{
+	const struct run *r = run;
+
+	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
+}
+
 static int build(struct run *r, struct error *err)
 {
 	struct machine_config mc = { .ram_size = r->o.mem,
@@ -146,6 +156,7 @@ static int build(struct run *r, struct error *err)
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
 	struct pc_config pc = { .debug_exit = r->o.debug_exit };
+	struct net_log log = { .line = net_line, .arg = r };
 	int e = find_files(r, err);
 
 	if (e)
@@ -156,6 +167,9 @@ static int build(struct run *r, struct error *err)
 	r->terminal = terminal_new(r->machine, &tc, err);
 	if (!r->terminal)
 		return err->code;
+	e = net_open(r->o.net, r->machine, &log, &r->net, err);
+	if (e)
+		return e;
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
@@ -170,6 +184,8 @@ static void release(struct run *r)
 {
 	if (r->have_pc)
 		pc_destroy(r->machine);
+	netdev_destroy(r->net);
+	net_spec_free(r->o.net);
 	terminal_free(r->terminal);
 	machine_free(r->machine);
 	free(r->kernel);
@@ -273,8 +289,10 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
-	if (status)
+	if (status) {
+		release(&r);
 		return status;
+	}
 	if (r.o.verbose)
 		say_choice(&r);
 	if (build(&r, &err)) {
