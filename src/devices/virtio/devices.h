@@ -5,5 +5,11 @@
  */
 #pragma once
 #include "devices/virtio/virtio.h"
+#include "machine/netdev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
+
+/* ---- network card: net.c. back is not owned and outlives the device, which is its front. ---- */
+struct virtio_device *virtio_net_new(struct machine *m, struct netdev *back, struct error *err);
+void virtio_net_set_link(struct virtio_device *net, bool up); /* the cable is plugged in, or pulled. Any thread */
+void virtio_net_announce(struct virtio_device *net); /* asks the guest to tell the network where it is. Any thread */
