@@ -6,6 +6,7 @@
 #pragma once
 #include "devices/virtio/virtio.h"
 #include "machine/netdev.h"
+#include "machine/vsockdev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
 
@@ -25,3 +26,6 @@ void balloon_set_target(struct virtio_device *balloon, u64 bytes);
 u64 balloon_size(struct virtio_device *balloon); /* how much it has given up. Any thread */
 /* What the guest told last; and asks it to tell anew, which takes a moment. Any thread. */
 void balloon_stats(struct virtio_device *balloon, struct balloon_stats *s);
+
+/* ---- sockets: vsock.c. back as with the network card. ---- */
+struct virtio_device *virtio_vsock_new(struct machine *m, struct vsockdev *back, struct error *err);
