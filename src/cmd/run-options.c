@@ -34,8 +34,10 @@ static const struct argp_option options[] = {
 	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
 	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
-	{ "kernel", OPT_KERNEL, "FILE", 0, "Kernel to boot: a bzImage or an ELF vmlinux", 2 },
-	{ "initrd", OPT_INITRD, "FILE", 0, "Initial RAM file system", 2 },
+	{ "kernel", OPT_KERNEL, "FILE", 0,
+	  "Kernel to boot: a bzImage, an ELF vmlinux, or one with a multiboot header or a PVH note", 2 },
+	{ "initrd", OPT_INITRD, "FILE", 0,
+	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
@@ -92,8 +94,6 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
-	if (n > 1)
-		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
 	o->cpus = (unsigned)n;
 	return 0;
 }
@@ -116,6 +116,8 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
+	if (o->deterministic && o->cpus > 1)
+		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return 0;
 }

@@ -108,8 +108,11 @@ struct machine {
 	int ram_fd;
 	u8 *ram;
 	u64 low_size, high_size;
-	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
+	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */
 	_Atomic u8 *code_pages;
+	_Atomic u64 *code_cpus;
+	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
+	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;

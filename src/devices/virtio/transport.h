@@ -56,6 +56,9 @@ struct virtio_transport {
 /* Gives d its rings and its doorbell. On error d is as before. */
 int transport_attach(struct virtio_device *d, const struct transport_ops *ops, void *arg, struct error *err);
 
+/* Takes them away again; d itself stays. */
+void transport_detach(struct virtio_device *d);
+
 /* ---- the guest's driver, `registers` held: any values ---- */
 void transport_write_features(struct virtio_device *d, unsigned half,
 			      u32 value); /* half: 0 low, 1 high, others: ignored */

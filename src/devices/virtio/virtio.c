@@ -344,12 +344,11 @@ static void release(struct virtio_transport *t)
 	free(t);
 }
 
-static void destroy(struct device *dev)
+void transport_detach(struct virtio_device *d)
 {
-	struct virtio_device *d = container_of(dev, struct virtio_device, dev);
 	struct virtio_transport *t = d->transport;
 
-	device_was_reset(dev);
+	device_was_reset(&d->dev);
 	loop_unwatch(d->machine->loop, t->bell);
 	if (t->ops->destroy)
 		t->ops->destroy(t->arg);
@@ -357,6 +356,13 @@ static void destroy(struct device *dev)
 	d->transport = NULL;
 	virtio_unlock(d);
 	release(t);
+}
+
+static void destroy(struct device *dev)
+{
+	struct virtio_device *d = container_of(dev, struct virtio_device, dev);
+
+	transport_detach(d);
 	d->ops->destroy(d);
 }
 
