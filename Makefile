@@ -42,6 +42,7 @@ install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD)
 	@[ ! -f $(BUILD)/guest/initrd ] || install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sextant $(BUILD)/guest/vmlinuz $(BUILD)/guest/initrd
+	@[ ! -d $(BUILD)/guest/modules ] || (cd $(BUILD)/guest && find modules -name '*.ko' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sextant/{} \;)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize

@@ -14,7 +14,6 @@
 #include "cmd/run.h"
 #include "engines/engine.h"
 #include "host/terminal.h"
-#include "platform/pc/pc.h"
 #include "util/cleanup.h"
 
 #define STATUS_TRIPLE_FAULT 3
@@ -30,6 +29,7 @@ struct run {
 	char *kernel, *initrd, *append; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
 	double seconds;
@@ -132,6 +132,7 @@ static int load(struct run *r, struct error *err)
 	c.kernel = r->o.kernel;
 	c.initrd = r->o.initrd;
 	c.append = r->o.append;
+	c.drivers = run_drivers(&r->o);
 	c.firmware = pc_firmware(r->machine);
 	return boot_load(r->machine, &c, err);
 }
@@ -145,9 +146,11 @@ static int build(struct run *r, struct error *err)
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
-	struct pc_config pc = { .debug_exit = r->o.debug_exit };
+	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
 	int e = find_files(r, err);
 
+	if (!e)
+		e = run_devices_open(&r->devices, &r->o, err);
 	if (e)
 		return e;
 	r->machine = machine_new(&mc, err);
@@ -168,8 +171,10 @@ static int build(struct run *r, struct error *err)
 
 static void release(struct run *r)
 {
+	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
+	run_devices_close(&r->devices, &r->o);
 	terminal_free(r->terminal);
 	machine_free(r->machine);
 	free(r->kernel);

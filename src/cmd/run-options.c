@@ -20,6 +20,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_DISK,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -41,18 +42,21 @@ static const struct argp_option options[] = {
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
+	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
+	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
+	  2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
 	  "Virtual time counts instructions: the same input gives the same run", 3 },
 	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
-	{ "disk", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "cdrom", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "bios", OPT_ABSENT + 2, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 3, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 4, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 5, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "net", OPT_ABSENT + 2, "POLICY", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 3, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 4, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -98,6 +102,19 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 	return 0;
 }
 
+static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->ndisks == PC_MAX_DISKS)
+		return cmd_bad(state, "--disk %s: a guest has at most %d disks", arg, PC_MAX_DISKS);
+	o->disk[o->ndisks] = disk_parse(arg, &err);
+	if (!o->disk[o->ndisks])
+		return cmd_bad(state, "--disk %s: %s", arg, err.text);
+	o->ndisks++;
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -139,11 +156,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_DISK: return add_disk(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 5)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 4)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

@@ -5,10 +5,13 @@
  */
 #pragma once
 #include "devices/virtio/virtio.h"
+#include "machine/blockdev.h"
 #include "machine/netdev.h"
 #include "machine/vsockdev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
+/* back stays the caller's; it outlives the device. */
+struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);
 
 /* ---- network card: net.c. back is not owned and outlives the device, which is its front. ---- */
 struct virtio_device *virtio_net_new(struct machine *m, struct netdev *back, struct error *err);

@@ -105,9 +105,11 @@ static int add(struct pc *pc, struct virtio_device *d, struct error *err)
 
 static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
 {
-	int r = add(pc, virtio_rng_new(m, err), err);
+	int r = 0;
 
-	return r;
+	for (unsigned i = 0; i < cfg->ndisks && !r; i++)
+		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
+	return r ? r : add(pc, virtio_rng_new(m, err), err);
 }
 
 static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind kind)
