@@ -159,6 +159,11 @@ static int build(struct run *r, struct error *err)
 	r->terminal = terminal_new(r->machine, &tc, err);
 	if (!r->terminal)
 		return err->code;
+	e = run_devices_connect(&r->devices, &r->o, r->machine, err);
+	if (e)
+		return e;
+	pc.vsock = r->devices.vsock;
+	pc.balloon = r->o.balloon;
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;

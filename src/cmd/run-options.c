@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/run.h"
+#include "host/vsock.h"
 #include "util/cleanup.h"
 
 enum {
@@ -21,6 +22,8 @@ enum {
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
 	OPT_DISK,
+	OPT_VSOCK,
+	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -46,6 +49,12 @@ static const struct argp_option options[] = {
 	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
 	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
 	  2 },
+	{ "vsock", OPT_VSOCK, "CID,PATH", 0,
+	  "Sockets between guest and host: the guest is context CID (3 or more), the host's end is the Unix socket "
+	  "PATH",
+	  2 },
+	{ "balloon", OPT_BALLOON, "SIZE", 0,
+	  "Have the guest give up SIZE of its memory, and whatever more it does not use", 2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
@@ -115,6 +124,28 @@ static error_t add_disk(struct run_options *o, const char *arg, struct argp_stat
 	return 0;
 }
 
+static error_t set_vsock(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char *comma = strchr(arg, ',');
+	_cleanup_free_ char *cid = comma ? strndup(arg, (size_t)(comma - arg)) : NULL;
+
+	if (!cid || !parse_number(cid, VSOCK_CID_MIN, VSOCK_CID_MAX, &o->vsock_cid))
+		return cmd_bad(state, "--vsock %s: that is not CID,PATH with a CID from %u to %u", arg, VSOCK_CID_MIN,
+			       VSOCK_CID_MAX);
+	o->vsock = comma + 1;
+	if (!*o->vsock || strlen(o->vsock) > VSOCK_PATH_MAX)
+		return cmd_bad(state, "--vsock %s: the path of a socket has 1 to %zu characters", arg, VSOCK_PATH_MAX);
+	return 0;
+}
+
+static error_t set_balloon(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	o->has_balloon = true;
+	if (strcmp(arg, "0") && !parse_size(arg, &o->balloon))
+		return cmd_bad(state, "--balloon %s: a size is a number with an optional suffix K, M or G", arg);
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -135,6 +166,9 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->deterministic && o->cpus > 1)
 		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
+	if (o->balloon >= o->mem)
+		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
+			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return 0;
 }
@@ -157,6 +191,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
 	case OPT_DISK: return add_disk(o, arg, state);
+	case OPT_VSOCK: return set_vsock(o, arg, state);
+	case OPT_BALLOON: return set_balloon(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);

@@ -23,7 +23,6 @@
 
 #define BACKLOG	   128
 #define PORT_FIRST 0x40000000u /* of our end of the host's connections */
-#define PORT_CHARS 11 /* "_4294967295" */
 
 static struct vsock_host *host_of(struct vsockdev *s)
 {
@@ -376,13 +375,12 @@ static int listen_at(struct vsock_host *h, const char *path, struct error *err)
 
 static int check(u64 cid, const char *path, struct error *err)
 {
-	size_t most = sizeof(((struct sockaddr_un *)NULL)->sun_path) - PORT_CHARS - 1;
-
 	if (cid < VSOCK_CID_MIN || cid > VSOCK_CID_MAX)
 		return error_set(err, EINVAL, "a guest's context ID is a number from %u to %u, not %llu", VSOCK_CID_MIN,
 				 VSOCK_CID_MAX, (unsigned long long)cid);
-	if (!*path || strlen(path) > most)
-		return error_set(err, EINVAL, "the path of a socket has 1 to %zu characters: '%s'", most, path);
+	if (!*path || strlen(path) > VSOCK_PATH_MAX)
+		return error_set(err, EINVAL, "the path of a socket has 1 to %zu characters: '%s'", VSOCK_PATH_MAX,
+				 path);
 	return 0;
 }
 

@@ -8,8 +8,12 @@
  * has to listen.
  */
 #pragma once
+#include <sys/un.h>
+
 #include "machine/machine.h"
 #include "machine/vsockdev.h"
+
+#define VSOCK_PATH_MAX (sizeof(((struct sockaddr_un *)NULL)->sun_path) - sizeof("_4294967295"))
 
 /* Listens at path. NULL and err: the path is too long or taken, cid is none that a guest can have. */
 struct vsockdev *vsock_host_new(struct machine *m, u64 cid, const char *path, struct error *err);
