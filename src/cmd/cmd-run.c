@@ -13,7 +13,6 @@
 #include "boot/boot.h"
 #include "cmd/run.h"
 #include "engines/engine.h"
-#include "host/net/net.h"
 #include "host/terminal.h"
 #include "util/cleanup.h"
 
@@ -30,7 +29,6 @@ struct run {
 	char *kernel, *initrd, *append; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
-	struct netdev *net; /* NULL: no card */
 	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
@@ -170,9 +168,12 @@ static int build(struct run *r, struct error *err)
 	r->terminal = terminal_new(r->machine, &tc, err);
 	if (!r->terminal)
 		return err->code;
-	e = net_open(r->o.net, r->machine, &log, &r->net, err);
+	e = run_devices_connect(&r->devices, &r->o, r->machine, &log, err);
 	if (e)
 		return e;
+	pc.net = r->devices.net;
+	pc.vsock = r->devices.vsock;
+	pc.balloon = r->o.balloon;
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
@@ -188,8 +189,6 @@ static void release(struct run *r)
 	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
-	netdev_destroy(r->net);
-	net_spec_free(r->o.net);
 	run_devices_close(&r->devices, &r->o);
 	terminal_free(r->terminal);
 	machine_free(r->machine);

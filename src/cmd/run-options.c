@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "cmd/run.h"
-#include "host/net/net.h"
+#include "host/vsock.h"
 #include "util/cleanup.h"
 
 enum {
@@ -23,6 +23,8 @@ enum {
 	OPT_TRACE,
 	OPT_NET,
 	OPT_DISK,
+	OPT_VSOCK,
+	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -37,8 +39,10 @@ static const struct argp_option options[] = {
 	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
 	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
-	{ "kernel", OPT_KERNEL, "FILE", 0, "Kernel to boot: a bzImage or an ELF vmlinux", 2 },
-	{ "initrd", OPT_INITRD, "FILE", 0, "Initial RAM file system", 2 },
+	{ "kernel", OPT_KERNEL, "FILE", 0,
+	  "Kernel to boot: a bzImage, an ELF vmlinux, or one with a multiboot header or a PVH note", 2 },
+	{ "initrd", OPT_INITRD, "FILE", 0,
+	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
@@ -50,6 +54,12 @@ static const struct argp_option options[] = {
 	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
 	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
 	  2 },
+	{ "vsock", OPT_VSOCK, "CID,PATH", 0,
+	  "Sockets between guest and host: the guest is context CID (3 or more), the host's end is the Unix socket "
+	  "PATH",
+	  2 },
+	{ "balloon", OPT_BALLOON, "SIZE", 0,
+	  "Have the guest give up SIZE of its memory, and whatever more it does not use", 2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
@@ -101,8 +111,6 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
-	if (n > 1)
-		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
 	o->cpus = (unsigned)n;
 	return 0;
 }
@@ -137,6 +145,28 @@ static error_t add_disk(struct run_options *o, const char *arg, struct argp_stat
 	return 0;
 }
 
+static error_t set_vsock(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char *comma = strchr(arg, ',');
+	_cleanup_free_ char *cid = comma ? strndup(arg, (size_t)(comma - arg)) : NULL;
+
+	if (!cid || !parse_number(cid, VSOCK_CID_MIN, VSOCK_CID_MAX, &o->vsock_cid))
+		return cmd_bad(state, "--vsock %s: that is not CID,PATH with a CID from %u to %u", arg, VSOCK_CID_MIN,
+			       VSOCK_CID_MAX);
+	o->vsock = comma + 1;
+	if (!*o->vsock || strlen(o->vsock) > VSOCK_PATH_MAX)
+		return cmd_bad(state, "--vsock %s: the path of a socket has 1 to %zu characters", arg, VSOCK_PATH_MAX);
+	return 0;
+}
+
+static error_t set_balloon(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	o->has_balloon = true;
+	if (strcmp(arg, "0") && !parse_size(arg, &o->balloon))
+		return cmd_bad(state, "--balloon %s: a size is a number with an optional suffix K, M or G", arg);
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -155,6 +185,11 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
+	if (o->deterministic && o->cpus > 1)
+		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
+	if (o->balloon >= o->mem)
+		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
+			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return o->net ? 0 : default_net(o, state);
 }
@@ -178,6 +213,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_TRACE: o->trace = arg; return 0;
 	case OPT_NET: return set_net(o, arg, state);
 	case OPT_DISK: return add_disk(o, arg, state);
+	case OPT_VSOCK: return set_vsock(o, arg, state);
+	case OPT_BALLOON: return set_balloon(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);

@@ -108,8 +108,11 @@ struct machine {
 	int ram_fd;
 	u8 *ram;
 	u64 low_size, high_size;
-	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
+	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */
 	_Atomic u8 *code_pages;
+	_Atomic u64 *code_cpus;
+	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
+	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
@@ -175,6 +178,10 @@ static inline void ram_use(struct machine *m, const u8 *host)
 	if (unlikely(!atomic_load_explicit(&m->populated[chunk], memory_order_relaxed)))
 		ram_populate(m, host, 1);
 }
+/* Gives the host back the memory of all whole pages in [gpa, gpa + len), which read as zeros from now on; what is used again
+ * is taken again. EFAULT when the range is not all RAM. Any thread, while vCPUs run: an access at the same time hits the old
+ * page or the new one. */
+int ram_discard(struct machine *m, u64 gpa, u64 len);
 /* Index of a RAM page in code_pages, from its host address. */
 static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 {

@@ -22,6 +22,7 @@ struct net_log {
 /* "none", "user[,OPTION...]", "tap=IF". -EINVAL for what is no such thing. *spec is allocated; net_spec_free() takes NULL. */
 int net_parse(const char *text, struct net_spec **spec, struct error *err);
 void net_spec_free(struct net_spec *spec);
+bool net_is_none(const struct net_spec *spec);
 /* *n: NULL for "none", which means a machine without a network card. netdev_destroy() ends it. spec may go afterwards. */
 int net_open(const struct net_spec *spec, struct machine *m, const struct net_log *log, struct netdev **n,
 	     struct error *err);

@@ -178,3 +178,8 @@ void net_spec_free(struct net_spec *s)
 	rules_clear(&s->rules);
 	free(s);
 }
+
+bool net_is_none(const struct net_spec *s)
+{
+	return s->kind == NET_NONE;
+}
