@@ -31,6 +31,7 @@
 struct config {
 	char **argv, **envp; /* NULL-terminated */
 	const char *workdir, *hostname;
+	char *shares; /* cut up by mount_shares() */
 	unsigned columns, rows;
 	bool plain_input, plain_output;
 };
@@ -269,6 +270,7 @@ static void parse(struct config *c, char *text, size_t len)
 		case INIT_ENVIRONMENT: *envp++ = p + 1; break;
 		case INIT_WORKDIR: c->workdir = p + 1; break;
 		case INIT_HOSTNAME: c->hostname = p + 1; break;
+		case INIT_SHARES: c->shares = p + 1; break;
 		case INIT_COLUMNS: c->columns = number(p + 1); break;
 		case INIT_ROWS: c->rows = number(p + 1); break;
 		case INIT_PLAIN:
@@ -320,6 +322,33 @@ static void load_drivers(void)
 		sys1(unlink, name);
 	}
 	sys1(rmdir, "/" INIT_DIR "/" INIT_DRIVERS);
+}
+
+/* ---- shared folders ---- */
+
+/* One that cannot be mounted is missing, as with drivers; its directory stays empty. */
+static void mount_share(const char *tag)
+{
+	char path[64] = "/mnt/";
+	size_t n = 0;
+
+	for (; tag[n] && n < sizeof(path) - sizeof("/mnt/"); n++)
+		path[n + sizeof("/mnt/") - 1] = tag[n];
+	sys2(mkdir, "/mnt", 0755);
+	sys2(mkdir, path, 0755);
+	sys5(mount, tag, path, "virtiofs", MS_NODEV | MS_NOSUID, 0);
+}
+
+static void mount_shares(char *list)
+{
+	while (list && *list) {
+		char *tag = list;
+		while (*list && *list != ',')
+			list++;
+		if (*list)
+			*list++ = 0;
+		mount_share(tag);
+	}
 }
 
 /* The command shall find the tree that its user packed, not us. */
@@ -458,6 +487,7 @@ static _Noreturn __attribute__((used)) void start(void)
 		finish(NOT_RUN);
 	}
 	load_drivers();
+	mount_shares(c.shares);
 	prepare(&c);
 	hide();
 	long pid = sys0(fork);

@@ -104,13 +104,15 @@ static int find_files(struct run *r, struct error *err)
 static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error *err)
 {
 	const char *term = getenv("TERM"), *extra = r->o.append ? r->o.append : "";
-	char size[64] = "";
+	char size[64] = "", tags[RUN_TAGS_MAX];
 
 	if (!term || !*term || strpbrk(term, " \t\n\"'"))
 		term = "vt102";
 	if (columns && rows)
 		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
-	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s %s", term, size, extra) < 0) {
+	run_share_tags(&r->o, tags);
+	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s%s%s %s", term, size, *tags ? " SHARES=" : "", tags,
+		     extra) < 0) {
 		r->append = NULL;
 		return error_set(err, ENOMEM, "out of memory");
 	}
@@ -121,8 +123,11 @@ static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error 
 static int load(struct run *r, struct error *err)
 {
 	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
+	char tags[RUN_TAGS_MAX];
 	int e;
 
+	run_share_tags(&r->o, tags);
+	c.shares = *tags ? tags : NULL;
 	terminal_size(r->terminal, &c.columns, &c.rows);
 	c.plain_input = !terminal_interactive(r->terminal);
 	c.plain_output = !isatty(STDOUT_FILENO);
@@ -143,6 +148,11 @@ static void net_line(void *run, const char *text)
 	const struct run *r = run;
 
 	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
+}
+
+static void share_lost(void *run, const char *why)
+{
+	net_line(run, why);
 }
 
 static int build(struct run *r, struct error *err)
@@ -177,9 +187,15 @@ static int build(struct run *r, struct error *err)
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
+	pc.shares = r->devices.share;
+	pc.nshares = r->o.nshares;
+	pc.share_lost = share_lost;
+	pc.share_arg = r;
 	e = pc_create(r->machine, &pc, err);
-	if (e)
+	if (e) {
+		run_devices_explain(&r->devices, &r->o, err);
 		return e;
+	}
 	r->have_pc = true;
 	return load(r, err);
 }

@@ -17,7 +17,7 @@ struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, s
 #define FS_TAG_MAX 36 /* bytes of UTF-8 */
 struct fs_config {
 	const char *tag; /* by which the guest mounts it: 1 to FS_TAG_MAX bytes */
-	int socket; /* connected to the back end; taken, on errors too */
+	int socket; /* connected to the back end; stays the caller's, outlives the device */
 	/* The back end is lost: one line that says how. Any thread. Optional. */
 	void (*lost)(void *arg, const char *why);
 	void *lost_arg;
