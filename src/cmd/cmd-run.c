@@ -100,16 +100,18 @@ static int find_files(struct run *r, struct error *err)
 	return 0;
 }
 
-/* The default guest is quiet and knows the size and kind of the terminal: words that its init gets as environment. */
+/* The default guest is quiet and knows the size and kind of the terminal, and its network: words that its init gets as environment. */
 static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error *err)
 {
 	const char *term = getenv("TERM"), *extra = r->o.append ? r->o.append : "";
-	char size[64] = "";
+	char size[64 + NET_GUEST_TEXT] = "", network[NET_GUEST_TEXT] = "";
 
 	if (!term || !*term || strpbrk(term, " \t\n\"'"))
 		term = "vt102";
 	if (columns && rows)
 		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
+	if (net_guest_text(r->o.net, network))
+		snprintf(size + strlen(size), sizeof(size) - strlen(size), " NETWORK=%s", network);
 	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s %s", term, size, extra) < 0) {
 		r->append = NULL;
 		return error_set(err, ENOMEM, "out of memory");
@@ -121,8 +123,11 @@ static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error 
 static int load(struct run *r, struct error *err)
 {
 	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
+	char network[NET_GUEST_TEXT];
 	int e;
 
+	if (net_guest_text(r->o.net, network))
+		c.network = network;
 	terminal_size(r->terminal, &c.columns, &c.rows);
 	c.plain_input = !terminal_interactive(r->terminal);
 	c.plain_output = !isatty(STDOUT_FILENO);
