@@ -62,7 +62,7 @@ void run_devices_close(struct run_devices *d, struct run_options *o)
 	}
 }
 
-void run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX])
+bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX])
 {
 	*text = 0;
 	for (unsigned i = 0; i < o->nshares; i++) {
@@ -70,6 +70,7 @@ void run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX])
 			strcat(text, ",");
 		strcat(text, o->share[i].tag);
 	}
+	return o->nshares;
 }
 
 unsigned run_drivers(const struct run_options *o)

@@ -22,6 +22,7 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	u64 vsock_cid;
 	u64 balloon;
 	bool has_balloon; /* --balloon was given */
+	char *own_append; /* owned: the append that run_boot() made */
 	u64 mem;
 	unsigned cpus;
 	double timeout; /* seconds; 0: none */
@@ -55,8 +56,11 @@ void run_devices_explain(struct run_devices *d, const struct run_options *o, str
 void run_devices_abandon(struct run_devices *d);
 void run_devices_close(struct run_devices *d, struct run_options *o); /* after it */
 #define RUN_TAGS_MAX (PC_MAX_SHARES * (SHARE_TAG_MAX + 1))
-void run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX]); /* "TAG,TAG", or "" */
+bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX]); /* "TAG,TAG"; false: there are none */
 unsigned run_drivers(const struct run_options *o); /* boot_config.drivers */
+
+/* run-boot.c: loads the guest. */
+int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {
