@@ -236,7 +236,7 @@ static int ended_from_outside(const struct run *r)
 		say("standard output was closed");
 		return EXIT_FAILURE;
 	}
-	return 0;
+	return guest_status(r); /* with --rootfs, CMD has not ended */
 }
 
 static int exit_status(const struct run *r)

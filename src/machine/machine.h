@@ -147,6 +147,7 @@ void machine_free(struct machine *m);
 int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err);
 /* First caller wins; posts EV_STOP everywhere. Any thread, not a signal handler. */
 void machine_end(struct machine *m, enum machine_end why, int status);
+void machine_fail(struct machine *m, const struct error *err); /* END_FAILED: the machine cannot go on, as err says */
 /* Blocks a halted vCPU until an event is posted (or, deterministic, skips time to the next timer). Its own thread. */
 void machine_wait(struct vcpu *v);
 /* The vCPU whose thread this is; NULL on other threads. What a CPU finds at an address can depend on the CPU: its local APIC. */

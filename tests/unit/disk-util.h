@@ -26,12 +26,12 @@
 
 static char disk_dir[] = "/var/tmp/sextant-disk-XXXXXX";
 
-static int disk_setup(void **state)
+static inline int disk_setup(void **state)
 {
 	return mkdtemp(disk_dir) ? 0 : -1;
 }
 
-static int disk_teardown(void **state)
+static inline int disk_teardown(void **state)
 {
 	char cmd[128];
 

@@ -13,7 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ABANDONED_MS 2000
+#define ABANDONED_MS 5000
 #define CLOSE_MS     5000
 #define SERVER_MS    30000 /* for our own to write out what nobody flushed */
 /* Parts of what carries no data: little enough to be done in time. */
