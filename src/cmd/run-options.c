@@ -21,6 +21,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_NET,
 	OPT_DISK,
 	OPT_VSOCK,
 	OPT_BALLOON,
@@ -45,6 +46,10 @@ static const struct argp_option options[] = {
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "net", OPT_NET, "NETWORK", 0,
+	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
+	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
+	  2 },
 	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
 	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
 	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
@@ -63,9 +68,8 @@ static const struct argp_option options[] = {
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
 	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 2, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 3, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 4, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 2, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 3, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -109,6 +113,23 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
 	o->cpus = (unsigned)n;
 	return 0;
+}
+
+static error_t set_net(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	net_spec_free(o->net); /* the last one counts */
+	if (net_parse(arg, &o->net, &err))
+		return cmd_bad(state, "--net %s: %s", arg, err.text);
+	return 0;
+}
+
+/* A guest of ours (--rootfs) may be anybody's program: it gets a network when it is asked for. A virtual clock and peers on
+ * a real one do not go together. */
+static error_t default_net(struct run_options *o, struct argp_state *state)
+{
+	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
 }
 
 static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
@@ -170,7 +191,7 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
 			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return 0;
+	return o->net ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -190,6 +211,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_NET: return set_net(o, arg, state);
 	case OPT_DISK: return add_disk(o, arg, state);
 	case OPT_VSOCK: return set_vsock(o, arg, state);
 	case OPT_BALLOON: return set_balloon(o, arg, state);
@@ -197,7 +219,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 4)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 3)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

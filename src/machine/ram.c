@@ -124,7 +124,7 @@ static bool has_code(const struct machine *m, u64 first, u64 last)
 void machine_written(struct machine *m, const void *host, u64 len)
 {
 	u64 offset = (u64)((const u8 *)host - m->ram);
-	u64 gpa = offset < m->low_size ? offset : offset - m->low_size + HIGH_RAM_BASE;
+	u64 gpa = ram_gpa(m, host);
 
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))

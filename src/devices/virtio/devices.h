@@ -13,6 +13,17 @@ struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
 /* back stays the caller's; it outlives the device. */
 struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);
 
+/* ---- fs.c: a folder of the host's, served by a vhost-user back end ---- */
+#define FS_TAG_MAX 36 /* bytes of UTF-8 */
+struct fs_config {
+	const char *tag; /* by which the guest mounts it: 1 to FS_TAG_MAX bytes */
+	int socket; /* connected to the back end; taken, on errors too */
+	/* The back end is lost: one line that says how. Any thread. Optional. */
+	void (*lost)(void *arg, const char *why);
+	void *lost_arg;
+};
+struct virtio_device *virtio_fs_new(struct machine *m, const struct fs_config *c, struct error *err);
+
 /* ---- network card: net.c. back is not owned and outlives the device, which is its front. ---- */
 struct virtio_device *virtio_net_new(struct machine *m, struct netdev *back, struct error *err);
 void virtio_net_set_link(struct virtio_device *net, bool up); /* the cable is plugged in, or pulled. Any thread */
