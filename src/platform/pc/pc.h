@@ -22,6 +22,7 @@ struct pc_config {
 	struct netdev *net; /* likewise, of a network card; NULL: none */
 	struct vsockdev *vsock; /* likewise, of a socket device; NULL: none */
 	u64 balloon; /* bytes of memory that the guest is to give up, once it has a driver for its balloon */
+	struct chardev *virtio_console; /* hvc0's other end, likewise; NULL: there is none */
 	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
 	void (*console_ready)(void *arg);
 	void *console_arg;
