@@ -6,12 +6,15 @@
 #pragma once
 #include "devices/virtio/virtio.h"
 #include "machine/blockdev.h"
+#include "machine/chardev.h"
 #include "machine/netdev.h"
 #include "machine/vsockdev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
 /* back stays the caller's; it outlives the device. */
 struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);
+/* back likewise. */
+struct virtio_device *virtio_console_new(struct machine *m, struct chardev *back, struct error *err);
 
 /* ---- fs.c: a folder of the host's, served by a vhost-user back end ---- */
 #define FS_TAG_MAX 36 /* bytes of UTF-8 */

@@ -124,6 +124,8 @@ static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *
 		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
 	if (cfg->net && !r)
 		r = add(pc, virtio_net_new(m, cfg->net, err), err);
+	if (cfg->virtio_console && !r)
+		r = add(pc, virtio_console_new(m, cfg->virtio_console, err), err);
 	if (!r)
 		r = add(pc, virtio_rng_new(m, err), err);
 	if (!r)

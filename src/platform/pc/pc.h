@@ -31,6 +31,7 @@ struct pc_config {
 	void (*share_lost)(void *arg, const char *why); /* a server has gone; any thread. May be NULL */
 	void *share_arg;
 	u64 balloon; /* bytes of memory that the guest is to give up, once it has a driver for its balloon */
+	struct chardev *virtio_console; /* hvc0's other end, likewise; NULL: there is none */
 	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
 	void (*console_ready)(void *arg);
 	void *console_arg;
