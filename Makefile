@@ -36,6 +36,7 @@ bench: setup binary guest
 sanitize: setup
 	@[ -f $(BUILD)-sanitize/build.ninja ] || meson setup $(BUILD)-sanitize -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C $(BUILD)-sanitize -j $(JOBS)
+	@for f in $(abspath $(BUILD))/guest/vmlinuz* $(abspath $(BUILD))/guest/initrd; do [ ! -f $$f ] || ln -sf $$f $(BUILD)-sanitize/guest/; done
 
 # The default guest goes along if it was obtained.
 install: all

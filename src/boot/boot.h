@@ -18,8 +18,10 @@
 #define DRIVER_SHARE   BIT(5)
 
 struct boot_config { /* the caller owns all; NULL: absent */
-	const char *kernel; /* bzImage, vmlinux, or an ELF image with a PVH note */
-	const char *initrd; /* with rootfs: goes before it, so that rootfs' files win */
+	const char *kernel; /* bzImage, vmlinux, a multiboot kernel, or an ELF image with a PVH note */
+	/* For a multiboot kernel: modules, "FILE ARGS,FILE ARGS", each with the words that it is told; ",," is a comma. Else a
+	 * file; with rootfs: goes before it, so that rootfs' files win */
+	const char *initrd;
 	const char *append; /* added to the command line after what we put there */
 	/* A directory to pack as the guest's root file system, and what to run in it as our init's only child. */
 	const char *rootfs;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/run.h"
+#include "host/vsock.h"
 #include "util/cleanup.h"
 
 enum {
@@ -20,7 +21,10 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_NET,
 	OPT_DISK,
+	OPT_VSOCK,
+	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -35,15 +39,27 @@ static const struct argp_option options[] = {
 	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
 	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
-	{ "kernel", OPT_KERNEL, "FILE", 0, "Kernel to boot: a bzImage or an ELF vmlinux", 2 },
-	{ "initrd", OPT_INITRD, "FILE", 0, "Initial RAM file system", 2 },
+	{ "kernel", OPT_KERNEL, "FILE", 0,
+	  "Kernel to boot: a bzImage, an ELF vmlinux, or one with a multiboot header or a PVH note", 2 },
+	{ "initrd", OPT_INITRD, "FILE", 0,
+	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "net", OPT_NET, "NETWORK", 0,
+	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
+	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
+	  2 },
 	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
 	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
 	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
 	  2 },
+	{ "vsock", OPT_VSOCK, "CID,PATH", 0,
+	  "Sockets between guest and host: the guest is context CID (3 or more), the host's end is the Unix socket "
+	  "PATH",
+	  2 },
+	{ "balloon", OPT_BALLOON, "SIZE", 0,
+	  "Have the guest give up SIZE of its memory, and whatever more it does not use", 2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
@@ -52,9 +68,8 @@ static const struct argp_option options[] = {
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
 	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 2, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 3, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 4, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 2, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 3, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -96,10 +111,25 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
-	if (n > 1)
-		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
 	o->cpus = (unsigned)n;
 	return 0;
+}
+
+static error_t set_net(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	net_spec_free(o->net); /* the last one counts */
+	if (net_parse(arg, &o->net, &err))
+		return cmd_bad(state, "--net %s: %s", arg, err.text);
+	return 0;
+}
+
+/* A guest of ours (--rootfs) may be anybody's program: it gets a network when it is asked for. A virtual clock and peers on
+ * a real one do not go together. */
+static error_t default_net(struct run_options *o, struct argp_state *state)
+{
+	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
 }
 
 static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
@@ -112,6 +142,28 @@ static error_t add_disk(struct run_options *o, const char *arg, struct argp_stat
 	if (!o->disk[o->ndisks])
 		return cmd_bad(state, "--disk %s: %s", arg, err.text);
 	o->ndisks++;
+	return 0;
+}
+
+static error_t set_vsock(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char *comma = strchr(arg, ',');
+	_cleanup_free_ char *cid = comma ? strndup(arg, (size_t)(comma - arg)) : NULL;
+
+	if (!cid || !parse_number(cid, VSOCK_CID_MIN, VSOCK_CID_MAX, &o->vsock_cid))
+		return cmd_bad(state, "--vsock %s: that is not CID,PATH with a CID from %u to %u", arg, VSOCK_CID_MIN,
+			       VSOCK_CID_MAX);
+	o->vsock = comma + 1;
+	if (!*o->vsock || strlen(o->vsock) > VSOCK_PATH_MAX)
+		return cmd_bad(state, "--vsock %s: the path of a socket has 1 to %zu characters", arg, VSOCK_PATH_MAX);
+	return 0;
+}
+
+static error_t set_balloon(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	o->has_balloon = true;
+	if (strcmp(arg, "0") && !parse_size(arg, &o->balloon))
+		return cmd_bad(state, "--balloon %s: a size is a number with an optional suffix K, M or G", arg);
 	return 0;
 }
 
@@ -133,8 +185,13 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
+	if (o->deterministic && o->cpus > 1)
+		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
+	if (o->balloon >= o->mem)
+		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
+			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return 0;
+	return o->net ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -154,12 +211,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_NET: return set_net(o, arg, state);
 	case OPT_DISK: return add_disk(o, arg, state);
+	case OPT_VSOCK: return set_vsock(o, arg, state);
+	case OPT_BALLOON: return set_balloon(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 4)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 3)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

@@ -97,6 +97,8 @@ struct machine *machine_new(const struct machine_config *config, struct error *e
 	m->config = *config;
 	m->ram_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_mutex_init(&m->code_lock, NULL);
+	pthread_mutex_init(&m->bus_lock, NULL);
 	pthread_cond_init(&m->ended, NULL);
 	if (create_parts(m, err)) {
 		machine_free(m);
@@ -118,6 +120,8 @@ void machine_free(struct machine *m)
 	free(m->mmio.regions);
 	pthread_cond_destroy(&m->ended);
 	pthread_mutex_destroy(&m->lock);
+	pthread_mutex_destroy(&m->code_lock);
+	pthread_mutex_destroy(&m->bus_lock);
 	free(m);
 }
 
@@ -141,6 +145,11 @@ static void end_with(struct machine *m, enum machine_end why, int status, const 
 void machine_end(struct machine *m, enum machine_end why, int status)
 {
 	end_with(m, why, status, NULL);
+}
+
+void machine_fail(struct machine *m, const struct error *err)
+{
+	end_with(m, END_FAILED, 0, err);
 }
 
 /* ---- running ---- */
