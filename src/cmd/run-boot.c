@@ -8,7 +8,6 @@
 
 #include "boot/boot.h"
 #include "cmd/run.h"
-#include "host/terminal.h"
 #include "util/cleanup.h"
 
 /* The default guest is quiet; what it is to know are words of the command line, which its init gets as environment. */

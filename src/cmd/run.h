@@ -7,6 +7,7 @@
 #include "host/disk/disk.h"
 #include "host/net/net.h"
 #include "host/share.h"
+#include "host/terminal.h"
 #include "machine/machine.h"
 #include "platform/pc/pc.h"
 
