@@ -186,6 +186,10 @@ static inline void ram_use(struct machine *m, const u8 *host)
 	if (unlikely(!atomic_load_explicit(&m->populated[chunk], memory_order_relaxed)))
 		ram_populate(m, host, 1);
 }
+/* Gives the host back the memory of all whole pages in [gpa, gpa + len), which read as zeros from now on; what is used again
+ * is taken again. EFAULT when the range is not all RAM. Any thread, while vCPUs run: an access at the same time hits the old
+ * page or the new one. */
+int ram_discard(struct machine *m, u64 gpa, u64 len);
 /* Index of a RAM page in code_pages, from its host address. */
 static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 {
