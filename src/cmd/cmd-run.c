@@ -28,6 +28,7 @@ struct run {
 	const struct engine *engine;
 	struct cpu_model model; /* what was asked for, less what the engine cannot give here */
 	char *kernel, *initrd, *append; /* owned */
+	struct boot_config boot; /* points into the above */
 	struct machine *machine;
 	struct terminal *terminal;
 	bool have_pc;
@@ -118,7 +119,8 @@ static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error 
 	return 0;
 }
 
-static int load(struct run *r, struct error *err)
+/* What is booted, now and after each reset. */
+static int configure_boot(struct run *r, struct error *err)
 {
 	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
 	int e;
@@ -133,7 +135,17 @@ static int load(struct run *r, struct error *err)
 	c.initrd = r->o.initrd;
 	c.append = r->o.append;
 	c.firmware = pc_firmware(r->machine);
-	return boot_load(r->machine, &c, err);
+	r->boot = c;
+	return 0;
+}
+
+/* machine.boot. The files are read anew: nothing keeps a copy of what the guest has overwritten. */
+static int boot_again(void *arg, struct error *err)
+{
+	struct run *r = arg;
+
+	pc_reset(r->machine);
+	return boot_load(r->machine, &r->boot, err);
 }
 
 static int build(struct run *r, struct error *err)
@@ -163,7 +175,12 @@ static int build(struct run *r, struct error *err)
 	if (e)
 		return e;
 	r->have_pc = true;
-	return load(r, err);
+	e = configure_boot(r, err);
+	if (!e)
+		e = boot_load(r->machine, &r->boot, err);
+	r->machine->boot = boot_again;
+	r->machine->boot_arg = r;
+	return e;
 }
 
 static void release(struct run *r)

@@ -47,7 +47,7 @@ struct mmu {
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
 	u64 high_executed[(1u << FILTER_BITS) / 64];
-	bool watching; /* DR7 has a data breakpoint */
+	bool watching; /* DR7 has a data breakpoint, or a debugger a watchpoint */
 };
 
 struct walk {

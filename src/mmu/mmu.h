@@ -67,7 +67,7 @@ void mmu_flush_page(struct vcpu *v, u64 gla); /* INVLPG */
 void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla);
 /* Points v->tlb at the view for CPL, CR4.SMAP and RFLAGS.AC. Call when one of them has changed. */
 void mmu_update_view(struct vcpu *v);
-/* DR7 changed: pages with data watchpoints get no fast entries. */
+/* DR7 or machine.debug.watches changed: pages with data watchpoints get no fast entries. */
 void mmu_update_watchpoints(struct vcpu *v);
 void mmu_load_pdptes(struct vcpu *v); /* CR0.PG, CR4.PAE: PAE paging begins */
 

@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "devices/devices.h"
+#include "machine/inspect.h"
 #include "platform/pc/acpi.h"
 
 #define COM1_PORT    0x3f8
@@ -92,10 +93,43 @@ static void set_mtrrs(struct vcpu *v)
 	v->msr.mtrr_def_type = MTRR_ENABLE | 0x06;
 }
 
-int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+static void inspect_device(void *arg, struct text *out)
+{
+	struct device *d = arg;
+
+	d->ops->info(d, out);
+}
+
+/* What firmware does before it starts a kernel. */
+static void run_firmware(struct machine *m, struct pc *pc)
 {
 	u8 *low_ram = ram_ptr(m, 0, RAM_MIN);
-	if (!low_ram)
+
+	write_bios_data(low_ram);
+	for (unsigned k = 0; k < m->config.cpus; k++)
+		set_mtrrs(m->vcpu[k]);
+	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);
+}
+
+/* Devices that can say something of themselves, by their names. */
+static int list_devices(struct machine *m, struct pc *pc, struct error *err)
+{
+	for (unsigned i = 0; i < PC_DEVICES; i++) {
+		const struct device_ops *ops = pc->dev[i]->ops;
+		struct inspect row = {
+			.name = ops->name, .help = ops->about, .info = inspect_device, .arg = pc->dev[i]
+		};
+		int r = ops->info ? machine_add_inspect(m, &row, err) : 0;
+
+		if (r)
+			return r;
+	}
+	return 0;
+}
+
+int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+{
+	if (!ram_ptr(m, 0, RAM_MIN))
 		return error_set(err, EINVAL,
 				 "memory of %llu KiB is too small, a PC has at least 2 MiB; try a larger --mem",
 				 (unsigned long long)m->low_size >> 10);
@@ -104,17 +138,26 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 		return error_set(err, ENOMEM, "no memory");
 	m->platform = pc;
 	int r = wire(m, pc, cfg, err);
+	if (!r)
+		r = list_devices(m, pc, err);
 	if (r) {
 		pc_destroy(m);
 		return r;
 	}
 	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
-	write_bios_data(low_ram);
-	for (unsigned k = 0; k < m->config.cpus; k++)
-		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
-	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);
+	run_firmware(m, pc);
 	return 0;
+}
+
+/* Interrupt controllers first: what other devices then do to their lines is seen by fresh ones. */
+void pc_reset(struct machine *m)
+{
+	struct pc *pc = m->platform;
+
+	for (unsigned i = 0; i < PC_DEVICES; i++)
+		device_reset(pc->dev[i]);
+	run_firmware(m, pc);
 }
 
 void pc_destroy(struct machine *m)
