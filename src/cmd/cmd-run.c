@@ -12,8 +12,10 @@
 
 #include "boot/boot.h"
 #include "cmd/run.h"
+#include "debug/debug.h"
 #include "engines/engine.h"
 #include "host/terminal.h"
+#include "machine/control.h"
 #include "platform/pc/pc.h"
 #include "util/cleanup.h"
 
@@ -31,6 +33,8 @@ struct run {
 	struct boot_config boot; /* points into the above */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct monitor *monitor;
+	struct gdb_server *gdb;
 	bool have_pc;
 	struct run_watch watch;
 	double seconds;
@@ -148,6 +152,33 @@ static int boot_again(void *arg, struct error *err)
 	return boot_load(r->machine, &r->boot, err);
 }
 
+static void take_monitor_line(void *arg, const char *line, struct text *out)
+{
+	monitor_line(arg, line, out);
+}
+
+static int attach_debuggers(struct run *r, struct error *err)
+{
+	struct gdb_config gc = { .address = r->o.gdb, .arch = (enum gdb_arch)r->o.gdb_arch };
+	int e = 0;
+
+	r->monitor = gc.monitor = monitor_new(r->machine, err);
+	if (!r->monitor)
+		return err->code;
+	terminal_set_monitor(r->terminal, take_monitor_line, r->monitor);
+	if (terminal_interactive(r->terminal))
+		monitor_notify(r->monitor, terminal_text(r->terminal));
+	if (r->o.gdb)
+		e = gdb_server_new(&r->gdb, r->machine, &gc, err);
+	if (e)
+		return error_wrap(err, "--gdb");
+	if (r->o.wait)
+		machine_hold(r->machine, HOLD_USER);
+	if (r->gdb)
+		say("gdb can connect to %s", gdb_server_address(r->gdb));
+	return 0;
+}
+
 static int build(struct run *r, struct error *err)
 {
 	struct machine_config mc = { .ram_size = r->o.mem,
@@ -180,11 +211,13 @@ static int build(struct run *r, struct error *err)
 		e = boot_load(r->machine, &r->boot, err);
 	r->machine->boot = boot_again;
 	r->machine->boot_arg = r;
-	return e;
+	return e ? e : attach_debuggers(r, err);
 }
 
 static void release(struct run *r)
 {
+	gdb_server_free(r->gdb);
+	monitor_free(r->monitor);
 	if (r->have_pc)
 		pc_destroy(r->machine);
 	terminal_free(r->terminal);
@@ -192,6 +225,7 @@ static void release(struct run *r)
 	free(r->kernel);
 	free(r->initrd);
 	free(r->append);
+	free(r->o.gdb_owned);
 }
 
 static double now(void)
@@ -305,6 +339,8 @@ static int run_main(const struct command *self, int argc, char **argv)
 		finish(&r);
 		status = exit_status(&r);
 	}
+	if (r.gdb)
+		gdb_server_exited(r.gdb, status);
 	release(&r);
 	return status;
 }

@@ -12,7 +12,11 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	u64 mem;
 	unsigned cpus;
 	double timeout; /* seconds; 0: none */
+	const char *gdb; /* where gdb connects to: without what is in gdb_arch; NULL: nowhere */
+	char *gdb_owned; /* it */
+	int gdb_arch; /* enum gdb_arch */
 	bool debug_exit, deterministic, verbose;
+	bool wait; /* -S: stand before the first instruction */
 	bool demo; /* neither kernel, initrd nor rootfs was given: the default guest */
 };
 

@@ -18,7 +18,7 @@ static bool may_enter(const struct vcpu *v)
 {
 	const struct machine *m = v->machine;
 
-	return !m->control.holds && m->control.allowed >> v->id & 1;
+	return !m->control.user && !m->control.looks && m->control.allowed >> v->id & 1;
 }
 
 bool control_enter(struct vcpu *v)
@@ -49,7 +49,7 @@ void control_leave(struct vcpu *v)
 	pthread_mutex_lock(&m->lock);
 	m->control.roaming--;
 	if (v->debug.stop) {
-		m->control.holds |= HOLD_USER;
+		m->control.user = true;
 		post_stop(m);
 	}
 	pthread_cond_broadcast(&m->changed);
@@ -64,7 +64,8 @@ void control_leave(struct vcpu *v)
 void machine_hold(struct machine *m, enum hold why)
 {
 	pthread_mutex_lock(&m->lock);
-	m->control.holds |= why;
+	m->control.user |= why == HOLD_USER;
+	m->control.looks += why == HOLD_LOOK;
 	post_stop(m);
 	while (m->control.roaming)
 		pthread_cond_wait(&m->changed, &m->lock);
@@ -75,8 +76,9 @@ void machine_hold(struct machine *m, enum hold why)
 void machine_release(struct machine *m, enum hold why)
 {
 	pthread_mutex_lock(&m->lock);
-	m->control.holds &= ~why;
-	if (!m->control.holds)
+	m->control.user &= why != HOLD_USER;
+	m->control.looks -= why == HOLD_LOOK;
+	if (!m->control.user && !m->control.looks)
 		clock_start(m->clock);
 	pthread_cond_broadcast(&m->changed);
 	pthread_mutex_unlock(&m->lock);
@@ -104,6 +106,16 @@ void machine_observe_stops(struct machine *m, struct stop_observer *o)
 {
 	o->next = m->control.observers;
 	m->control.observers = o;
+}
+
+void machine_unobserve_stops(struct machine *m, struct stop_observer *o)
+{
+	for (struct stop_observer **p = &m->control.observers; *p; p = &(*p)->next) {
+		if (*p == o) {
+			*p = o->next;
+			break;
+		}
+	}
 }
 
 void machine_stop(struct machine *m, const struct stop_observer *except)

@@ -13,15 +13,15 @@
 #include "machine/machine.h"
 
 enum hold {
-	HOLD_USER = 1, /* the machine was stopped, and waits for machine_go() */
-	HOLD_LOOK = 2, /* somebody looks at it for a moment */
+	HOLD_USER, /* the machine was stopped, and waits for machine_go(); twice is as once */
+	HOLD_LOOK, /* somebody looks at it for a moment; nests */
 };
 /* Every vCPU stands when it returns. */
 void machine_hold(struct machine *m, enum hold why);
 void machine_release(struct machine *m, enum hold why);
 static inline bool machine_held(const struct machine *m)
 {
-	return m->control.holds & HOLD_USER;
+	return m->control.user;
 }
 
 /* Ends HOLD_USER: vCPUs of `run` go, those of `step` do a step, the others stand. pass: a breakpoint that a vCPU has stopped at
@@ -30,13 +30,14 @@ void machine_go(struct machine *m, u64 run, u64 step, bool pass);
 #define ALL_VCPUS (~0ull)
 
 /* Called on the I/O thread when HOLD_USER has come into force and every vCPU stands: after a breakpoint, watchpoint or step
- * (v->debug.stop says which vCPU's), or by machine_stop(). Observers are added before machine_run(). */
+ * (v->debug.stop says which vCPU's), or by machine_stop(). Observers come and go on the I/O thread, or before and after machine_run(). */
 struct stop_observer {
 	void (*stopped)(void *arg);
 	void *arg;
 	struct stop_observer *next;
 };
 void machine_observe_stops(struct machine *m, struct stop_observer *o);
+void machine_unobserve_stops(struct machine *m, struct stop_observer *o);
 /* Holds for the user, and tells all observers but one (NULL: all). The I/O thread only. */
 void machine_stop(struct machine *m, const struct stop_observer *except);
 

@@ -150,7 +150,8 @@ struct machine {
 	pthread_cond_t changed; /* any of end and control */
 	struct machine_debug debug;
 	struct { /* control.c */
-		unsigned holds; /* enum hold: why vCPUs stand */
+		bool user; /* HOLD_USER: vCPUs stand */
+		unsigned looks; /* HOLD_LOOK, this often */
 		unsigned roaming; /* vCPUs that are in run() */
 		u64 allowed; /* vCPUs that go when nothing holds them */
 		int stop_fd; /* eventfd: a vCPU has stopped by itself; -1: none */
