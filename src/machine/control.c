@@ -161,6 +161,18 @@ static void reset_vcpu(struct vcpu *v)
 	atomic_store(&v->events, EV_TLB | EV_CODE);
 }
 
+/* The loader writes all over RAM by pointers. */
+static void forget_code(struct vcpu *v)
+{
+	struct machine *m = v->machine;
+
+	if (!atomic_load(&m->running) || !m->vcpu_ops->memory_changed)
+		return;
+	m->vcpu_ops->memory_changed(v, 0, m->low_size);
+	if (m->high_size)
+		m->vcpu_ops->memory_changed(v, HIGH_RAM_BASE, m->high_size);
+}
+
 int machine_reset(struct machine *m)
 {
 	struct error err = { 0 };
@@ -176,8 +188,10 @@ int machine_reset(struct machine *m)
 		machine_fail(m, &err);
 		r = err.code;
 	}
-	for (unsigned i = 0; i < m->config.cpus; i++)
+	for (unsigned i = 0; i < m->config.cpus; i++) {
 		machine_vcpu_changed(m->vcpu[i]);
+		forget_code(m->vcpu[i]);
+	}
 	machine_release(m, HOLD_LOOK);
 	return r;
 }

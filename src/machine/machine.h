@@ -212,6 +212,9 @@ static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 {
 	return (u64)(host - m->ram) >> PAGE_SHIFT;
 }
+/* A device wrote [host, host + len) of guest RAM through a pointer: engines drop code that they decoded there. Cheap where
+ * there is none. Any thread. */
+void machine_written(struct machine *m, const void *host, u64 len);
 /* Copies to or from guest physical memory, RAM only; EFAULT when the range is not all RAM. Tells engines of writes. */
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len);
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len);

@@ -4,6 +4,7 @@
  * when the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
  */
 #include <errno.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -78,6 +79,33 @@ int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)
 	return 0;
 }
 
+static bool has_code(const struct machine *m, u64 first, u64 last)
+{
+	for (u64 page = first; page <= last; page++)
+		if (atomic_load_explicit(&m->code_pages[page], memory_order_relaxed) & PAGE_HAS_CODE)
+			return true;
+	return false;
+}
+
+/*
+ * The fence pairs with the engines': they mark a page before they read what to decode, we read the mark after the bytes are
+ * there, so one of both sees the other's. The lock keeps the vCPUs from being torn down under a device's own thread.
+ */
+void machine_written(struct machine *m, const void *host, u64 len)
+{
+	u64 offset = (u64)((const u8 *)host - m->ram);
+	u64 gpa = offset < m->low_size ? offset : offset - m->low_size + HIGH_RAM_BASE;
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (atomic_load(&m->running) && m->vcpu_ops->memory_changed)
+		for (unsigned i = 0; i < m->config.cpus; i++)
+			m->vcpu_ops->memory_changed(m->vcpu[i], gpa, len);
+	pthread_mutex_unlock(&m->lock);
+}
+
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len)
 {
 	u8 *p = ram_ptr(m, gpa, len);
@@ -85,8 +113,6 @@ int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len)
 	if (!p)
 		return -EFAULT;
 	memcpy(p, buf, len);
-	if (atomic_load(&m->running) && m->vcpu_ops->memory_changed)
-		for (unsigned i = 0; i < m->config.cpus; i++)
-			m->vcpu_ops->memory_changed(m->vcpu[i], gpa, len);
+	machine_written(m, p, len);
 	return 0;
 }
