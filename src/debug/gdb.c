@@ -398,7 +398,7 @@ static void take_byte(struct gdb *g, u8 c)
 	case FRAME_BODY:
 	case FRAME_ESCAPE: in_packet(g, c); return;
 	case FRAME_SUM1:
-		g->told_sum = (u8)(digit << 4);
+		g->told_sum = (u8)((unsigned)digit << 4);
 		g->frame = digit < 0 ? FRAME_NONE : FRAME_SUM2;
 		return;
 	default:

@@ -10,7 +10,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "emulate/x87.h"
 #include "machine/control.h"
 #include "machine/flags.h"
 

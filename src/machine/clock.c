@@ -51,7 +51,8 @@ struct clock *clock_new(bool deterministic)
 		return NULL;
 	c->deterministic = deterministic;
 	c->fd = -1;
-	c->programmed = c->stopped = IDLE;
+	c->programmed = IDLE;
+	c->stopped = IDLE;
 	c->start = host_now();
 	c->wall_start = deterministic ? FIXED_WALL_START : (u64)time(NULL);
 	pthread_mutex_init(&c->lock, NULL);

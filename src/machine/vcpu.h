@@ -196,6 +196,9 @@ struct vcpu {
 void vcpu_reset(struct vcpu *v);
 /* After INIT: as reset, but keeps x87/SSE state, caches and MTRRs; APs then wait for SIPI. */
 void vcpu_init_signal(struct vcpu *v);
+/* x87 tags: ours has a bit a register, FNSTENV's two (00 valid, 01 zero, 10 special, 11 empty). */
+u8 x87_tag_abridged(u16 full);
+u16 x87_tag_full(const struct vcpu *v);
 /* Recomputes mode and code_size from CR0, EFER, CS and RFLAGS.VM. Call after changing any of them. */
 void vcpu_update_mode(struct vcpu *v);
 /* Recomputes simd_ok. vcpu_update_mode does it too; call after a change of CR0.EM, CR0.TS, CR4 or XCR0. */
