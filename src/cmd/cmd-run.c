@@ -16,7 +16,6 @@
 #include "engines/engine.h"
 #include "host/terminal.h"
 #include "machine/control.h"
-#include "platform/pc/pc.h"
 #include "util/cleanup.h"
 
 #define STATUS_TRIPLE_FAULT 3
@@ -35,6 +34,7 @@ struct run {
 	struct terminal *terminal;
 	struct monitor *monitor;
 	struct gdb_server *gdb;
+	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
 	double seconds;
@@ -138,6 +138,7 @@ static int configure_boot(struct run *r, struct error *err)
 	c.kernel = r->o.kernel;
 	c.initrd = r->o.initrd;
 	c.append = r->o.append;
+	c.drivers = run_drivers(&r->o);
 	c.firmware = pc_firmware(r->machine);
 	r->boot = c;
 	return 0;
@@ -188,9 +189,11 @@ static int build(struct run *r, struct error *err)
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
-	struct pc_config pc = { .debug_exit = r->o.debug_exit };
+	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
 	int e = find_files(r, err);
 
+	if (!e)
+		e = run_devices_open(&r->devices, &r->o, err);
 	if (e)
 		return e;
 	r->machine = machine_new(&mc, err);
@@ -218,8 +221,10 @@ static void release(struct run *r)
 {
 	gdb_server_free(r->gdb);
 	monitor_free(r->monitor);
+	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
+	run_devices_close(&r->devices, &r->o);
 	terminal_free(r->terminal);
 	machine_free(r->machine);
 	free(r->kernel);
@@ -277,7 +282,7 @@ static int ended_from_outside(const struct run *r)
 		say("standard output was closed");
 		return EXIT_FAILURE;
 	}
-	return 0;
+	return guest_status(r); /* with --rootfs, CMD has not ended */
 }
 
 static int exit_status(const struct run *r)

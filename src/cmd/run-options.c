@@ -22,6 +22,7 @@ enum {
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
 	OPT_GDB,
+	OPT_DISK,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -36,11 +37,17 @@ static const struct argp_option options[] = {
 	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
 	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
-	{ "kernel", OPT_KERNEL, "FILE", 0, "Kernel to boot: a bzImage or an ELF vmlinux", 2 },
-	{ "initrd", OPT_INITRD, "FILE", 0, "Initial RAM file system", 2 },
+	{ "kernel", OPT_KERNEL, "FILE", 0,
+	  "Kernel to boot: a bzImage, an ELF vmlinux, or one with a multiboot header or a PVH note", 2 },
+	{ "initrd", OPT_INITRD, "FILE", 0,
+	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
+	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
+	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
+	  2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
@@ -50,12 +57,11 @@ static const struct argp_option options[] = {
 	  "Let gdb connect: [HOST]:PORT, or the path of a socket; arch: auto, i386, x86-64", 3 },
 	{ "stop", 'S', NULL, 0, "Wait before the first instruction, for gdb or the monitor", 3 },
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
-	{ "disk", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "cdrom", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "bios", OPT_ABSENT + 2, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 3, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 4, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 5, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "net", OPT_ABSENT + 2, "POLICY", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 3, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 4, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -97,8 +103,6 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
-	if (n > 1)
-		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
 	o->cpus = (unsigned)n;
 	return 0;
 }
@@ -129,6 +133,19 @@ static error_t set_gdb(struct run_options *o, const char *arg, struct argp_state
 	return gdb_server_check(o->gdb, &err) ? cmd_bad(state, "--gdb: %s", err.text) : 0;
 }
 
+static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->ndisks == PC_MAX_DISKS)
+		return cmd_bad(state, "--disk %s: a guest has at most %d disks", arg, PC_MAX_DISKS);
+	o->disk[o->ndisks] = disk_parse(arg, &err);
+	if (!o->disk[o->ndisks])
+		return cmd_bad(state, "--disk %s: %s", arg, err.text);
+	o->ndisks++;
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -149,6 +166,8 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
 		return cmd_bad(state, "-S waits for gdb or the monitor: give --gdb ADDR, or run it on a terminal");
+	if (o->deterministic && o->cpus > 1)
+		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return 0;
 }
@@ -172,11 +191,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_TRACE: o->trace = arg; return 0;
 	case OPT_GDB: return set_gdb(o, arg, state);
 	case 'S': o->wait = true; return 0;
+	case OPT_DISK: return add_disk(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 5)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 4)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

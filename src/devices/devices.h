@@ -93,6 +93,21 @@ struct device *fpu_error_new(struct machine *m, struct irq_line line, struct err
 /* POST codes at 80h; with `exit_port`, a write of V to f4h (any size) ends the machine: END_DEBUG_EXIT, status V. */
 struct device *debug_ports_new(struct machine *m, bool exit_port, struct error *err);
 
+/* ---- for firmware and test kernels: fw_cfg.c ---- */
+#define FW_CFG_PORT	 0x510
+/* Keys of items; those of files come from FW_CFG_FILE_DIR. Numbers in items are little-endian but for the directory's. */
+#define FW_CFG_SIGNATURE 0x00
+#define FW_CFG_ID	 0x01
+#define FW_CFG_RAM_SIZE	 0x03
+#define FW_CFG_NB_CPUS	 0x05
+#define FW_CFG_MAX_CPUS	 0x0f
+#define FW_CFG_FILE_DIR	 0x19
+/* Has the items above. */
+struct device *fw_cfg_new(struct machine *m, struct error *err);
+/* Before the machine starts; data are copied. An absent item reads as zeros. */
+int fw_cfg_add(struct device *d, u16 key, const void *data, size_t len, struct error *err);
+int fw_cfg_add_file(struct device *d, const char *name, const void *data, size_t len, struct error *err);
+
 /* ---- for our own init inside a guest: guest_status.c ---- */
 struct device *guest_status_new(struct machine *m, struct error *err);
 /* 0..255, or -1 while none was reported. Any thread. */

@@ -158,7 +158,8 @@ static void reset_vcpu(struct vcpu *v)
 	vcpu_reset(v);
 	v->wait_sipi = v->id != 0;
 	v->debug.stop = STOP_NONE;
-	atomic_store(&v->events, EV_TLB | EV_CODE);
+	/* What is for the engine stays. */
+	atomic_fetch_and(&v->events, ~(EV_INTR | EV_NMI | EV_INIT | EV_SIPI));
 }
 
 /* The loader writes all over RAM by pointers. */

@@ -100,6 +100,8 @@ struct machine *machine_new(const struct machine_config *config, struct error *e
 	m->ram_fd = m->control.stop_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);
+	pthread_mutex_init(&m->code_lock, NULL);
+	pthread_mutex_init(&m->bus_lock, NULL);
 	if (create_parts(m, err)) {
 		machine_free(m);
 		return NULL;
@@ -122,6 +124,8 @@ void machine_free(struct machine *m)
 	free(m->mmio.regions);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
+	pthread_mutex_destroy(&m->code_lock);
+	pthread_mutex_destroy(&m->bus_lock);
 	free(m);
 }
 

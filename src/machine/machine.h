@@ -124,8 +124,11 @@ struct machine {
 	int ram_fd;
 	u8 *ram;
 	u64 low_size, high_size;
-	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
+	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */
 	_Atomic u8 *code_pages;
+	_Atomic u64 *code_cpus;
+	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
+	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
@@ -174,8 +177,7 @@ void machine_free(struct machine *m);
 int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err);
 /* First caller wins; posts EV_STOP everywhere. Any thread, not a signal handler. */
 void machine_end(struct machine *m, enum machine_end why, int status);
-/* The same with END_FAILED, for the reason that err tells. */
-void machine_fail(struct machine *m, const struct error *err);
+void machine_fail(struct machine *m, const struct error *err); /* END_FAILED: the machine cannot go on, as err says */
 /* Blocks a halted vCPU until an event is posted (or, deterministic, skips time to the next timer). Its own thread. */
 void machine_wait(struct vcpu *v);
 /* The vCPU whose thread this is; NULL on other threads. What a CPU finds at an address can depend on the CPU: its local APIC. */

@@ -38,11 +38,11 @@ int ram_create(struct machine *m, struct error *err)
 		m->populated = NULL;
 		return error_set(err, errno, "no memory for the table of used RAM: %s", strerror(errno));
 	}
-	m->code_pages = mmap(NULL, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m->code_pages == MAP_FAILED) {
-		m->code_pages = NULL;
+	void *table = mmap(NULL, 9 * pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (table == MAP_FAILED)
 		return error_set(err, errno, "no memory for the table of code pages: %s", strerror(errno));
-	}
+	m->code_cpus = table;
+	m->code_pages = (_Atomic u8 *)table + 8 * pages;
 	return 0;
 }
 
@@ -51,7 +51,7 @@ void ram_destroy(struct machine *m)
 	if (m->populated)
 		munmap((void *)m->populated, (m->config.ram_size >> RAM_CHUNK_SHIFT) + 1);
 	if (m->code_pages)
-		munmap((void *)m->code_pages, m->config.ram_size >> PAGE_SHIFT);
+		munmap((void *)m->code_cpus, 9 * (m->config.ram_size >> PAGE_SHIFT));
 	if (m->ram)
 		munmap(m->ram, m->config.ram_size);
 	if (m->ram_fd >= 0)

@@ -66,14 +66,15 @@ struct lazy_flags {
 enum cpu_mode { MODE_REAL, MODE_V86, MODE_PROTECTED, MODE_COMPAT, MODE_LONG };
 
 /* vcpu.events: why a vCPU should leave guest code soon. Set with vcpu_post(), by any thread. */
-#define EV_INTR	 0x01u /* the interrupt controller may have a vector for this vCPU */
-#define EV_NMI	 0x02u
-#define EV_STOP	 0x04u /* leave run(): the machine stops, pauses or ends */
-#define EV_INIT	 0x08u
-#define EV_SIPI	 0x10u /* vector in sipi_vector */
-#define EV_TLB	 0x20u /* flush the whole TLB before the next guest instruction */
-#define EV_CODE	 0x40u /* decoded code may be stale: the engine looks at its own list */
-#define EV_TIMER 0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
+#define EV_INTR	  0x01u /* the interrupt controller may have a vector for this vCPU */
+#define EV_NMI	  0x02u
+#define EV_STOP	  0x04u /* leave run(): the machine stops, pauses or ends */
+#define EV_INIT	  0x08u
+#define EV_SIPI	  0x10u /* vector in sipi_vector */
+#define EV_TLB	  0x20u /* flush the whole TLB before the next guest instruction */
+#define EV_CODE	  0x40u /* decoded code may be stale: mmu_take_code_mail() */
+#define EV_WRITES 0x100u /* pages got decoded code: no fast writes to them: mmu_drop_writes() */
+#define EV_TIMER  0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
 
 enum event_type {
 	EVENT_EXTINT,
@@ -168,6 +169,7 @@ struct vcpu {
 	struct cpu_event event; /* the exception that vcpu_raise recorded, or what is being delivered */
 	u64 monitor_gpa; /* armed by MONITOR; ~0 when not */
 	u64 monitor_sum; /* of the line's contents then */
+	u32 pauses; /* PAUSEs executed: a CPU that spins gives way now and then */
 	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
 	_Atomic u32 sipi_vector;

@@ -38,7 +38,23 @@ static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned vie
 	return c->entry + view * TLB_SIZE;
 }
 
+/* What others wrote where this vCPU has code. */
+#define CODE_MAILS 32
+struct code_mail {
+	pthread_mutex_t lock;
+	struct {
+		u64 page;
+		unsigned first, end;
+	} item[CODE_MAILS];
+	unsigned items;
+	bool lost; /* more than fit */
+};
+
+#define EPOCH_AWAY (~0ull)
 struct mmu {
+	_Atomic u64 epoch; /* machine.code_epoch whose fast writes are dropped; EPOCH_AWAY: touches no memory */
+	u64 epoch_seen;
+	struct code_mail mail;
 	struct tlb_context context[TLB_CONTEXTS];
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
@@ -81,14 +97,23 @@ struct place { /* where a byte of linear memory is */
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p);
 
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host);
+/* Whether a page may be written without telling anybody; notes that it is, for the day it gets code. */
+bool page_may_be_written(struct machine *m, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
+
+/* code.c: [offset, offset + len) of a page with decoded code has been stored to. */
+void code_was_written(struct vcpu *v, u64 page, unsigned offset, unsigned len);
 
 /* debug breakpoints on data: watch.c */
 void watch_check(struct vcpu *v, u64 gla, unsigned len, bool write);
 bool watch_on_page(const struct vcpu *v, u64 gla);
 
+static inline u64 tlb_empty_tag(unsigned slot)
+{
+	return (u64)(slot ^ 1) << PAGE_SHIFT;
+}
 static inline bool tlb_hits(u64 tag, u64 gla, unsigned len)
 {
 	return gla - tag <= PAGE_SIZE - len;

@@ -100,5 +100,20 @@ static inline u64 mmu_code_space(const struct vcpu *v, u64 gla)
 {
 	return v->code_space[gla >> 63];
 }
-/* Marks a RAM page as holding decoded code (drops this vCPU's fast writes to it, asks other vCPUs to) or not. */
-void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code);
+/*
+ * Code and several vCPUs. Each decodes for itself; stores reach the page of any by the slow path, which calls the storing
+ * vCPU's code_written and mails the others that have code there (EV_CODE).
+ *
+ * mmu_mark_code() marks a RAM page as holding code that this vCPU decoded, or no longer. Other vCPUs may still have fast writes
+ * to a page that gets its first code, and are asked to drop them (EV_WRITES); until mmu_code_settled() says of the number that
+ * marking gave that all have, they may store there unnoticed: what is decoded may be executed once, but not kept.
+ */
+u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code);
+bool mmu_code_settled(const struct vcpu *v, u64 epoch);
+void mmu_drop_writes(struct vcpu *v); /* EV_WRITES was posted; the event is cleared already */
+/* Bytes of a page with code were written: makes vCPU `to` call code_written for them soon. Any thread. */
+void mmu_mail_code(struct vcpu *to, u64 page_index, unsigned offset, unsigned len);
+void mmu_take_code_mail(struct vcpu *v); /* EV_CODE was posted */
+/* Between leaving and entering, the vCPU touches no guest memory, so nobody waits for it: while it halts or is not run. */
+void mmu_enter(struct vcpu *v);
+void mmu_leave(struct vcpu *v);

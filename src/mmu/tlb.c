@@ -11,14 +11,9 @@
 
 #include "mmu/mmu-internal.h"
 
-static u64 empty_tag(unsigned slot)
-{
-	return (u64)(slot ^ 1) << PAGE_SHIFT;
-}
-
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
-	e->rd = e->wr = empty_tag(slot);
+	e->rd = e->wr = tlb_empty_tag(slot);
 	e->info = 0;
 }
 
@@ -102,8 +97,7 @@ static unsigned large_bit(u64 gla, unsigned shift)
 	return (unsigned)(((gla >> shift) + shift * 77) * 0x9e3779b97f4a7c15ull >> 56);
 }
 
-/* Whether a page may have a fast write; if so, that is noted for the day it gets code. */
-static bool page_may_be_written(struct machine *m, u64 index)
+bool page_may_be_written(struct machine *m, u64 index)
 {
 	u8 state = atomic_load_explicit(&m->code_pages[index], memory_order_relaxed);
 
@@ -130,7 +124,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
 	e->rd = page;
-	e->wr = empty_tag(slot);
+	e->wr = tlb_empty_tag(slot);
 	if (w->writable && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
 		e->wr = page;
 	e->host = page_host;
@@ -328,34 +322,6 @@ void mmu_update_view(struct vcpu *v)
 	publish_spaces(v);
 }
 
-/* ---- pages with decoded code ---- */
-
-static void drop_writes(struct tlb_context *c, const u8 *host)
-{
-	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++)
-		if (c->entry[k].host == host)
-			c->entry[k].wr = empty_tag(k & (TLB_SIZE - 1));
-}
-
-void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
-{
-	struct machine *m = v->machine;
-
-	if (!has_code) {
-		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
-		return;
-	}
-	u8 old = atomic_exchange(&m->code_pages[page_index], PAGE_HAS_CODE);
-	if (old != PAGE_WRITTEN)
-		return;
-	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
-		if (v->mmu->context[k].used)
-			drop_writes(&v->mmu->context[k], m->ram + (page_index << PAGE_SHIFT));
-	for (unsigned k = 0; k < m->config.cpus; k++)
-		if (m->vcpu[k] && m->vcpu[k] != v)
-			vcpu_post(m->vcpu[k], EV_TLB);
-}
-
 void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks)
 {
 	v->mmu->hooks = hooks;
@@ -367,6 +333,8 @@ int mmu_create(struct vcpu *v, struct error *err)
 
 	if (!m)
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
+	pthread_mutex_init(&m->mail.lock, NULL);
+	m->epoch = EPOCH_AWAY;
 	v->mmu = m;
 	view_clear(m->none);
 	context_enter(v, 0, false);
@@ -378,6 +346,8 @@ int mmu_create(struct vcpu *v, struct error *err)
 
 void mmu_destroy(struct vcpu *v)
 {
+	if (v->mmu)
+		pthread_mutex_destroy(&v->mmu->mail.lock);
 	free(v->mmu);
 	v->mmu = NULL;
 	v->tlb = NULL;

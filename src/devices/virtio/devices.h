@@ -5,5 +5,8 @@
  */
 #pragma once
 #include "devices/virtio/virtio.h"
+#include "machine/blockdev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
+/* back stays the caller's; it outlives the device. */
+struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);

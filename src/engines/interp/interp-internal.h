@@ -31,6 +31,8 @@ struct code_page {
 	struct code_page *next; /* same page, another code size */
 	u64 index; /* of the RAM page */
 	u8 code_size;
+	bool settled; /* nobody stores here unnoticed: mmu_code_settled(epoch) */
+	u64 epoch;
 	u64 covered[64]; /* bit set: this byte belongs to a decoded instruction */
 	u32 entry[4096]; /* by offset: index of the record in the arena, 0: none */
 };
@@ -110,7 +112,7 @@ void run_continue(struct vcpu *v);
 void run_step(struct vcpu *v);
 
 /* ---- tracer.c ---- */
-struct tracer *tracer_open(const char *path, struct error *err);
+struct tracer *tracer_open(struct vcpu *v, const char *path, struct error *err);
 void tracer_close(struct tracer *t);
 void tracer_before(struct tracer *t, struct vcpu *v);
 void tracer_after(struct tracer *t, struct vcpu *v);

@@ -71,7 +71,12 @@ static bool handle_events(struct vcpu *v)
 	}
 	if (events & EV_CODE) {
 		atomic_fetch_and(&v->events, ~EV_CODE);
-		code_forget_all(v);
+		mmu_take_code_mail(v);
+		v->stop_now = false;
+	}
+	if (events & EV_WRITES) {
+		atomic_fetch_and(&v->events, ~EV_WRITES);
+		mmu_drop_writes(v);
 	}
 	if (events & EV_TIMER) /* the quantum is over, which is what it asks for: the next ends at the new deadline */
 		atomic_fetch_and(&v->events, ~EV_TIMER);
@@ -86,6 +91,7 @@ static bool handle_events(struct vcpu *v)
 		return true;
 	if ((events & EV_NMI) && !v->nmi_blocked) {
 		atomic_fetch_and(&v->events, ~EV_NMI);
+		v->stats.vec[EXC_NMI]++;
 		begin_event(v, EVENT_NMI, EXC_NMI);
 	} else if ((events & EV_INTR) && (v->rflags & FL_IF)) {
 		take_interrupt(v);
@@ -215,7 +221,9 @@ static void wait_event(struct vcpu *v)
 	struct interp *in = interp_of(v);
 
 	v->stats.halts++;
+	mmu_leave(v);
 	machine_wait(v);
+	mmu_enter(v);
 	if (in->deterministic)
 		in->base_insns = clock_now(v->machine->clock);
 }
@@ -268,6 +276,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 	v->cur = &in->none;
 	simd_enter(v);
 	mmu_update_view(v);
+	mmu_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
 		end_quantum(v);
@@ -288,6 +297,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 		else
 			go(v);
 	}
+	mmu_leave(v);
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
@@ -331,7 +341,7 @@ static int interp_create(struct vcpu *v, struct error *err)
 	int r = mmu_create(v, err);
 	if (!r)
 		r = code_create(v, err);
-	if (!r && config->trace && !(in->tracer = tracer_open(config->trace, err)))
+	if (!r && config->trace && !(in->tracer = tracer_open(v, config->trace, err)))
 		r = err->code;
 	if (r)
 		interp_destroy(v);
@@ -340,9 +350,13 @@ static int interp_create(struct vcpu *v, struct error *err)
 
 static void interp_memory_changed(struct vcpu *v, u64 gpa, u64 len)
 {
-	(void)gpa;
-	(void)len;
-	vcpu_post(v, EV_CODE);
+	for (u64 end = gpa + len, next; gpa < end; gpa = next) {
+		const u8 *host = ram_ptr(v->machine, gpa, 1);
+
+		next = MIN(end, (gpa | ~PAGE_MASK) + 1);
+		if (host && (atomic_load(&v->machine->code_cpus[ram_page_index(v->machine, host)]) & BIT(v->id)))
+			mmu_mail_code(v, ram_page_index(v->machine, host), gpa & ~PAGE_MASK, (unsigned)(next - gpa));
+	}
 }
 
 static const struct vcpu_ops interp_vcpu_ops = {

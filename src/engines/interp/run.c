@@ -113,7 +113,8 @@ void run_jump(struct vcpu *v, const struct insn *i, u64 rip)
 	const struct jump_entry *e = &in->jump[CODE_64][jump_hash(rip)];
 
 	v->left -= i->n + 1;
-	if (likely(e->key == (rip ^ mmu_code_space(v, rip)) && v->left > 0)) {
+	if (likely(e->key == (rip ^ mmu_code_space(v, rip)) && v->left > 0 &&
+		   !atomic_load_explicit(&v->events, memory_order_relaxed))) {
 		const struct insn *rec = e->rec;
 		v->r[17] = rip & PAGE_MASK;
 		v->left += rec->n;

@@ -40,6 +40,7 @@ enum pc_device {
 	PC_FPU,
 	PC_DEBUG,
 	PC_STATUS,
+	PC_FW_CFG,
 	PC_LPC,
 	PC_PCI,
 	PC_DEVICES
@@ -64,7 +65,8 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
-		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
+		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err)) &&
+		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
 	return made ? 0 : err ? err->code : -ENOMEM;
 }
 
@@ -104,9 +106,11 @@ static int add(struct pc *pc, struct virtio_device *d, struct error *err)
 
 static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
 {
-	int r = add(pc, virtio_rng_new(m, err), err);
+	int r = 0;
 
-	return r;
+	for (unsigned i = 0; i < cfg->ndisks && !r; i++)
+		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
+	return r ? r : add(pc, virtio_rng_new(m, err), err);
 }
 
 static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind kind)
