@@ -97,6 +97,7 @@ struct machine *machine_new(const struct machine_config *config, struct error *e
 		return NULL;
 	}
 	m->config = *config;
+	m->debug.step_interrupts = config->deterministic; /* the run is the same with and without a debugger */
 	m->ram_fd = m->control.stop_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_cond_init(&m->changed, NULL);

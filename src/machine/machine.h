@@ -106,7 +106,7 @@ struct machine_debug { /* changes only while every vCPU stands */
 	struct debug_point point[MACHINE_MAX_POINTS];
 	unsigned count;
 	u64 breaks, watches; /* 0: none; else a number that names the set of breakpoints, of watchpoints */
-	bool step_interrupts;
+	bool step_interrupts; /* during a step interrupts are taken */
 };
 
 struct machine_config {
