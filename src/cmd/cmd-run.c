@@ -180,6 +180,14 @@ static int attach_debuggers(struct run *r, struct error *err)
 	return 0;
 }
 
+/* A line of the network's, while the guest runs: a terminal of ours is raw then. */
+static void net_line(void *run, const char *text)
+{
+	const struct run *r = run;
+
+	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
+}
+
 static int build(struct run *r, struct error *err)
 {
 	struct machine_config mc = { .ram_size = r->o.mem,
@@ -189,6 +197,7 @@ static int build(struct run *r, struct error *err)
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
+	struct net_log log = { .line = net_line, .arg = r };
 	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
 	int e = find_files(r, err);
 
@@ -202,6 +211,12 @@ static int build(struct run *r, struct error *err)
 	r->terminal = terminal_new(r->machine, &tc, err);
 	if (!r->terminal)
 		return err->code;
+	e = run_devices_connect(&r->devices, &r->o, r->machine, &log, err);
+	if (e)
+		return e;
+	pc.net = r->devices.net;
+	pc.vsock = r->devices.vsock;
+	pc.balloon = r->o.balloon;
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
@@ -329,8 +344,10 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
-	if (status)
+	if (status) {
+		release(&r);
 		return status;
+	}
 	if (r.o.verbose)
 		say_choice(&r);
 	if (build(&r, &err)) {

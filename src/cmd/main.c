@@ -2,7 +2,6 @@
 /* The command table, and the way from argv[1] to a row of it. */
 #include <fcntl.h>
 #include <locale.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,7 +42,6 @@ int main(int argc, char **argv)
 	int status;
 
 	open_standard_descriptors();
-	signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error of the write */
 	setlocale(LC_MESSAGES, "");
 	if (argc < 2) {
 		say("no command given; see sextant --help");
