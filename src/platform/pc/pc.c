@@ -15,8 +15,8 @@
 
 #include "devices/pci/pci.h"
 #include "devices/virtio/devices.h"
-#include "machine/inspect.h"
 #include "platform/pc/acpi.h"
+#include "platform/pc/inspect.h"
 
 #define COM1_PORT    0x3f8
 #define IRQ_TIMER    0
@@ -179,13 +179,6 @@ static void set_mtrrs(struct vcpu *v)
 	v->msr.mtrr_def_type = MTRR_ENABLE | 0x06;
 }
 
-static void inspect_device(void *arg, struct text *out)
-{
-	struct device *d = arg;
-
-	d->ops->info(d, out);
-}
-
 /* What firmware does before it starts a kernel. */
 static void run_firmware(struct machine *m, struct pc *pc)
 {
@@ -199,20 +192,13 @@ static void run_firmware(struct machine *m, struct pc *pc)
 	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus, &windows);
 }
 
-/* Devices that can say something of themselves, by their names. */
-static int list_devices(struct machine *m, struct pc *pc, struct error *err)
+static int list_parts(struct machine *m, struct pc *pc, struct error *err)
 {
-	for (unsigned i = 0; i < PC_DEVICES; i++) {
-		const struct device_ops *ops = pc->dev[i]->ops;
-		struct inspect row = {
-			.name = ops->name, .help = ops->about, .info = inspect_device, .arg = pc->dev[i]
-		};
-		int r = ops->info ? machine_add_inspect(m, &row, err) : 0;
+	int r = 0;
 
-		if (r)
-			return r;
-	}
-	return 0;
+	for (unsigned i = 0; i < PC_DEVICES && !r; i++)
+		r = inspect_add_device(m, pc->dev[i], err);
+	return r ? r : inspect_add_balloon(m, pc->balloon, err);
 }
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
@@ -231,7 +217,7 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 	if (!r)
 		r = add_virtio(m, pc, cfg, err);
 	if (!r)
-		r = list_devices(m, pc, err);
+		r = list_parts(m, pc, err);
 	if (r) {
 		pc_destroy(m);
 		return r;
