@@ -10,12 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "boot/boot.h"
 #include "cmd/run.h"
-#include "debug/debug.h"
 #include "engines/engine.h"
 #include "host/terminal.h"
-#include "machine/control.h"
 #include "util/cleanup.h"
 
 #define STATUS_TRIPLE_FAULT 3
@@ -28,12 +25,10 @@ struct run {
 	struct run_options o;
 	const struct engine *engine;
 	struct cpu_model model; /* what was asked for, less what the engine cannot give here */
-	char *kernel, *initrd, *append; /* owned */
-	struct boot_config boot; /* points into the above */
+	char *kernel, *initrd; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
-	struct monitor *monitor;
-	struct gdb_server *gdb;
+	struct run_debug debug;
 	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
@@ -105,79 +100,13 @@ static int find_files(struct run *r, struct error *err)
 	return 0;
 }
 
-/* The default guest is quiet and knows the size and kind of the terminal: words that its init gets as environment. */
-static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error *err)
-{
-	const char *term = getenv("TERM"), *extra = r->o.append ? r->o.append : "";
-	char size[64] = "";
-
-	if (!term || !*term || strpbrk(term, " \t\n\"'"))
-		term = "vt102";
-	if (columns && rows)
-		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
-	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s %s", term, size, extra) < 0) {
-		r->append = NULL;
-		return error_set(err, ENOMEM, "out of memory");
-	}
-	r->o.append = r->append;
-	return 0;
-}
-
-/* What is booted, now and after each reset. */
-static int configure_boot(struct run *r, struct error *err)
-{
-	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
-	int e;
-
-	terminal_size(r->terminal, &c.columns, &c.rows);
-	c.plain_input = !terminal_interactive(r->terminal);
-	c.plain_output = !isatty(STDOUT_FILENO);
-	e = r->o.demo ? demo_command_line(r, c.columns, c.rows, err) : 0;
-	if (e)
-		return e;
-	c.kernel = r->o.kernel;
-	c.initrd = r->o.initrd;
-	c.append = r->o.append;
-	c.drivers = run_drivers(&r->o);
-	c.firmware = pc_firmware(r->machine);
-	r->boot = c;
-	return 0;
-}
-
-/* machine.boot. The files are read anew: nothing keeps a copy of what the guest has overwritten. */
+/* machine.boot. Files are read anew: nothing keeps a copy of what the guest has overwritten. */
 static int boot_again(void *arg, struct error *err)
 {
 	struct run *r = arg;
 
 	pc_reset(r->machine);
-	return boot_load(r->machine, &r->boot, err);
-}
-
-static void take_monitor_line(void *arg, const char *line, struct text *out)
-{
-	monitor_line(arg, line, out);
-}
-
-static int attach_debuggers(struct run *r, struct error *err)
-{
-	struct gdb_config gc = { .address = r->o.gdb, .arch = (enum gdb_arch)r->o.gdb_arch };
-	int e = 0;
-
-	r->monitor = gc.monitor = monitor_new(r->machine, err);
-	if (!r->monitor)
-		return err->code;
-	terminal_set_monitor(r->terminal, take_monitor_line, r->monitor);
-	if (terminal_interactive(r->terminal))
-		monitor_notify(r->monitor, terminal_text(r->terminal));
-	if (r->o.gdb)
-		e = gdb_server_new(&r->gdb, r->machine, &gc, err);
-	if (e)
-		return error_wrap(err, "--gdb");
-	if (r->o.wait)
-		machine_hold(r->machine, HOLD_USER);
-	if (r->gdb)
-		say("gdb can connect to %s", gdb_server_address(r->gdb));
-	return 0;
+	return run_boot(&r->o, r->machine, r->terminal, err);
 }
 
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
@@ -186,6 +115,11 @@ static void net_line(void *run, const char *text)
 	const struct run *r = run;
 
 	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
+}
+
+static void share_lost(void *run, const char *why)
+{
+	net_line(run, why);
 }
 
 static int build(struct run *r, struct error *err)
@@ -220,22 +154,25 @@ static int build(struct run *r, struct error *err)
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
+	pc.shares = r->devices.share;
+	pc.nshares = r->o.nshares;
+	pc.share_lost = share_lost;
+	pc.share_arg = r;
 	e = pc_create(r->machine, &pc, err);
-	if (e)
+	if (e) {
+		run_devices_explain(&r->devices, &r->o, err);
 		return e;
+	}
 	r->have_pc = true;
-	e = configure_boot(r, err);
-	if (!e)
-		e = boot_load(r->machine, &r->boot, err);
 	r->machine->boot = boot_again;
 	r->machine->boot_arg = r;
-	return e ? e : attach_debuggers(r, err);
+	e = run_boot(&r->o, r->machine, r->terminal, err);
+	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 
 static void release(struct run *r)
 {
-	gdb_server_free(r->gdb);
-	monitor_free(r->monitor);
+	run_debug_end(&r->debug);
 	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
@@ -244,8 +181,8 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
-	free(r->append);
-	free(r->o.gdb_owned);
+	free(r->o.own_append);
+	free(r->o.own_gdb);
 }
 
 static double now(void)
@@ -361,8 +298,7 @@ static int run_main(const struct command *self, int argc, char **argv)
 		finish(&r);
 		status = exit_status(&r);
 	}
-	if (r.gdb)
-		gdb_server_exited(r.gdb, status);
+	run_debug_exited(&r.debug, status);
 	release(&r);
 	return status;
 }

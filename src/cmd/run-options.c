@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "cmd/run.h"
-#include "debug/debug.h"
 #include "host/vsock.h"
 #include "util/cleanup.h"
 
@@ -25,6 +24,7 @@ enum {
 	OPT_GDB,
 	OPT_NET,
 	OPT_DISK,
+	OPT_SHARE,
 	OPT_VSOCK,
 	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
@@ -52,6 +52,8 @@ static const struct argp_option options[] = {
 	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
 	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
 	  2 },
+	{ "share", OPT_SHARE, "TAG=DIR[,ro]", 0,
+	  "Give the guest a folder of the host's, as virtio-fs; guests with our init have it at /mnt/TAG", 2 },
 	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
 	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
 	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
@@ -73,8 +75,7 @@ static const struct argp_option options[] = {
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
 	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 2, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 3, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 2, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -137,10 +138,9 @@ static error_t set_gdb(struct run_options *o, const char *arg, struct argp_state
 	} else {
 		comma = arg + strlen(arg);
 	}
-	free(o->gdb_owned);
-	o->gdb_owned = strndup(arg, (size_t)(comma - arg));
-	o->gdb = o->gdb_owned;
-	o->gdb_arch = (int)arch;
+	free(o->own_gdb);
+	o->gdb = o->own_gdb = strndup(arg, (size_t)(comma - arg));
+	o->gdb_arch = (enum gdb_arch)arch;
 	if (!o->gdb)
 		return ENOMEM;
 	return gdb_server_check(o->gdb, &err) ? cmd_bad(state, "--gdb: %s", err.text) : 0;
@@ -161,6 +161,21 @@ static error_t set_net(struct run_options *o, const char *arg, struct argp_state
 static error_t default_net(struct run_options *o, struct argp_state *state)
 {
 	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
+}
+
+static error_t add_share(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->nshares == PC_MAX_SHARES)
+		return cmd_bad(state, "--share %s: a guest has at most %d shares", arg, PC_MAX_SHARES);
+	if (share_parse(arg, &o->share[o->nshares], &err))
+		return cmd_bad(state, "--share %s: %s", arg, err.text);
+	for (unsigned i = 0; i < o->nshares; i++)
+		if (!strcmp(o->share[i].tag, o->share[o->nshares].tag))
+			return cmd_bad(state, "--share %s: there is another share of that tag", arg);
+	o->nshares++;
+	return 0;
 }
 
 static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
@@ -223,6 +238,8 @@ static error_t check(struct run_options *o, struct argp_state *state)
 	if (o->balloon >= o->mem)
 		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
 			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
+	if (o->nshares && o->deterministic)
+		return cmd_bad(state, "--share: when a server answers is not deterministic");
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return o->net ? 0 : default_net(o, state);
 }
@@ -247,6 +264,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_GDB: return set_gdb(o, arg, state);
 	case 'S': o->wait = true; return 0;
 	case OPT_NET: return set_net(o, arg, state);
+	case OPT_SHARE: return add_share(o, arg, state);
 	case OPT_DISK: return add_disk(o, arg, state);
 	case OPT_VSOCK: return set_vsock(o, arg, state);
 	case OPT_BALLOON: return set_balloon(o, arg, state);
@@ -254,7 +272,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 3)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 2)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}
