@@ -51,7 +51,10 @@ static inline const char *disk_path(const char *name)
 
 static inline void disk_make(const char *name, u64 size)
 {
-	int fd = open(disk_path(name), O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int fd;
+
+	unlink(disk_path(name)); /* an earlier one may be read-only */
+	fd = open(disk_path(name), O_RDWR | O_CREAT | O_TRUNC, 0600);
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, (off_t)size), 0);

@@ -397,6 +397,8 @@ static void test_handshake(void **state)
 	assert_null(connect_to(&err, ""));
 	assert_null(disk_try(&err, "nbd://127.0.0.1:1/"));
 	assert_non_null(strstr(err.text, "nbd://127.0.0.1:1/"));
+	assert_null(disk_try(&err, "nbds://127.0.0.1:1/"));
+	assert_non_null(strstr(err.text, "tls-certificates"));
 	assert_null(disk_try(&err, "nbd://"));
 	assert_null(disk_try(&err, "nbd+unix://"));
 }

@@ -32,6 +32,8 @@ static int open_file(const struct disk_spec *s, bool writable, struct error *err
 	if (writable && (errno == EACCES || errno == EROFS || errno == EPERM))
 		return error_set(err, errno, "%s cannot be written: %s (readonly=on or snapshot=on only reads it)",
 				 s->target, strerror(errno));
+	if (errno == EBUSY)
+		return error_set(err, EBUSY, "%s is in use: mounted, or another disk", s->target);
 	return error_set(err, errno, "%s: %s", s->target, strerror(errno));
 }
 
