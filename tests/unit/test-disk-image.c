@@ -253,7 +253,9 @@ static void test_abandon(void **state)
 	b = disk_must("%s,timeout=1000", disk_path("d.qcow2"));
 	assert_int_equal(kill(child_pid(), SIGSTOP), 0);
 	assert_int_equal(pthread_create(&t, NULL, abandon_soon, b), 0);
+	disk_reports = 0;
 	assert_int_equal(disk_do(b, DISK_READ, 0, 512, data), -EIO);
+	assert_int_equal(disk_reports, 0);
 	pthread_join(t, NULL);
 	blockdev_destroy(b);
 	assert_false(have_children());

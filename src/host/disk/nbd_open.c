@@ -88,10 +88,12 @@ static struct nbd *nbd_new(const struct disk_spec *s, unsigned timeout, struct e
 		n->b.ops = &nbd_ops;
 		n->lock_fd = -1;
 		n->timeout = (s->timeout ? s->timeout : timeout) * 1000ull;
+		n->log = s->log;
+		n->name = strdup(s->target);
 		n->handle = nbd_create();
-		if (n->handle)
+		if (n->handle && n->name)
 			return n;
-		free(n);
+		blockdev_destroy(&n->b);
 	}
 	error_set(err, ENOMEM, "out of memory");
 	return NULL;
