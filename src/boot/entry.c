@@ -11,7 +11,7 @@
 #define SEL_CODE  0x10
 #define SEL_DATA  0x18
 #define SEL_TSS	  0x20 /* takes two slots in long mode */
-#define GDT_SLOTS 6
+#define GDT_SLOTS (ENTRY_GDT_SIZE / 8)
 #define TSS_LIMIT 0x67
 
 #define AR_CODE32   (AR_G | AR_DB | AR_P | AR_S | AR_CODE | AR_READ | AR_ACCESSED)
@@ -37,8 +37,8 @@ static void set_gdt(struct placement *p, u32 code_ar)
 		[SEL_DATA / 8] = descriptor(0, 0xfffff, AR_DATA),
 		[SEL_TSS / 8] = descriptor(0, TSS_LIMIT, AR_BUSY_TSS),
 	};
-	memcpy(place_ptr(p, PLACE_GDT, sizeof(gdt)), gdt, sizeof(gdt));
-	p->m->vcpu[0]->gdtr = (struct table_reg){ .base = PLACE_GDT, .limit = sizeof(gdt) - 1 };
+	memcpy(place_ptr(p, p->gdt, sizeof(gdt)), gdt, sizeof(gdt));
+	p->m->vcpu[0]->gdtr = (struct table_reg){ .base = p->gdt, .limit = sizeof(gdt) - 1 };
 }
 
 static void set_segments(struct vcpu *v, u32 code_ar)

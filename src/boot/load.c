@@ -2,8 +2,9 @@
 /*
  * Direct kernel boot, start to end: which kind of file the kernel is, which of its entries is taken, and what goes with it.
  *
- * Entries: a bzImage's unpacked kernel and an ELF file that is Linux (elf.c says how it knows) are entered as Linux; any
- * other ELF file needs a PVH note. A Linux kernel without a usable ELF entry falls back to its note.
+ * Entries: a bzImage's unpacked kernel and an ELF file that is Linux (elf.c says how it knows) are entered as Linux; a file
+ * with a multiboot header is entered by that; any other ELF file needs a PVH note. A Linux kernel without a usable ELF entry
+ * falls back to its note.
  */
 #include "boot/boot.h"
 
@@ -11,7 +12,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "boot/drivers.h"
 #include "boot/initramfs.h"
+#include "boot/multiboot.h"
 #include "boot/place.h"
 #include "util/cleanup.h"
 
@@ -25,6 +28,7 @@ struct kernel {
 	struct blob file, unpacked;
 	struct bzimage bz;
 	struct elf_image elf;
+	struct multiboot mb;
 	bool is_bz;
 };
 
@@ -51,9 +55,14 @@ static int parse_kernel(struct kernel *k, u64 limit, struct error *err)
 {
 	if (bzimage_probe(&k->file))
 		return unpack_bzimage(k, limit, err);
+	int r = multiboot_find(&k->mb, &k->file, err);
+	if (r || k->mb.version)
+		return r ? r : multiboot_image(&k->mb, &k->elf, &k->file, err);
 	if (!elf_probe(&k->file))
-		return error_set(err, ENOEXEC, "is neither a Linux boot image (bzImage) nor an ELF file");
-	int r = elf_parse(&k->elf, &k->file, err);
+		return error_set(
+			err, ENOEXEC,
+			"is neither a Linux boot image (bzImage) nor an ELF file, and has no multiboot header");
+	r = elf_parse(&k->elf, &k->file, err);
 	if (!r && !k->elf.linux_kernel && !k->elf.has_pvh)
 		return error_set(err, ENOEXEC, "is an ELF file, but neither Linux nor has a PVH entry note");
 	return r;
@@ -61,13 +70,14 @@ static int parse_kernel(struct kernel *k, u64 limit, struct error *err)
 
 static bool enters_as_linux(const struct kernel *k)
 {
-	return (k->is_bz || k->elf.linux_kernel) && k->elf.entry != ~0ull;
+	return !k->mb.version && (k->is_bz || k->elf.linux_kernel) && k->elf.entry != ~0ull;
 }
 
 static int check_entry(const struct kernel *k, const struct placement *p, struct error *err)
 {
-	u64 entry = enters_as_linux(k) ? k->elf.entry : k->elf.pvh_entry;
-	if (!enters_as_linux(k) && !k->elf.has_pvh)
+	bool by_elf = enters_as_linux(k) || k->mb.version;
+	u64 entry = by_elf ? k->elf.entry : k->elf.pvh_entry;
+	if (!by_elf && !k->elf.has_pvh)
 		return error_set(err, EINVAL, "corrupt: its ELF entry lies in no segment");
 	if (entry < k->elf.first || entry >= k->elf.end || !place_is_free(p, entry, 1))
 		return error_set(err, EINVAL, "corrupt: its entry %#llx lies outside of it", (unsigned long long)entry);
@@ -85,6 +95,7 @@ static int load_kernel(struct placement *p, struct kernel *k, const char *path, 
 	r = parse_kernel(k, MIN(KERNEL_MAX, p->m->low_size), err);
 	p->elf = &k->elf;
 	p->bz = k->is_bz ? &k->bz : NULL;
+	p->roams = k->mb.version;
 	if (!r)
 		r = place_kernel(p, err);
 	if (!r)
@@ -121,21 +132,29 @@ static int load_cmdline(struct placement *p, const struct kernel *k, const struc
 }
 
 /* The user's archive first, padded as the kernel wants it (Documentation/driver-api/early-userspace/buffer-format.rst), then
- * the directory: what comes later in the buffer wins. */
-static int gather_initrd(struct blob *out, const struct boot_config *c, u64 limit, struct error *err)
+ * the directory: what comes later in the buffer wins. Drivers last, of this very kernel. */
+static int gather_initrd(struct blob *out, const struct kernel *k, const struct boot_config *c, u64 limit,
+			 struct error *err)
 {
+	char version[DRIVERS_VERSION_MAX];
+	int r;
+
 	if (c->initrd) {
-		int r = blob_read_file(out, "initrd", c->initrd, limit, err);
+		r = blob_read_file(out, "initrd", c->initrd, limit, err);
 		if (r)
 			return r;
 	}
-	return c->rootfs ? initramfs_pack(out, c, limit, err) : 0;
+	r = c->rootfs ? initramfs_pack(out, c, limit, err) : 0;
+	if (r || !c->drivers)
+		return r;
+	drivers_version(version, &k->file);
+	return drivers_pack(out, c, version, limit, err);
 }
 
 static int load_initrd(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
 {
 	_cleanup_blob_ struct blob initrd = { 0 };
-	int r = gather_initrd(&initrd, c, p->m->low_size, err);
+	int r = gather_initrd(&initrd, k, c, p->m->low_size, err);
 	if (r || !initrd.len)
 		return r;
 	u64 limit = k->elf.is64 ? LINUX64_INITRD_MAX : LINUX32_INITRD_MAX;
@@ -147,13 +166,38 @@ static int load_initrd(struct placement *p, const struct kernel *k, const struct
 	return r;
 }
 
+/* A multiboot kernel's command line begins with its file's name, as kernels that parse it expect. */
+static int load_multiboot(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
+{
+	_cleanup_free_ char *line = NULL;
+	u8 *ignored;
+	if (c->rootfs)
+		return error_set(err, ENOTSUP, "kernel %s: a multiboot kernel; --rootfs needs Linux", c->kernel);
+	if (asprintf(&line, "%s%s%s", c->kernel, c->append ? " " : "", c->append ? c->append : "") < 0) {
+		line = NULL;
+		return error_set(err, ENOMEM, "no memory");
+	}
+	int r = multiboot_modules(p, c->initrd, err);
+	if (!r)
+		r = place_block(p, ENTRY_GDT_SIZE, &p->gdt, &ignored, err);
+	return r ? r : multiboot_enter(p, &k->mb, line, err);
+}
+
+static void placement_free(struct placement *p)
+{
+	for (unsigned i = 0; i < p->modules; i++)
+		free(p->module[i].string);
+}
+
 int boot_load(struct machine *m, const struct boot_config *c, struct error *err)
 {
 	__attribute__((cleanup(kernel_free))) struct kernel k = { 0 };
-	struct placement p = { .m = m, .firmware = c->firmware };
+	__attribute__((
+		cleanup(placement_free))) struct placement p = { .m = m, .firmware = c->firmware, .gdt = PLACE_GDT };
 	int r = load_kernel(&p, &k, c->kernel, err);
-	if (!r)
-		r = load_cmdline(&p, &k, c, err);
+	if (r || k.mb.version)
+		return r ? r : load_multiboot(&p, &k, c, err);
+	r = load_cmdline(&p, &k, c, err);
 	if (!r)
 		r = load_initrd(&p, &k, c, err);
 	if (r)

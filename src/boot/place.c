@@ -31,7 +31,7 @@ u8 *place_ptr(const struct placement *p, u64 gpa, u64 len)
 
 static int place_segment(const struct placement *p, const struct elf_segment *s, struct error *err)
 {
-	if (s->gpa < PLACE_END && PLACE_FIRST < s->gpa + s->mem_len)
+	if (!p->roams && s->gpa < PLACE_END && PLACE_FIRST < s->gpa + s->mem_len)
 		return error_set(err, EINVAL, "wants memory at %#" PRIx64 ", which the loader needs", s->gpa);
 	u8 *to = place_ptr(p, s->gpa, s->mem_len);
 	if (!to)
@@ -47,7 +47,7 @@ static int place_segment(const struct placement *p, const struct elf_segment *s,
 
 int place_kernel(struct placement *p, struct error *err)
 {
-	if (!place_is_free(p, PLACE_FIRST, PLACE_END - PLACE_FIRST))
+	if (!p->roams && !place_is_free(p, PLACE_FIRST, PLACE_END - PLACE_FIRST))
 		return error_set(err, ENOMEM,
 				 "memory of %" PRIu64 " MiB is too small to load a kernel; try a larger --mem",
 				 ram_mib(p));
@@ -90,6 +90,80 @@ int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, stru
 	p->initrd_gpa = best;
 	p->initrd_len = initrd->len;
 	return 0;
+}
+
+/* Where the first thing that overlaps [gpa, gpa + len) ends; 0: nothing does. */
+static u64 taken_until(const struct placement *p, u64 gpa, u64 len)
+{
+	for (unsigned i = 0; i < p->elf->segs; i++) {
+		const struct elf_segment *s = &p->elf->seg[i];
+		if (gpa < s->gpa + s->mem_len && s->gpa < gpa + len)
+			return s->gpa + s->mem_len;
+	}
+	for (unsigned i = 0; i < p->takes; i++)
+		if (gpa < p->taken[i].base + p->taken[i].len && p->taken[i].base < gpa + len)
+			return p->taken[i].base + p->taken[i].len;
+	return 0;
+}
+
+static void take(struct placement *p, u64 gpa, u64 len)
+{
+	p->taken[p->takes++] = (struct mem_range){ .base = gpa, .len = len, .kind = MEM_RAM };
+}
+
+static u64 page_up(u64 gpa)
+{
+	return (gpa + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
+/* The lowest page at or above first, and below 4 GiB, from which len bytes are free; 0: none. */
+static u64 lowest_free(const struct placement *p, u64 first, u64 len)
+{
+	for (unsigned i = 0; i < p->firmware->ranges; i++) {
+		const struct mem_range *r = &p->firmware->map[i];
+		u64 end = MIN(r->base + r->len, HIGH_RAM_BASE), at = page_up(MAX(r->base, first)), until;
+		if (r->kind != MEM_RAM)
+			continue;
+		while (at < end && len <= end - at) {
+			until = taken_until(p, at, len);
+			if (!until)
+				return at;
+			at = page_up(until);
+		}
+	}
+	return 0;
+}
+
+int place_module(struct placement *p, const struct blob *file, struct error *err)
+{
+	u64 gpa = lowest_free(p, MAX(p->elf->end, LOW_MEMORY), file->len);
+	u8 *to = gpa ? place_ptr(p, gpa, file->len) : NULL;
+	if (!to)
+		return error_set(err, ENOMEM,
+				 "a module of %" PRIu64 " MiB does not fit into %" PRIu64
+				 " MiB of memory beside the kernel; try a larger --mem",
+				 MIB((u64)file->len), ram_mib(p));
+	ram_populate(p->m, to, file->len);
+	memcpy(to, file->data, file->len);
+	take(p, gpa, file->len);
+	p->module[p->modules++] = (struct place_module){ .gpa = gpa, .len = file->len };
+	return 0;
+}
+
+int place_block(struct placement *p, u64 len, u64 *gpa, u8 **host, struct error *err)
+{
+	u64 room = page_up(len);
+	for (u64 at = LOW_MEMORY; room < LOW_MEMORY && at >= PLACE_FIRST + room; at -= PAGE_SIZE) {
+		*gpa = at - room;
+		*host = place_ptr(p, *gpa, len);
+		if (!*host || taken_until(p, *gpa, len))
+			continue;
+		memset(*host, 0, len);
+		take(p, *gpa, len);
+		return 0;
+	}
+	return error_set(err, ENOMEM, "%" PRIu64 " bytes of boot information do not fit below 1 MiB beside the kernel",
+			 len);
 }
 
 int place_cmdline(struct placement *p, const char *cmdline, size_t longest, struct error *err)

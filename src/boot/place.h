@@ -18,12 +18,24 @@
 #define PLACE_END	  0x30000ull
 #define CMDLINE_ROOM	  (PLACE_END - PLACE_CMDLINE) /* with its NUL */
 
+#define PLACE_MAX_MODULES 64
+struct place_module {
+	u64 gpa, len;
+	char *string; /* owned */
+};
+
 struct placement {
 	struct machine *m;
 	const struct firmware_info *firmware;
 	const struct elf_image *elf;
 	const struct bzimage *bz; /* NULL: the kernel came as a bare ELF file */
+	bool roams; /* a multiboot kernel, which may lie in the places above: what the loader adds goes where the kernel is not */
+	u64 gdt;
 	u64 initrd_gpa, initrd_len;
+	struct place_module module[PLACE_MAX_MODULES]; /* of multiboot kernels */
+	unsigned modules;
+	struct mem_range taken[PLACE_MAX_MODULES + 4]; /* by the two below */
+	unsigned takes;
 };
 
 /* Whether [gpa, gpa + len) is guest RAM that the firmware has not taken. */
@@ -35,10 +47,15 @@ int place_kernel(struct placement *p, struct error *err);
 /* Puts the initrd as high as it may go, which is where it is least in the way: the ELF image's memory has all that the kernel uses
  * before it knows of the initrd (its bss and brk). limit: its last byte's highest address. */
 int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, struct error *err);
+/* A module as a further one of p->module, without a string, behind the kernel and its like, on whole pages. */
+int place_module(struct placement *p, const struct blob *file, struct error *err);
+/* Memory for len bytes of the loader's own as high below 1 MiB as it is free, cleared. */
+int place_block(struct placement *p, u64 len, u64 *gpa, u8 **host, struct error *err);
 /* Command line, NUL-terminated; longest: without its NUL. */
 int place_cmdline(struct placement *p, const char *cmdline, size_t longest, struct error *err);
 
 /* Registers as an entry wants them: flat segments from a GDT that is in RAM too. */
+#define ENTRY_GDT_SIZE 48
 enum entry_mode { ENTRY_PROTECTED, ENTRY_LONG };
 void entry_set(struct placement *p, enum entry_mode mode, u64 rip);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/run.h"
+#include "host/vsock.h"
 #include "util/cleanup.h"
 
 enum {
@@ -20,6 +21,12 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_GDB,
+	OPT_NET,
+	OPT_DISK,
+	OPT_SHARE,
+	OPT_VSOCK,
+	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -34,23 +41,41 @@ static const struct argp_option options[] = {
 	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
 	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
-	{ "kernel", OPT_KERNEL, "FILE", 0, "Kernel to boot: a bzImage or an ELF vmlinux", 2 },
-	{ "initrd", OPT_INITRD, "FILE", 0, "Initial RAM file system", 2 },
+	{ "kernel", OPT_KERNEL, "FILE", 0,
+	  "Kernel to boot: a bzImage, an ELF vmlinux, or one with a multiboot header or a PVH note", 2 },
+	{ "initrd", OPT_INITRD, "FILE", 0,
+	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "net", OPT_NET, "NETWORK", 0,
+	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
+	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
+	  2 },
+	{ "share", OPT_SHARE, "TAG=DIR[,ro]", 0,
+	  "Give the guest a folder of the host's, as virtio-fs; guests with our init have it at /mnt/TAG", 2 },
+	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
+	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
+	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
+	  2 },
+	{ "vsock", OPT_VSOCK, "CID,PATH", 0,
+	  "Sockets between guest and host: the guest is context CID (3 or more), the host's end is the Unix socket "
+	  "PATH",
+	  2 },
+	{ "balloon", OPT_BALLOON, "SIZE", 0,
+	  "Have the guest give up SIZE of its memory, and whatever more it does not use", 2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
 	  "Virtual time counts instructions: the same input gives the same run", 3 },
 	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
+	{ "gdb", OPT_GDB, "ADDR[,arch=ARCH]", 0,
+	  "Let gdb connect: [HOST]:PORT, or the path of a socket; arch: auto, i386, x86-64", 3 },
+	{ "stop", 'S', NULL, 0, "Wait before the first instruction, for gdb or the monitor", 3 },
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
-	{ "disk", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "cdrom", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "bios", OPT_ABSENT + 2, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 3, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 4, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 5, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 2, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -92,9 +117,99 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
-	if (n > 1)
-		return cmd_bad(state, "--cpus %s: more than one CPU is not available in this version", arg);
 	o->cpus = (unsigned)n;
+	return 0;
+}
+
+static error_t set_gdb(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	static const char *const names[] = {
+		[GDB_ARCH_AUTO] = "auto", [GDB_ARCH_I386] = "i386", [GDB_ARCH_X86_64] = "x86-64"
+	};
+	const char *comma = strrchr(arg, ',');
+	unsigned arch = GDB_ARCH_AUTO;
+	struct error err = { 0 };
+
+	if (comma && !strncmp(comma, ",arch=", 6)) {
+		for (arch = 0; arch < ARRAY_SIZE(names) && strcmp(comma + 6, names[arch]); arch++)
+			;
+		if (arch == ARRAY_SIZE(names))
+			return cmd_bad(state, "--gdb %s: arch is auto, i386 or x86-64", arg);
+	} else {
+		comma = arg + strlen(arg);
+	}
+	free(o->own_gdb);
+	o->gdb = o->own_gdb = strndup(arg, (size_t)(comma - arg));
+	o->gdb_arch = (enum gdb_arch)arch;
+	if (!o->gdb)
+		return ENOMEM;
+	return gdb_server_check(o->gdb, &err) ? cmd_bad(state, "--gdb: %s", err.text) : 0;
+}
+
+static error_t set_net(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	net_spec_free(o->net); /* the last one counts */
+	if (net_parse(arg, &o->net, &err))
+		return cmd_bad(state, "--net %s: %s", arg, err.text);
+	return 0;
+}
+
+/* A guest of ours (--rootfs) may be anybody's program: it gets a network when it is asked for. A virtual clock and peers on
+ * a real one do not go together. */
+static error_t default_net(struct run_options *o, struct argp_state *state)
+{
+	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
+}
+
+static error_t add_share(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->nshares == PC_MAX_SHARES)
+		return cmd_bad(state, "--share %s: a guest has at most %d shares", arg, PC_MAX_SHARES);
+	if (share_parse(arg, &o->share[o->nshares], &err))
+		return cmd_bad(state, "--share %s: %s", arg, err.text);
+	for (unsigned i = 0; i < o->nshares; i++)
+		if (!strcmp(o->share[i].tag, o->share[o->nshares].tag))
+			return cmd_bad(state, "--share %s: there is another share of that tag", arg);
+	o->nshares++;
+	return 0;
+}
+
+static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->ndisks == PC_MAX_DISKS)
+		return cmd_bad(state, "--disk %s: a guest has at most %d disks", arg, PC_MAX_DISKS);
+	o->disk[o->ndisks] = disk_parse(arg, &err);
+	if (!o->disk[o->ndisks])
+		return cmd_bad(state, "--disk %s: %s", arg, err.text);
+	o->ndisks++;
+	return 0;
+}
+
+static error_t set_vsock(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char *comma = strchr(arg, ',');
+	_cleanup_free_ char *cid = comma ? strndup(arg, (size_t)(comma - arg)) : NULL;
+
+	if (!cid || !parse_number(cid, VSOCK_CID_MIN, VSOCK_CID_MAX, &o->vsock_cid))
+		return cmd_bad(state, "--vsock %s: that is not CID,PATH with a CID from %u to %u", arg, VSOCK_CID_MIN,
+			       VSOCK_CID_MAX);
+	o->vsock = comma + 1;
+	if (!*o->vsock || strlen(o->vsock) > VSOCK_PATH_MAX)
+		return cmd_bad(state, "--vsock %s: the path of a socket has 1 to %zu characters", arg, VSOCK_PATH_MAX);
+	return 0;
+}
+
+static error_t set_balloon(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	o->has_balloon = true;
+	if (strcmp(arg, "0") && !parse_size(arg, &o->balloon))
+		return cmd_bad(state, "--balloon %s: a size is a number with an optional suffix K, M or G", arg);
 	return 0;
 }
 
@@ -116,8 +231,17 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
+	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
+		return cmd_bad(state, "-S waits for gdb or the monitor: give --gdb ADDR, or run it on a terminal");
+	if (o->deterministic && o->cpus > 1)
+		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
+	if (o->balloon >= o->mem)
+		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
+			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
+	if (o->nshares && o->deterministic)
+		return cmd_bad(state, "--share: when a server answers is not deterministic");
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return 0;
+	return o->net ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -137,11 +261,18 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_GDB: return set_gdb(o, arg, state);
+	case 'S': o->wait = true; return 0;
+	case OPT_NET: return set_net(o, arg, state);
+	case OPT_SHARE: return add_share(o, arg, state);
+	case OPT_DISK: return add_disk(o, arg, state);
+	case OPT_VSOCK: return set_vsock(o, arg, state);
+	case OPT_BALLOON: return set_balloon(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 5)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 2)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}
@@ -153,7 +284,8 @@ const struct argp run_argp = {
 	.args_doc = "[-- CMD ARG...]",
 	.doc = "Runs a guest; its first serial port is on standard input and output. Without options it boots the "
 	       "default guest to a "
-	       "shell.\vIn the terminal, Ctrl-a x leaves, Ctrl-a h helps, Ctrl-a Ctrl-a sends a Ctrl-a.\n\n"
+	       "shell.\vIn the terminal, Ctrl-a x leaves, Ctrl-a h helps, Ctrl-a c is the monitor, Ctrl-a Ctrl-a sends "
+	       "a Ctrl-a.\n\n"
 	       "Without --kernel the kernel is $SEXTANT_KERNEL, else the one that make obtained, else the newest "
 	       "readable "
 	       "/boot/vmlinuz-*.\n\n"

@@ -6,17 +6,21 @@
  * made before it).
  *
  * Locks nest in this order, so that a device may drive its line with its own lock held: device, PIC, I/O APIC, local
- * APIC, clock. A machine's reset is a new machine: device_reset() is what a reset pin does.
+ * APIC, clock. device_reset() is what a reset pin does.
  */
 #pragma once
 #include "machine/chardev.h"
 #include "machine/machine.h"
+#include "util/text.h"
 
 struct device;
 struct device_ops {
 	const char *name;
 	void (*reset)(struct device *d);
 	void (*destroy)(struct device *d);
+	/* Says what state it is in, for people, in a few lines; changes nothing. Optional. Any thread. */
+	void (*info)(struct device *d, struct text *out);
+	const char *about; /* with info: what it tells, in a few words */
 };
 struct device { /* first member of each device's state */
 	const struct device_ops *ops;
@@ -69,8 +73,10 @@ struct device *uart_new(struct machine *m, u16 base, struct irq_line irq, struct
 #define RESET_PORT	 0xcf9 /* the FADT's reset register; value RESET_VALUE */
 #define RESET_VALUE	 0x6
 #define SCI_IRQ		 9
-/* ACPI fixed hardware above, the reset register, APM ports b2h, b3h. sci: ISA 9, level, active high. */
+/* ACPI fixed hardware above, APM ports b2h, b3h. sci: ISA 9, level, active high. */
 struct device *acpi_pm_new(struct machine *m, struct irq_line sci, struct error *err);
+/* For whoever owns the ports around it. */
+struct region acpi_pm_reset_register(struct device *pm);
 /* The power button is pressed: the guest is asked to shut down. Any thread. */
 void acpi_pm_power_button(struct device *pm);
 
@@ -86,6 +92,21 @@ struct device *fpu_error_new(struct machine *m, struct irq_line line, struct err
 #define DEBUG_EXIT_PORT 0xf4
 /* POST codes at 80h; with `exit_port`, a write of V to f4h (any size) ends the machine: END_DEBUG_EXIT, status V. */
 struct device *debug_ports_new(struct machine *m, bool exit_port, struct error *err);
+
+/* ---- for firmware and test kernels: fw_cfg.c ---- */
+#define FW_CFG_PORT	 0x510
+/* Keys of items; those of files come from FW_CFG_FILE_DIR. Numbers in items are little-endian but for the directory's. */
+#define FW_CFG_SIGNATURE 0x00
+#define FW_CFG_ID	 0x01
+#define FW_CFG_RAM_SIZE	 0x03
+#define FW_CFG_NB_CPUS	 0x05
+#define FW_CFG_MAX_CPUS	 0x0f
+#define FW_CFG_FILE_DIR	 0x19
+/* Has the items above. */
+struct device *fw_cfg_new(struct machine *m, struct error *err);
+/* Before the machine starts; data are copied. An absent item reads as zeros. */
+int fw_cfg_add(struct device *d, u16 key, const void *data, size_t len, struct error *err);
+int fw_cfg_add_file(struct device *d, const char *name, const void *data, size_t len, struct error *err);
 
 /* ---- for our own init inside a guest: guest_status.c ---- */
 struct device *guest_status_new(struct machine *m, struct error *err);

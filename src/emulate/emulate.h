@@ -39,8 +39,8 @@ enum task_reason { TASK_JMP, TASK_CALL, TASK_INT, TASK_IRET };
 
 /* ---- between instructions, for every engine that interprets or translates: events.c ---- */
 /* Takes what v->events asks for, in the order of SDM vol. 3 table 6-2; what is to be delivered is then in v->event. false: leave
- * run(). forget drops decoded code: EV_CODE. */
-bool events_take(struct vcpu *v, void (*forget)(struct vcpu *v));
+ * run(). */
+bool events_take(struct vcpu *v);
 
 /* ---- fetching and decoding: fetch.c ---- */
 /* Linear address of an instruction pointer. */
@@ -57,7 +57,7 @@ void code_fetch(struct vcpu *v, u64 gla, u8 *bytes, unsigned n);
 void code_decode_at_rip(struct vcpu *v, struct insn *i, u8 bytes[15]);
 
 /* ---- --trace, a line an instruction or event: tracer.c ---- */
-struct tracer *tracer_open(const char *path, struct error *err);
+struct tracer *tracer_open(struct vcpu *v, const char *path, struct error *err);
 void tracer_close(struct tracer *t);
 void tracer_before(struct tracer *t, struct vcpu *v);
 void tracer_after(struct tracer *t, struct vcpu *v);
@@ -81,6 +81,12 @@ static inline void debug_rep_continues(struct vcpu *v)
 {
 	if (unlikely(debug_breakpoints_on(v)))
 		v->rflags |= FL_RF;
+}
+
+/* Whether a repeated string instruction returns after each iteration: TF traps there, and a debugger's step ends there. */
+static inline bool steps_iterations(const struct vcpu *v)
+{
+	return (v->rflags & FL_TF) || v->debug.step;
 }
 
 /* ---- segments: segment.c ---- */

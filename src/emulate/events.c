@@ -35,7 +35,13 @@ static void take_sipi(struct vcpu *v)
 	v->rip = 0;
 }
 
-bool events_take(struct vcpu *v, void (*forget)(struct vcpu *v))
+/* A debugger's step takes no interrupt, so that it ends at the next instruction; a halt ends by nothing else. */
+static bool step_holds_off(const struct vcpu *v)
+{
+	return v->debug.step && !v->machine->debug.step_interrupts && !v->halted;
+}
+
+bool events_take(struct vcpu *v)
 {
 	u32 events = atomic_load(&v->events);
 
@@ -49,7 +55,12 @@ bool events_take(struct vcpu *v, void (*forget)(struct vcpu *v))
 	}
 	if (events & EV_CODE) {
 		atomic_fetch_and(&v->events, ~EV_CODE);
-		forget(v);
+		mmu_take_code_mail(v);
+		v->stop_now = false;
+	}
+	if (events & EV_WRITES) {
+		atomic_fetch_and(&v->events, ~EV_WRITES);
+		mmu_drop_writes(v);
 	}
 	if (events & EV_TIMER) /* the quantum is over, which is what it asks for: the next ends at the new deadline */
 		atomic_fetch_and(&v->events, ~EV_TIMER);
@@ -60,10 +71,11 @@ bool events_take(struct vcpu *v, void (*forget)(struct vcpu *v))
 	}
 	if (events & EV_SIPI)
 		take_sipi(v);
-	if (v->wait_sipi || v->shadow)
+	if (v->wait_sipi || v->shadow || step_holds_off(v))
 		return true;
 	if ((events & EV_NMI) && !v->nmi_blocked) {
 		atomic_fetch_and(&v->events, ~EV_NMI);
+		v->stats.vec[EXC_NMI]++;
 		begin_event(v, EVENT_NMI, EXC_NMI);
 	} else if ((events & EV_INTR) && (v->rflags & FL_IF)) {
 		take_interrupt(v);

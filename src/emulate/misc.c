@@ -1,11 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Flag bits, random numbers, fences, BOUND, undefined opcodes and what does nothing. */
+#include <sched.h>
 #include <sys/random.h>
 
 #include "emulate/operand.h"
 
+#define PAUSES_A_YIELD 32
+
 void exec_nop(struct vcpu *v, const struct insn *i)
 {
+}
+
+/* A spinning CPU may keep the one that it waits for from a host CPU. */
+void exec_pause(struct vcpu *v, const struct insn *i)
+{
+	if (v->machine->config.cpus > 1 && ++v->pauses % PAUSES_A_YIELD == 0)
+		sched_yield();
 }
 
 void exec_clc(struct vcpu *v, const struct insn *i)

@@ -11,20 +11,20 @@ typedef u64 modify_fn(u64 old, void *arg);
 static inline u64 host_load(const void *p, unsigned size)
 {
 	switch (size) {
-	case 8: return *(const u64_una *)p;
-	case 4: return *(const u32_una *)p;
-	case 2: return *(const u16_una *)p;
-	default: return *(const u8 *)p;
+	case 8: return *(const volatile u64_una *)p;
+	case 4: return *(const volatile u32_una *)p;
+	case 2: return *(const volatile u16_una *)p;
+	default: return *(const volatile u8 *)p;
 	}
 }
 
 static inline void host_store(void *p, unsigned size, u64 value)
 {
 	switch (size) {
-	case 8: *(u64_una *)p = value; break;
-	case 4: *(u32_una *)p = (u32)value; break;
-	case 2: *(u16_una *)p = (u16)value; break;
-	default: *(u8 *)p = (u8)value;
+	case 8: *(volatile u64_una *)p = value; break;
+	case 4: *(volatile u32_una *)p = (u32)value; break;
+	case 2: *(volatile u16_una *)p = (u16)value; break;
+	default: *(volatile u8 *)p = (u8)value;
 	}
 }
 

@@ -30,6 +30,7 @@ void exec_cpuid(struct vcpu *v, const struct insn *i)
 	};
 	struct cpuid_regs r = cpuid_query(v->model, &ctx, (u32)v->r[RAX], (u32)v->r[RCX]);
 
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* serializing: stores are visible by its end (SDM vol. 3, 8.3) */
 	v->r[RAX] = r.eax;
 	v->r[RBX] = r.ebx;
 	v->r[RCX] = r.ecx;

@@ -85,12 +85,28 @@ enum machine_end {
 struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machine_run */
 	int (*create)(struct vcpu *v, struct error *err);
 	void (*destroy)(struct vcpu *v);
-	/* Runs guest code until EV_STOP. On return the canonical state is complete. -1 with err: the engine cannot go on. */
+	/* Runs guest code until EV_STOP, or until it has set v->debug.stop. On entry it compares machine.debug's numbers with those
+	 * that it has prepared for, and takes the struct as it finds it: a debugger may have changed any of it. On return
+	 * the canonical state is complete. -1 with err: the engine cannot go on. */
 	int (*run)(struct vcpu *v, struct error *err);
 	/* Makes run() look at v->events soon. Any thread. NULL: the engine polls. */
 	void (*kick)(struct vcpu *v);
 	/* Guest RAM [gpa, gpa + len) was written from outside (device, loader, debugger): drop decoded code. Any thread. */
 	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
+};
+
+/* ---- debugging: control.h ---- */
+enum point_kind { POINT_SOFTWARE, POINT_HARDWARE, POINT_WRITE, POINT_READ, POINT_ACCESS };
+struct debug_point { /* by linear address, in whatever address space; never visible to the guest */
+	u64 gla, len; /* len is 1 for breakpoints */
+	u8 kind; /* enum point_kind */
+};
+#define MACHINE_MAX_POINTS 256
+struct machine_debug { /* changes only while every vCPU stands */
+	struct debug_point point[MACHINE_MAX_POINTS];
+	unsigned count;
+	u64 breaks, watches; /* 0: none; else a number that names the set of breakpoints, of watchpoints */
+	bool step_interrupts; /* during a step interrupts are taken */
 };
 
 struct machine_config {
@@ -108,8 +124,11 @@ struct machine {
 	int ram_fd;
 	u8 *ram;
 	u64 low_size, high_size;
-	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. src/mmu. */
+	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */
 	_Atomic u8 *code_pages;
+	_Atomic u64 *code_cpus;
+	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
+	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
@@ -130,8 +149,22 @@ struct machine {
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
 	struct error end_error; /* END_FAILED */
 	pthread_mutex_t bus_lock; /* split and MMIO atomics */
-	pthread_mutex_t lock; /* lifecycle */
-	pthread_cond_t ended;
+	pthread_mutex_t lock; /* lifecycle and control */
+	pthread_cond_t changed; /* any of end and control */
+	struct machine_debug debug;
+	struct { /* control.c */
+		bool user; /* HOLD_USER: vCPUs stand */
+		unsigned looks; /* HOLD_LOOK, this often */
+		unsigned roaming; /* vCPUs that are in run() */
+		u64 allowed; /* vCPUs that go when nothing holds them */
+		int stop_fd; /* eventfd: a vCPU has stopped by itself; -1: none */
+		struct stop_observer *observers;
+	} control;
+	/* From reset to the first instruction: devices' reset pins, and what the boot loader does. For machine_reset(); NULL: this
+	 * machine cannot. On the thread that resets, while every vCPU stands. */
+	int (*boot)(void *arg, struct error *err);
+	void *boot_arg;
+	struct inspect *inspects; /* machine_add_inspect() */
 	_Atomic bool
 		running; /* every vCPU has been created by the engine and none destroyed: its operations may be called */
 };
@@ -144,6 +177,7 @@ void machine_free(struct machine *m);
 int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err);
 /* First caller wins; posts EV_STOP everywhere. Any thread, not a signal handler. */
 void machine_end(struct machine *m, enum machine_end why, int status);
+void machine_fail(struct machine *m, const struct error *err); /* END_FAILED: the machine cannot go on, as err says */
 /* Blocks a halted vCPU until an event is posted (or, deterministic, skips time to the next timer). Its own thread. */
 void machine_wait(struct vcpu *v);
 /* The vCPU whose thread this is; NULL on other threads. What a CPU finds at an address can depend on the CPU: its local APIC. */
@@ -165,6 +199,13 @@ static inline u8 *ram_ptr(const struct machine *m, u64 gpa, u64 len)
 		return m->ram + m->low_size + (gpa - HIGH_RAM_BASE);
 	return NULL;
 }
+/* The other way: the guest physical address of a byte of RAM. */
+static inline u64 ram_gpa(const struct machine *m, const void *host)
+{
+	u64 offset = (u64)((const u8 *)host - m->ram);
+
+	return offset < m->low_size ? offset : HIGH_RAM_BASE + (offset - m->low_size);
+}
 /* Host page faults cost 10 us each on some hosts: the first use of a chunk gets all its pages by one system call. */
 #define RAM_CHUNK_SHIFT 16
 void ram_populate(struct machine *m, const u8 *host, u64 len); /* the chunks that hold [host, host + len) */
@@ -175,11 +216,18 @@ static inline void ram_use(struct machine *m, const u8 *host)
 	if (unlikely(!atomic_load_explicit(&m->populated[chunk], memory_order_relaxed)))
 		ram_populate(m, host, 1);
 }
+/* Gives the host back the memory of all whole pages in [gpa, gpa + len), which read as zeros from now on; what is used again
+ * is taken again. EFAULT when the range is not all RAM. Any thread, while vCPUs run: an access at the same time hits the old
+ * page or the new one. */
+int ram_discard(struct machine *m, u64 gpa, u64 len);
 /* Index of a RAM page in code_pages, from its host address. */
 static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 {
 	return (u64)(host - m->ram) >> PAGE_SHIFT;
 }
+/* A device wrote [host, host + len) of guest RAM through a pointer: engines drop code that they decoded there. Cheap where
+ * there is none. Any thread. */
+void machine_written(struct machine *m, const void *host, u64 len);
 /* Copies to or from guest physical memory, RAM only; EFAULT when the range is not all RAM. Tells engines of writes. */
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len);
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len);

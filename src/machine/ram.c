@@ -4,6 +4,8 @@
  * when the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -37,11 +39,11 @@ int ram_create(struct machine *m, struct error *err)
 		m->populated = NULL;
 		return error_set(err, errno, "no memory for the table of used RAM: %s", strerror(errno));
 	}
-	m->code_pages = mmap(NULL, pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (m->code_pages == MAP_FAILED) {
-		m->code_pages = NULL;
+	void *table = mmap(NULL, 9 * pages, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (table == MAP_FAILED)
 		return error_set(err, errno, "no memory for the table of code pages: %s", strerror(errno));
-	}
+	m->code_cpus = table;
+	m->code_pages = (_Atomic u8 *)table + 8 * pages;
 	return 0;
 }
 
@@ -50,7 +52,7 @@ void ram_destroy(struct machine *m)
 	if (m->populated)
 		munmap((void *)m->populated, (m->config.ram_size >> RAM_CHUNK_SHIFT) + 1);
 	if (m->code_pages)
-		munmap((void *)m->code_pages, m->config.ram_size >> PAGE_SHIFT);
+		munmap((void *)m->code_cpus, 9 * (m->config.ram_size >> PAGE_SHIFT));
 	if (m->ram)
 		munmap(m->ram, m->config.ram_size);
 	if (m->ram_fd >= 0)
@@ -68,6 +70,35 @@ void ram_populate(struct machine *m, const u8 *host, u64 len)
 		atomic_store_explicit(&m->populated[chunk], 1, memory_order_relaxed);
 }
 
+/* Chunks that were given back whole: their next use takes all pages at once again. One that lost only some of its pages is
+ * left to single faults, as populating it would bring them all back. */
+static void forget_chunks(struct machine *m, const u8 *host, u64 len)
+{
+	u64 chunk = 1ull << RAM_CHUNK_SHIFT, begin = (u64)(host - m->ram), end = begin + len;
+
+	for (u64 at = (begin + chunk - 1) & ~(chunk - 1); at < end; at += chunk)
+		if (end - at >= chunk || end == m->config.ram_size)
+			atomic_store_explicit(&m->populated[at >> RAM_CHUNK_SHIFT], 0, memory_order_relaxed);
+}
+
+/* The mapping stays, so whoever still has a pointer into the range, be it a TLB or a system call, finds zeros there. */
+int ram_discard(struct machine *m, u64 gpa, u64 len)
+{
+	u64 begin = (gpa + PAGE_SIZE - 1) & PAGE_MASK, end = (gpa + len) & PAGE_MASK;
+	u8 *host;
+
+	if (gpa + len < gpa || !ram_ptr(m, gpa, len))
+		return -EFAULT;
+	if (begin >= end)
+		return 0;
+	host = ram_ptr(m, begin, end - begin);
+	if (fallocate(m->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, host - m->ram, (off_t)(end - begin)) < 0)
+		return -errno;
+	forget_chunks(m, host, end - begin);
+	machine_written(m, host, end - begin);
+	return 0;
+}
+
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)
 {
 	const u8 *p = ram_ptr(m, gpa, len);
@@ -78,6 +109,33 @@ int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)
 	return 0;
 }
 
+static bool has_code(const struct machine *m, u64 first, u64 last)
+{
+	for (u64 page = first; page <= last; page++)
+		if (atomic_load_explicit(&m->code_pages[page], memory_order_relaxed) & PAGE_HAS_CODE)
+			return true;
+	return false;
+}
+
+/*
+ * The fence pairs with the engines': they mark a page before they read what to decode, we read the mark after the bytes are
+ * there, so one of both sees the other's. The lock keeps the vCPUs from being torn down under a device's own thread.
+ */
+void machine_written(struct machine *m, const void *host, u64 len)
+{
+	u64 offset = (u64)((const u8 *)host - m->ram);
+	u64 gpa = ram_gpa(m, host);
+
+	atomic_thread_fence(memory_order_seq_cst);
+	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))
+		return;
+	pthread_mutex_lock(&m->lock);
+	if (atomic_load(&m->running) && m->vcpu_ops->memory_changed)
+		for (unsigned i = 0; i < m->config.cpus; i++)
+			m->vcpu_ops->memory_changed(m->vcpu[i], gpa, len);
+	pthread_mutex_unlock(&m->lock);
+}
+
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len)
 {
 	u8 *p = ram_ptr(m, gpa, len);
@@ -85,8 +143,6 @@ int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len)
 	if (!p)
 		return -EFAULT;
 	memcpy(p, buf, len);
-	if (atomic_load(&m->running) && m->vcpu_ops->memory_changed)
-		for (unsigned i = 0; i < m->config.cpus; i++)
-			m->vcpu_ops->memory_changed(m->vcpu[i], gpa, len);
+	machine_written(m, p, len);
 	return 0;
 }

@@ -28,8 +28,7 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 	if (!page)
 		return;
 	tlb_fill(v, gla, how, &w, page);
-	p->code = intent == INTENT_WRITE &&
-		  (atomic_load_explicit(&m->code_pages[ram_page_index(m, page)], memory_order_relaxed) & PAGE_HAS_CODE);
+	p->code = intent == INTENT_WRITE && !page_may_be_written(m, ram_page_index(m, page));
 }
 
 /* #AC comes after page faults and only for CPL 3 (SDM vol. 3, 6.15): the view that never hits brings such accesses here. */
@@ -42,7 +41,7 @@ static void check_alignment(struct vcpu *v, u64 gla, unsigned size, enum mmu_acc
 static u64 host_load(const u8 *p, unsigned size)
 {
 	switch (size) {
-	case 1: return *p;
+	case 1: return *(const volatile u8 *)p;
 	case 2: return *(const volatile u16_una *)p;
 	case 4: return *(const volatile u32_una *)p;
 	default: return *(const volatile u64_una *)p;
@@ -83,8 +82,7 @@ static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigne
 
 static void code_written(struct vcpu *v, const struct place *p, unsigned len)
 {
-	if (v->mmu->hooks)
-		v->mmu->hooks->code_written(v, ram_page_index(v->machine, p->host), p->gpa & ~PAGE_MASK, len);
+	code_was_written(v, ram_page_index(v->machine, p->host), p->gpa & ~PAGE_MASK, len);
 }
 
 static void place_write(struct vcpu *v, const struct place *p, const void *buf, unsigned len)
@@ -267,6 +265,8 @@ u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value)
 
 	check_alignment(v, gla, size, MMU_EXPLICIT);
 	unsigned first = resolve_span(v, gla, size, INTENT_WRITE, MMU_EXPLICIT, p);
+	if (unlikely(v->mmu->watching))
+		watch_check(v, gla, size, false);
 	if (first == size && p[0].host) {
 		u64 seen = old & mask;
 		host_cmpxchg(p[0].host, size, &seen, new_value);
@@ -294,6 +294,8 @@ bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2])
 	bool same;
 
 	resolve_span(v, gla, 16, INTENT_WRITE, MMU_EXPLICIT, p);
+	if (unlikely(v->mmu->watching))
+		watch_check(v, gla, 16, false);
 	if (!p[0].host) {
 		u64 seen[2];
 		place_read(v, &p[0], seen, 16);

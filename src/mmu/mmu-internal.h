@@ -38,7 +38,23 @@ static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned vie
 	return c->entry + view * TLB_SIZE;
 }
 
+/* What others wrote where this vCPU has code. */
+#define CODE_MAILS 32
+struct code_mail {
+	pthread_mutex_t lock;
+	struct {
+		u64 page;
+		unsigned first, end;
+	} item[CODE_MAILS];
+	unsigned items;
+	bool lost; /* more than fit */
+};
+
+#define EPOCH_AWAY (~0ull)
 struct mmu {
+	_Atomic u64 epoch; /* machine.code_epoch whose fast writes are dropped; EPOCH_AWAY: touches no memory */
+	u64 epoch_seen;
+	struct code_mail mail;
 	struct tlb_context context[TLB_CONTEXTS];
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
@@ -47,7 +63,7 @@ struct mmu {
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
 	u64 high_executed[(1u << FILTER_BITS) / 64];
-	bool watching; /* DR7 has a data breakpoint */
+	bool watching; /* DR7 has a data breakpoint, or a debugger a watchpoint */
 };
 
 struct walk {
@@ -58,6 +74,17 @@ struct walk {
 
 /* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. */
 bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct walk *w, u32 *error);
+
+/* ---- walk.c, for inspect.c ---- */
+struct level {
+	u8 shift; /* of the linear address bits that index here */
+	u8 bits; /* how many */
+	bool may_map; /* PS = 1 maps a page here */
+};
+/* Where the walk of gla begins: the root table, the first level and how many there are. False: nothing is mapped there. */
+bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count);
+u64 walk_large_base(u64 e, unsigned shift, bool wide);
+#define WALK_ADDR_MASK (BIT(GPA_BITS) - PAGE_SIZE)
 
 void pdptes_load(struct vcpu *v, u64 cr3);
 
@@ -70,14 +97,26 @@ struct place { /* where a byte of linear memory is */
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p);
 
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host);
+/* Whether a page may be written without telling anybody; notes that it is, for the day it gets code. */
+bool page_may_be_written(struct machine *m, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
+
+/* Tells the engine: mmu_hooks.dropped. */
+void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
+
+/* code.c: [offset, offset + len) of a page with decoded code has been stored to. */
+void code_was_written(struct vcpu *v, u64 page, unsigned offset, unsigned len);
 
 /* debug breakpoints on data: watch.c */
 void watch_check(struct vcpu *v, u64 gla, unsigned len, bool write);
 bool watch_on_page(const struct vcpu *v, u64 gla);
 
+static inline u64 tlb_empty_tag(unsigned slot)
+{
+	return (u64)(slot ^ 1) << PAGE_SHIFT;
+}
 static inline bool tlb_hits(u64 tag, u64 gla, unsigned len)
 {
 	return gla - tag <= PAGE_SIZE - len;

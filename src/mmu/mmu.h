@@ -61,6 +61,18 @@ const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa);
 /* Walk without side effects (no A/D updates, no faults): for debuggers and traces. false if not present. */
 bool mmu_translate(struct vcpu *v, u64 gla, u64 *gpa);
 
+/* Linear memory [first, last], mapped to consecutive physical addresses with the same rights. rights: PTE_W, PTE_U, PTE_NX as all
+ * levels combine to; PTE_G, and PTE_PS for large pages, of the leaf. */
+struct mmu_mapping {
+	u64 first, last, gpa, rights;
+};
+/* The current page tables, in order of addresses; fn returns false to end. Without side effects. Paging off: nothing. False: there
+ * was more, but fn ended it or the tables are without end. */
+bool mmu_list_mappings(struct vcpu *v, bool (*fn)(void *arg, const struct mmu_mapping *map), void *arg);
+/* The entries of the software TLB's current context, one page each; rights: PTE_W where a write needs no walk, PTE_U, PTE_G, PTE_PS.
+ * Nothing where the engine has no such TLB. */
+void mmu_list_tlb(struct vcpu *v, bool (*fn)(void *arg, const struct mmu_mapping *map), void *arg);
+
 /* ---- what changes translations ---- */
 void mmu_set_cr3(
 	struct vcpu *v,
@@ -70,7 +82,7 @@ void mmu_flush_page(struct vcpu *v, u64 gla); /* INVLPG */
 void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla);
 /* Points v->tlb at the view for CPL, CR4.SMAP and RFLAGS.AC. Call when one of them has changed. */
 void mmu_update_view(struct vcpu *v);
-/* DR7 changed: pages with data watchpoints get no fast entries. */
+/* DR7 or machine.debug.watches changed: pages with data watchpoints get no fast entries. */
 void mmu_update_watchpoints(struct vcpu *v);
 void mmu_load_pdptes(struct vcpu *v); /* CR0.PG, CR4.PAE: PAE paging begins */
 
@@ -96,5 +108,22 @@ static inline u64 mmu_code_space(const struct vcpu *v, u64 gla)
 {
 	return v->code_space[gla >> 63];
 }
-/* Marks a RAM page as holding decoded code (drops this vCPU's fast writes to it, asks other vCPUs to) or not. */
-void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code);
+/*
+ * Code and several vCPUs. Each decodes for itself; stores reach the page of any by the slow path, which calls the storing
+ * vCPU's code_written and mails the others that have code there (EV_CODE).
+ *
+ * mmu_mark_code() marks a RAM page as holding code that this vCPU decoded, or no longer. Other vCPUs may still have fast writes
+ * to a page that gets its first code, and are asked to drop them (EV_WRITES); until mmu_code_settled() says of the number that
+ * marking gave that all have, they may store there unnoticed: what is decoded may be executed once, but not kept.
+ */
+u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code);
+bool mmu_code_settled(const struct vcpu *v, u64 epoch);
+void mmu_drop_writes(struct vcpu *v); /* EV_WRITES was posted; the event is cleared already */
+/* Bytes of a page with code were written: makes vCPU `to` call code_written for them soon. Any thread. */
+void mmu_mail_code(struct vcpu *to, u64 page_index, unsigned offset, unsigned len);
+/* vcpu_ops.memory_changed for engines that keep code by these rules. Any thread. */
+void mmu_memory_changed(struct vcpu *v, u64 gpa, u64 len);
+void mmu_take_code_mail(struct vcpu *v); /* EV_CODE was posted */
+/* Between leaving and entering, the vCPU touches no guest memory, so nobody waits for it: while it halts or is not run. */
+void mmu_enter(struct vcpu *v);
+void mmu_leave(struct vcpu *v);

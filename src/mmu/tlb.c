@@ -11,14 +11,9 @@
 
 #include "mmu/mmu-internal.h"
 
-static u64 empty_tag(unsigned slot)
-{
-	return (u64)(slot ^ 1) << PAGE_SHIFT;
-}
-
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
-	e->rd = e->wr = empty_tag(slot);
+	e->rd = e->wr = tlb_empty_tag(slot);
 	e->info = 0;
 }
 
@@ -28,7 +23,7 @@ static void view_clear(struct tlb_entry *view)
 		entry_clear(&view[s], s);
 }
 
-static void dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
+void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 {
 	if (v->mmu->hooks && v->mmu->hooks->dropped)
 		v->mmu->hooks->dropped(v, gla, what);
@@ -108,8 +103,7 @@ static unsigned large_bit(u64 gla, unsigned shift)
 	return (unsigned)(((gla >> shift) + shift * 77) * 0x9e3779b97f4a7c15ull >> 56);
 }
 
-/* Whether a page may have a fast write; if so, that is noted for the day it gets code. */
-static bool page_may_be_written(struct machine *m, u64 index)
+bool page_may_be_written(struct machine *m, u64 index)
 {
 	u8 state = atomic_load_explicit(&m->code_pages[index], memory_order_relaxed);
 
@@ -136,7 +130,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
 	e->rd = page;
-	e->wr = empty_tag(slot);
+	e->wr = tlb_empty_tag(slot);
 	if (w->writable && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
 		e->wr = page;
 	e->host = page_host;
@@ -174,7 +168,7 @@ static void context_flush_local(struct vcpu *v, struct tlb_context *c)
 	}
 	c->fills = 0;
 	fetch_clear(c);
-	dropped(v, 0, MMU_DROP_LOCAL);
+	mmu_dropped(v, 0, MMU_DROP_LOCAL);
 	low_space_changed(v, c);
 	if (v->mmu->high_local)
 		high_space_changed(v);
@@ -187,7 +181,7 @@ static void context_flush_all(struct vcpu *v, struct tlb_context *c)
 	memset(c->large, 0, sizeof(c->large));
 	c->fills = 0;
 	fetch_clear(c);
-	dropped(v, 0, MMU_DROP_ALL);
+	mmu_dropped(v, 0, MMU_DROP_ALL);
 	low_space_changed(v, c);
 }
 
@@ -242,7 +236,7 @@ void mmu_flush_page(struct vcpu *v, u64 gla)
 		if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))
 			low_space_changed(v, c);
 	}
-	dropped(v, gla, large ? MMU_DROP_ALL : MMU_DROP_PAGE);
+	mmu_dropped(v, gla, large ? MMU_DROP_ALL : MMU_DROP_PAGE);
 	if ((gla >> 63) && (large || (m->high_executed[bit / 64] & BIT(bit % 64))))
 		high_space_changed(v);
 	publish_spaces(v);
@@ -287,7 +281,7 @@ static void context_enter(struct vcpu *v, u16 pcid, bool keep)
 	if (m->high_local && c != m->now)
 		high_space_changed(v);
 	if (c != m->now)
-		dropped(v, 0, MMU_DROP_LOCAL);
+		mmu_dropped(v, 0, MMU_DROP_LOCAL);
 	c->used = ++m->stamp;
 	m->now = c;
 	mmu_update_view(v);
@@ -332,42 +326,13 @@ void mmu_update_view(struct vcpu *v)
 	if (!m)
 		return;
 	if (v->cpl == 3 && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
-		dropped(v, 0, MMU_DROP_ALL);
+		mmu_dropped(v, 0, MMU_DROP_ALL);
 	if (v->cpl == 3)
 		v->tlb = (v->cr0 & CR0_AM) && (v->rflags & FL_AC) ? m->none : context_view(m->now, VIEW_USER);
 	else
 		v->tlb = context_view(m->now,
 				      (v->cr4 & CR4_SMAP) && !(v->rflags & FL_AC) ? VIEW_KERNEL : VIEW_KERNEL_NO_SMAP);
 	publish_spaces(v);
-}
-
-/* ---- pages with decoded code ---- */
-
-static void drop_writes(struct tlb_context *c, const u8 *host)
-{
-	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++)
-		if (c->entry[k].host == host)
-			c->entry[k].wr = empty_tag(k & (TLB_SIZE - 1));
-}
-
-void mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
-{
-	struct machine *m = v->machine;
-
-	if (!has_code) {
-		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
-		return;
-	}
-	u8 old = atomic_exchange(&m->code_pages[page_index], PAGE_HAS_CODE);
-	if (old != PAGE_WRITTEN)
-		return;
-	dropped(v, 0, MMU_DROP_ALL);
-	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
-		if (v->mmu->context[k].used)
-			drop_writes(&v->mmu->context[k], m->ram + (page_index << PAGE_SHIFT));
-	for (unsigned k = 0; k < m->config.cpus; k++)
-		if (m->vcpu[k] && m->vcpu[k] != v)
-			vcpu_post(m->vcpu[k], EV_TLB);
 }
 
 void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks)
@@ -381,6 +346,8 @@ int mmu_create(struct vcpu *v, struct error *err)
 
 	if (!m)
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
+	pthread_mutex_init(&m->mail.lock, NULL);
+	m->epoch = EPOCH_AWAY;
 	v->mmu = m;
 	view_clear(m->none);
 	context_enter(v, 0, false);
@@ -392,6 +359,8 @@ int mmu_create(struct vcpu *v, struct error *err)
 
 void mmu_destroy(struct vcpu *v)
 {
+	if (v->mmu)
+		pthread_mutex_destroy(&v->mmu->mail.lock);
 	free(v->mmu);
 	v->mmu = NULL;
 	v->tlb = NULL;

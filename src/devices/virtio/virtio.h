@@ -52,10 +52,15 @@ struct virtio_device { /* first member of each type's state */
 	unsigned queues; /* how many it has */
 	u16 queue_size; /* 0: VIRTQ_SIZE_MAX */
 	u64 offered, features; /* ops->features and what the instance adds; what was agreed */
-	struct virtio_transport *transport; /* private to virtio.c, virtio_pci.c */
+	pthread_mutex_t lock; /* virtio_lock(); all zero is an unlocked one */
+	struct virtio_transport *transport; /* private: transport.h */
 };
 
-/* Makes the PCI function. The type has filled in ops, machine, queues, queue_size, offered. On error the caller still owns d. */
+/*
+ * A type's constructor only makes the device; who wires the machine (or a test) then gives it its transport. From then on
+ * d->dev is a whole device: device_destroy() takes the transport away and calls ops->destroy.
+ *
+ * Makes the PCI function. The type has filled in ops, machine, queues, queue_size, offered. On error the caller still owns d. */
 int virtio_pci_add(struct device *pci_bus, struct virtio_device *d, struct error *err);
 
 void virtio_lock(struct virtio_device *d);
@@ -69,7 +74,8 @@ void virtio_broken(struct virtio_device *d); /* the guest broke the rules */
 void virtio_config_changed(struct virtio_device *d); /* interrupt: read the configuration again */
 
 /* ---- rings: all with the device's lock held ---- */
-struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while the guest has not enabled it */
+struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while the guest has not enabled it; else always
+								 * the same pointer, good for pushing for as long as d */
 
 #define VIRTQ_IOVS_MAX (VIRTQ_SIZE_MAX + 8) /* a buffer that straddles the end of low RAM takes one more */
 struct virtq_buffer { /* one buffer of a queue: what the device reads, and after it what it writes */

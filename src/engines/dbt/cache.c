@@ -36,6 +36,35 @@ bool cache_full(const struct dbt *d)
 	       d->meta_end - d->meta_next < ROOM_CODE;
 }
 
+/* ---- pages ---- */
+
+#define EPOCH_SETTLED BIT(63)
+
+bool page_settled(struct vcpu *v, u64 page)
+{
+	u64 *epoch = &dbt_of(v)->page_epoch[page];
+
+	if (*epoch & EPOCH_SETTLED)
+		return true;
+	if (!*epoch)
+		*epoch = mmu_mark_code(v, page, true) + 1;
+	if (!mmu_code_settled(v, *epoch - 1))
+		return false;
+	*epoch |= EPOCH_SETTLED;
+	return true;
+}
+
+static void page_unmark(struct vcpu *v, u64 page)
+{
+	struct dbt *d = dbt_of(v);
+
+	d->pages[page] = NULL;
+	if (!d->page_epoch[page])
+		return;
+	d->page_epoch[page] = 0;
+	mmu_mark_code(v, page, false);
+}
+
 /* ---- blocks ---- */
 
 static struct block **bucket(struct dbt *d, u64 page, unsigned off)
@@ -160,9 +189,7 @@ static void page_drop(struct vcpu *v, u64 index)
 	struct dbt *d = dbt_of(v);
 	struct block *list = d->pages[index];
 
-	d->pages[index] = NULL;
-	if (list)
-		mmu_mark_code(v, index, false);
+	page_unmark(v, index);
 	for (; list; list = list->page_next) {
 		if (list->code)
 			block_drop(d, list);
@@ -193,12 +220,8 @@ void cache_flush(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	for (u64 k = 0; k < d->page_count; k++) {
-		if (!d->pages[k])
-			continue;
-		d->pages[k] = NULL;
-		mmu_mark_code(v, k, false);
-	}
+	for (u64 k = 0; k < d->page_count; k++)
+		page_unmark(v, k);
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
 	memset(d->hashed, 0, sizeof(d->hashed));
@@ -269,7 +292,8 @@ int cache_create(struct vcpu *v, struct error *err)
 
 	d->page_count = (m->low_size + m->high_size) >> PAGE_SHIFT;
 	d->pages = calloc(d->page_count, sizeof(*d->pages));
-	if (!d->pages)
+	d->page_epoch = calloc(d->page_count, sizeof(*d->page_epoch));
+	if (!d->pages || !d->page_epoch)
 		return error_set(err, ENOMEM, "no memory for the table of translated pages");
 	if (map_all(d, m->config.cpus, err))
 		return err->code;
@@ -295,10 +319,10 @@ void cache_destroy(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	for (u64 k = 0; d->pages && k < d->page_count; k++)
-		if (d->pages[k])
-			mmu_mark_code(v, k, false);
+	for (u64 k = 0; d->pages && d->page_epoch && k < d->page_count; k++)
+		page_unmark(v, k);
 	free(d->pages);
+	free(d->page_epoch);
 	if (d->code_rw)
 		munmap(d->code_rw, d->code_size);
 	if (d->code_rx)

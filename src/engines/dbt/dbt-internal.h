@@ -163,6 +163,7 @@ struct dbt {
 	struct thunks to;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
+	u64 *page_epoch; /* 0: not marked; else what marking it gave, plus 1, and whether it has settled */
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	bool exact_flags, ymm, avx2;
@@ -207,6 +208,8 @@ void cache_destroy(struct vcpu *v);
 bool cache_full(const struct dbt *d);
 void cache_flush(struct vcpu *v); /* drops every translation */
 void cache_forget_jumps(struct vcpu *v);
+/* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
+bool page_settled(struct vcpu *v, u64 page);
 void *meta_alloc(struct dbt *d, size_t size);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);

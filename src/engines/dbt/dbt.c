@@ -14,6 +14,7 @@
 
 #include "emulate/vector.h"
 #include "engines/dbt/dbt-internal.h"
+#include "machine/control.h"
 
 /* ---- time of deterministic machines: a nanosecond an instruction or delivered event ---- */
 
@@ -29,6 +30,12 @@ static void pass_time(struct vcpu *v, u64 insns)
 
 /* ---- the loop ---- */
 
+static void step_done(struct vcpu *v)
+{
+	if (unlikely(v->debug.step) && !v->debug.stop)
+		v->debug.stop = STOP_STEP;
+}
+
 static void deliver(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -38,6 +45,7 @@ static void deliver(struct vcpu *v)
 	pass_time(v, 1);
 	deliver_event(v);
 	d->delivering = false;
+	step_done(v);
 	if (d->tracer)
 		tracer_event(d->tracer, v, &d->first);
 }
@@ -49,6 +57,7 @@ static bool landed(struct vcpu *v)
 
 	v->cur = &d->none;
 	v->stop_now = false;
+	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
 	return !d->delivering || combine_exceptions(v, &d->first);
@@ -59,8 +68,24 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
+	/* Translations know no breakpoints of a debugger's: while there are any, everything is stepped over. */
+	if (unlikely(v->debug.step || v->debug.pass || v->machine->debug.breaks))
+		return true;
 	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) ||
 			v->machine->config.deterministic);
+}
+
+/* Before an instruction that is stepped. */
+static bool stops_at_breakpoint(struct vcpu *v)
+{
+	const struct machine *m = v->machine;
+	bool passes = v->debug.step || v->debug.pass;
+
+	v->debug.pass = false;
+	if (passes || !m->debug.breaks || !machine_breaks_at(m, code_linear(v, v->rip)))
+		return false;
+	v->debug.stop = STOP_BREAK;
+	return true;
 }
 
 static void step(struct vcpu *v)
@@ -89,6 +114,7 @@ static void step(struct vcpu *v)
 	pass_time(v, 1);
 	if (trap)
 		debug_single_step(v, from);
+	step_done(v);
 }
 
 static void run_generated(struct vcpu *v)
@@ -106,13 +132,30 @@ static void run_generated(struct vcpu *v)
 
 static void go(struct vcpu *v)
 {
-	if (must_step(v))
+	bool steps = must_step(v);
+
+	if (unlikely(steps) && stops_at_breakpoint(v))
+		return;
+	if (steps)
 		step(v);
 	else
 		run_generated(v);
 	v->cur = &dbt_of(v)->none;
 	v->stop_now = false;
-	if (unlikely(v->pending_db))
+	if (unlikely(v->pending_db) && !v->debug.stop)
+		debug_trap_check(v);
+}
+
+/* The debugger's points are not the ones of last time; and what a stop of its came before. */
+static void take_up(struct vcpu *v)
+{
+	const struct machine_debug *d = &v->machine->debug;
+
+	if (v->debug.watches != d->watches)
+		mmu_update_watchpoints(v);
+	v->debug.breaks = d->breaks;
+	v->debug.watches = d->watches;
+	if (v->pending_db && !v->event.valid)
 		debug_trap_check(v);
 }
 
@@ -127,6 +170,7 @@ static int dbt_run(struct vcpu *v, struct error *err)
 	v->cur = &d->none;
 	simd_enter(v);
 	mmu_update_view(v);
+	mmu_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
 		if (!alive) {
@@ -135,17 +179,22 @@ static int dbt_run(struct vcpu *v, struct error *err)
 			v->halted = true;
 		}
 		d->delivering = false;
+	} else {
+		take_up(v);
 	}
-	while (events_take(v, cache_flush)) {
+	while (!v->debug.stop && events_take(v)) {
 		if (v->event.valid) {
 			deliver(v);
 		} else if (v->halted || v->wait_sipi) {
 			v->stats.halts++;
+			mmu_leave(v);
 			machine_wait(v);
+			mmu_enter(v);
 		} else {
 			go(v);
 		}
 	}
+	mmu_leave(v);
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
@@ -223,7 +272,7 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	int r = mmu_create(v, err);
 	if (!r)
 		r = cache_create(v, err);
-	if (!r && trace && !(d->tracer = tracer_open(trace, err)))
+	if (!r && trace && !(d->tracer = tracer_open(v, trace, err)))
 		r = err->code;
 	if (r)
 		dbt_destroy(v);
@@ -235,27 +284,11 @@ void dbt_exact_flags(struct vcpu *v)
 	dbt_of(v)->exact_flags = true;
 }
 
-static bool has_code(const struct machine *m, u64 gpa, u64 len)
-{
-	for (u64 at = gpa & PAGE_MASK; at < gpa + len; at += PAGE_SIZE) {
-		const u8 *host = ram_ptr(m, at, PAGE_SIZE);
-		if (host && (atomic_load(&m->code_pages[ram_page_index(m, host)]) & PAGE_HAS_CODE))
-			return true;
-	}
-	return false;
-}
-
-static void dbt_memory_changed(struct vcpu *v, u64 gpa, u64 len)
-{
-	if (has_code(v->machine, gpa, len))
-		vcpu_post(v, EV_CODE);
-}
-
 static const struct vcpu_ops dbt_vcpu_ops = {
 	.create = dbt_create,
 	.destroy = dbt_destroy,
 	.run = dbt_run,
-	.memory_changed = dbt_memory_changed,
+	.memory_changed = mmu_memory_changed,
 };
 
 const struct engine engine_dbt = {

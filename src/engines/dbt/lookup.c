@@ -36,7 +36,7 @@ static u64 second_page(struct vcpu *v, u64 gla)
 	return host ? ram_page_index(v->machine, host) : ~0ull;
 }
 
-/* Code that lies in no RAM page is not translated: the loop steps over it. */
+/* Code that lies in no RAM page, or that somebody may be writing, is not translated: the loop steps over it. */
 static u64 find_slowly(struct vcpu *v, u64 gla)
 {
 	struct dbt *d = dbt_of(v);
@@ -67,6 +67,10 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 				return d->to.leave;
 			}
 		}
+	}
+	if (unlikely(!page_settled(v, page) || (page2 != ~0ull && !page_settled(v, page2)))) {
+		v->stop_now = true;
+		return d->to.leave;
 	}
 	u16 mode = (u16)(mode_of(v) | (gla >> 63 ? MODE_HIGH : 0));
 	struct block *b = block_find(d, page, off, mode, page2);

@@ -10,7 +10,7 @@ static bool host_has(const struct tr *t, unsigned feature)
 }
 
 /* Integer rows that need more than their bytes. */
-static bool needs_more(const struct insn *i)
+static bool needs_more(const struct tr *t, const struct insn *i)
 {
 	switch (i->op) {
 	case OP_DIV:
@@ -26,6 +26,7 @@ static bool needs_more(const struct insn *i)
 	case OP_CLFLUSHOPT:
 	case OP_CLWB:
 	case OP_XLAT: return true;
+	case OP_PAUSE: return t->v->machine->config.cpus > 1; /* gives way now and then */
 	case OP_BT:
 	case OP_BTS:
 	case OP_BTR:
@@ -65,7 +66,7 @@ bool tr_can_copy(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
 
-	if (i->op >= OP_INT_LIMIT || i->op == OP_NONE || needs_more(i) || !host_has(t, op_facts[i->op].feature))
+	if (i->op >= OP_INT_LIMIT || i->op == OP_NONE || needs_more(t, i) || !host_has(t, op_facts[i->op].feature))
 		return false;
 	/* BSF and BSR that carry F3 are other instructions to the host. */
 	if ((i->op == OP_BSF || i->op == OP_BSR) && (memchr(t->bytes[k], 0xf3, i->len - 2u)))

@@ -315,9 +315,6 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	unsigned off = gla & ~PAGE_MASK;
 
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
-	mmu_mark_code(v, page, true); /* before its bytes are looked at */
-	if (page2 != ~0ull)
-		mmu_mark_code(v, page2, true);
 	decode_block(&t, host, off);
 	choose(&t);
 	find_live(&t);

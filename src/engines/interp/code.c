@@ -54,7 +54,7 @@ static struct code_page *page_get(struct vcpu *v, u64 index)
 	p->code_size = v->code_size;
 	p->next = in->pages[index];
 	in->pages[index] = p;
-	mmu_mark_code(v, index, true);
+	p->epoch = mmu_mark_code(v, index, true);
 	return p;
 }
 
@@ -113,7 +113,8 @@ static void spaces_reset(struct vcpu *v)
 
 const struct mmu_hooks code_hooks = { .code_written = code_forget_range, .spaces_reset = spaces_reset };
 
-/* Fetches from devices are not cached: the record runs whatever is at the instruction pointer. */
+/* Fetches from devices, and from pages that others may still store to unnoticed, are not cached: the record runs whatever is
+ * at the instruction pointer. */
 static const struct insn uncached = { .run = run_uncached };
 
 /*
@@ -151,6 +152,8 @@ const struct insn *code_lookup(struct vcpu *v, u64 gla)
 	if (in->arena_used > ARENA_RECORDS - 2 * TRACE_MAX)
 		code_forget_all(v);
 	struct code_page *p = page_get(v, ram_page_index(v->machine, host));
+	if (unlikely(!p->settled) && !(p->settled = mmu_code_settled(v, p->epoch)))
+		return &uncached;
 	if (!p->entry[off])
 		trace_build(v, p, host - off, off);
 	const struct insn *rec = in->arena + p->entry[off];

@@ -4,7 +4,7 @@
  *
  * Whatever faults unwinds to the setjmp in interp_run, with v->rip at the faulting instruction. The loop
  * steps single instructions through src/emulate while something must be looked at after each: a trap flag, breakpoints, the
- * shadow of STI and MOV SS, or a trace file.
+ * shadow of STI and MOV SS, a trace file, or a debugger that steps or has a breakpoint nearby.
  */
 #include "engines/interp/interp.h"
 
@@ -13,6 +13,7 @@
 
 #include "emulate/vector.h"
 #include "engines/interp/interp-internal.h"
+#include "machine/control.h"
 
 /* ---- time ---- */
 
@@ -38,6 +39,12 @@ static void end_quantum(struct vcpu *v)
 	pass_time(v, done);
 }
 
+static void step_done(struct vcpu *v)
+{
+	if (unlikely(v->debug.step) && !v->debug.stop)
+		v->debug.stop = STOP_STEP;
+}
+
 /* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
 static void deliver(struct vcpu *v)
 {
@@ -48,6 +55,7 @@ static void deliver(struct vcpu *v)
 	pass_time(v, 1);
 	deliver_event(v);
 	in->delivering = false;
+	step_done(v);
 	if (in->tracer)
 		tracer_event(in->tracer, v, &in->first);
 }
@@ -60,6 +68,7 @@ static bool landed(struct vcpu *v)
 	v->left -= v->cur->n;
 	v->cur = &in->none;
 	v->stop_now = false;
+	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
 	return !in->delivering || combine_exceptions(v, &in->first);
@@ -72,7 +81,22 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
+	if (unlikely(v->debug.step || v->debug.pass || interp_of(v)->at_break))
+		return true;
 	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || interp_of(v)->tracer);
+}
+
+/* Before an instruction that is stepped. Whatever is no breakpoint after all is stepped as well. */
+static bool stops_at_breakpoint(struct vcpu *v)
+{
+	const struct machine *m = v->machine;
+	bool passes = v->debug.step || v->debug.pass;
+
+	v->debug.pass = interp_of(v)->at_break = false;
+	if (passes || !m->debug.breaks || !machine_breaks_at(m, code_linear(v, v->rip)))
+		return false;
+	v->debug.stop = STOP_BREAK;
+	return true;
 }
 
 static void step(struct vcpu *v)
@@ -91,6 +115,7 @@ static void step(struct vcpu *v)
 		tracer_after(in->tracer, v);
 	if (trap)
 		debug_single_step(v, from);
+	step_done(v);
 }
 
 static void begin_quantum(struct vcpu *v)
@@ -114,21 +139,48 @@ static void wait_event(struct vcpu *v)
 	struct interp *in = interp_of(v);
 
 	v->stats.halts++;
+	mmu_leave(v);
 	machine_wait(v);
+	mmu_enter(v);
 	if (in->deterministic)
 		in->base_insns = clock_now(v->machine->clock);
 }
 
 static void go(struct vcpu *v)
 {
+	bool steps = must_step(v);
+
+	if (unlikely(steps) && stops_at_breakpoint(v))
+		return;
 	begin_quantum(v);
-	if (must_step(v))
+	if (steps)
 		step(v);
 	else
 		run_continue(v);
 	end_quantum(v);
 	v->stop_now = false;
-	if (unlikely(v->pending_db))
+	if (unlikely(v->pending_db) && !v->debug.stop)
+		debug_trap_check(v);
+}
+
+/* The debugger's points are not the ones of last time: decoded code and the TLB know the old. */
+static void prepare_points(struct vcpu *v)
+{
+	const struct machine_debug *d = &v->machine->debug;
+
+	if (v->debug.breaks != d->breaks)
+		code_forget_all(v);
+	if (v->debug.watches != d->watches)
+		mmu_update_watchpoints(v);
+	v->debug.breaks = d->breaks;
+	v->debug.watches = d->watches;
+}
+
+/* What a stop of the debugger's came before. */
+static void take_up(struct vcpu *v)
+{
+	prepare_points(v);
+	if (v->pending_db && !v->event.valid)
 		debug_trap_check(v);
 }
 
@@ -142,6 +194,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 	v->cur = &in->none;
 	simd_enter(v);
 	mmu_update_view(v);
+	mmu_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
 		end_quantum(v);
@@ -151,8 +204,10 @@ static int interp_run(struct vcpu *v, struct error *err)
 			v->halted = true;
 		}
 		in->delivering = false;
+	} else {
+		take_up(v);
 	}
-	while (events_take(v, code_forget_all)) {
+	while (!v->debug.stop && events_take(v)) {
 		if (v->event.valid)
 			deliver(v);
 		else if (v->halted || v->wait_sipi)
@@ -160,6 +215,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 		else
 			go(v);
 	}
+	mmu_leave(v);
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
@@ -203,25 +259,18 @@ static int interp_create(struct vcpu *v, struct error *err)
 	int r = mmu_create(v, err);
 	if (!r)
 		r = code_create(v, err);
-	if (!r && config->trace && !(in->tracer = tracer_open(config->trace, err)))
+	if (!r && config->trace && !(in->tracer = tracer_open(v, config->trace, err)))
 		r = err->code;
 	if (r)
 		interp_destroy(v);
 	return r;
 }
 
-static void interp_memory_changed(struct vcpu *v, u64 gpa, u64 len)
-{
-	(void)gpa;
-	(void)len;
-	vcpu_post(v, EV_CODE);
-}
-
 static const struct vcpu_ops interp_vcpu_ops = {
 	.create = interp_create,
 	.destroy = interp_destroy,
 	.run = interp_run,
-	.memory_changed = interp_memory_changed,
+	.memory_changed = mmu_memory_changed,
 };
 
 const struct engine engine_interp = {

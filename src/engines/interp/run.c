@@ -113,7 +113,8 @@ void run_jump(struct vcpu *v, const struct insn *i, u64 rip)
 	const struct jump_entry *e = &in->jump[CODE_64][jump_hash(rip)];
 
 	v->left -= i->n + 1;
-	if (likely(e->key == (rip ^ mmu_code_space(v, rip)) && v->left > 0)) {
+	if (likely(e->key == (rip ^ mmu_code_space(v, rip)) && v->left > 0 &&
+		   !atomic_load_explicit(&v->events, memory_order_relaxed))) {
 		const struct insn *rec = e->rec;
 		v->r[17] = rip & PAGE_MASK;
 		v->left += rec->n;
@@ -171,6 +172,18 @@ void run_page_end(struct vcpu *v, const struct insn *i)
 	v->left -= i->n;
 	v->cur = &interp_of(v)->none;
 	return run_continue(v);
+}
+
+/*
+ * Stands where a breakpoint of the debugger has the same offset in its page; whether it is this page is for the loop to
+ * find out, as records know no linear address.
+ */
+void run_break(struct vcpu *v, const struct insn *i)
+{
+	v->rip = v->r[17] + i->off;
+	v->left -= i->n;
+	v->cur = &interp_of(v)->none;
+	interp_of(v)->at_break = true;
 }
 
 /* What the bytes at v->rip are could not be decoded: longer than 15 bytes (#GP) or no instruction (#UD). */
@@ -232,6 +245,8 @@ void run_uncached(struct vcpu *v, const struct insn *i)
 	struct insn insn;
 	u8 bytes[15];
 
+	if (unlikely(v->machine->debug.breaks))
+		return run_break(v, i);
 	v->rip = v->r[17] + i->off;
 	v->cur = &interp_of(v)->none;
 	code_decode_at_rip(v, &insn, bytes);

@@ -4,15 +4,19 @@
  * area, the memory map. Devices are destroyed in the opposite order, since later ones hold lines into earlier ones.
  *
  * Memory: RAM to a0000h (the last KiB is the extended BIOS data area), nothing to e0000h, firmware tables to 1 MiB, RAM to
- * machine.low_size, local APICs and I/O APIC below 4 GiB, the rest of RAM from 4 GiB.
+ * machine.low_size, PCI from there to local APICs and I/O APIC below 4 GiB, the rest of RAM from 4 GiB, PCI again above it.
+ *
+ * PCI: 00.0 host bridge, 1f.0 ISA bridge, and from 01.0 on what the configuration asks for, in the order of add_virtio().
  */
 #include "platform/pc/pc.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "devices/devices.h"
+#include "devices/pci/pci.h"
+#include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
+#include "platform/pc/inspect.h"
 
 #define COM1_PORT    0x3f8
 #define IRQ_TIMER    0
@@ -26,10 +30,28 @@
 #define MIB	  (1ull << 20)
 #define RAM_MIN	  (2 * MIB)
 
-enum pc_device { PC_INTC, PC_PIT, PC_RTC, PC_COM1, PC_PM, PC_I8042, PC_FPU, PC_DEBUG, PC_STATUS, PC_DEVICES };
+enum pc_device {
+	PC_INTC,
+	PC_PIT,
+	PC_RTC,
+	PC_COM1,
+	PC_PM,
+	PC_I8042,
+	PC_FPU,
+	PC_DEBUG,
+	PC_STATUS,
+	PC_FW_CFG,
+	PC_LPC,
+	PC_PCI,
+	PC_DEVICES
+};
+#define MAX_VIRTIO (PC_MAX_DISKS + PC_MAX_SHARES + 8)
 
 struct pc {
 	struct device *dev[PC_DEVICES];
+	struct device *virtio[MAX_VIRTIO]; /* in the order of their places on the PCI bus */
+	unsigned nvirtio;
+	struct virtio_device *balloon; /* one of them */
 	struct firmware_info firmware;
 };
 
@@ -44,8 +66,79 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
-		    (d[PC_STATUS] = guest_status_new(m, err));
+		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err)) &&
+		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
 	return made ? 0 : err ? err->code : -ENOMEM;
+}
+
+static int wire_pci(struct machine *m, struct pc *pc, struct error *err)
+{
+	struct device *lpc = pc->dev[PC_LPC], *bus;
+	struct irq_line intx[4];
+	struct region reset = acpi_pm_reset_register(pc->dev[PC_PM]);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(intx); i++)
+		intx[i] = lpc_line(lpc, i);
+	bus = pc->dev[PC_PCI] = pci_bus_new(m, pc->dev[PC_INTC], intx, err);
+	if (!bus)
+		return err ? err->code : -ENOMEM;
+	pci_set_reset_register(bus, &reset);
+	pci_set_irqs(bus, lpc_irqs());
+	return lpc_add(lpc, bus, err);
+}
+
+/* Puts a virtio device that was just made on the bus; NULL: making it has failed. */
+static int add(struct pc *pc, struct virtio_device *d, struct error *err)
+{
+	int r;
+
+	if (!d)
+		return err ? err->code : -ENOMEM;
+	if (pc->nvirtio == MAX_VIRTIO)
+		r = error_set(err, ENOSPC, "a PC has at most %d devices", MAX_VIRTIO);
+	else
+		r = virtio_pci_add(pc->dev[PC_PCI], d, err);
+	if (r)
+		d->ops->destroy(d);
+	else
+		pc->virtio[pc->nvirtio++] = &d->dev;
+	return r;
+}
+
+static int add_balloon(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
+{
+	struct virtio_device *balloon = virtio_balloon_new(m, err);
+	int r = add(pc, balloon, err);
+
+	if (r)
+		return r;
+	pc->balloon = balloon;
+	balloon_set_target(balloon, cfg->balloon);
+	return 0;
+}
+
+static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < cfg->ndisks && !r; i++)
+		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
+	if (cfg->net && !r)
+		r = add(pc, virtio_net_new(m, cfg->net, err), err);
+	if (cfg->virtio_console && !r)
+		r = add(pc, virtio_console_new(m, cfg->virtio_console, err), err);
+	if (!r)
+		r = add(pc, virtio_rng_new(m, err), err);
+	if (!r)
+		r = add_balloon(m, pc, cfg, err);
+	for (unsigned i = 0; i < cfg->nshares && !r; i++) {
+		const struct fs_config fs = { cfg->shares[i].tag, cfg->shares[i].socket, cfg->share_lost,
+					      cfg->share_arg };
+		r = add(pc, virtio_fs_new(m, &fs, err), err);
+	}
+	if (cfg->vsock && !r)
+		r = add(pc, virtio_vsock_new(m, cfg->vsock, err), err);
+	return r;
 }
 
 static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind kind)
@@ -59,6 +152,7 @@ static void describe_memory(const struct machine *m, struct firmware_info *f)
 	add_range(f, EBDA_BASE, EBDA_LEN, MEM_RESERVED);
 	add_range(f, BIOS_BASE, BIOS_LEN, MEM_RESERVED);
 	add_range(f, MIB, m->low_size - MIB, MEM_RAM);
+	add_range(f, PCI_ECAM_BASE, PCI_ECAM_BUS, MEM_RESERVED);
 	add_range(f, IOAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
 	add_range(f, LAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
 	if (m->high_size)
@@ -92,10 +186,31 @@ static void set_mtrrs(struct vcpu *v)
 	v->msr.mtrr_def_type = MTRR_ENABLE | 0x06;
 }
 
-int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+/* What firmware does before it starts a kernel. */
+static void run_firmware(struct machine *m, struct pc *pc)
 {
 	u8 *low_ram = ram_ptr(m, 0, RAM_MIN);
-	if (!low_ram)
+	struct pci_windows windows;
+
+	pci_windows(pc->dev[PC_PCI], &windows);
+	write_bios_data(low_ram);
+	for (unsigned k = 0; k < m->config.cpus; k++)
+		set_mtrrs(m->vcpu[k]);
+	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus, &windows);
+}
+
+static int list_parts(struct machine *m, struct pc *pc, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < PC_DEVICES && !r; i++)
+		r = inspect_add_device(m, pc->dev[i], err);
+	return r ? r : inspect_add_balloon(m, pc->balloon, err);
+}
+
+int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+{
+	if (!ram_ptr(m, 0, RAM_MIN))
 		return error_set(err, EINVAL,
 				 "memory of %llu KiB is too small, a PC has at least 2 MiB; try a larger --mem",
 				 (unsigned long long)m->low_size >> 10);
@@ -104,17 +219,30 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 		return error_set(err, ENOMEM, "no memory");
 	m->platform = pc;
 	int r = wire(m, pc, cfg, err);
+	if (!r)
+		r = wire_pci(m, pc, err);
+	if (!r)
+		r = add_virtio(m, pc, cfg, err);
+	if (!r)
+		r = list_parts(m, pc, err);
 	if (r) {
 		pc_destroy(m);
 		return r;
 	}
 	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
-	write_bios_data(low_ram);
-	for (unsigned k = 0; k < m->config.cpus; k++)
-		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
-	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);
+	run_firmware(m, pc);
 	return 0;
+}
+
+/* Interrupt controllers first: what other devices then do to their lines is seen by fresh ones. */
+void pc_reset(struct machine *m)
+{
+	struct pc *pc = m->platform;
+
+	for (unsigned i = 0; i < PC_DEVICES; i++)
+		device_reset(pc->dev[i]);
+	run_firmware(m, pc);
 }
 
 void pc_destroy(struct machine *m)
@@ -122,6 +250,8 @@ void pc_destroy(struct machine *m)
 	struct pc *pc = m->platform;
 	if (!pc)
 		return;
+	for (unsigned i = pc->nvirtio; i-- > 0;)
+		device_destroy(pc->virtio[i]);
 	for (int i = PC_DEVICES - 1; i >= 0; i--)
 		device_destroy(pc->dev[i]);
 	free(pc);
@@ -137,4 +267,9 @@ int pc_guest_status(const struct machine *m)
 {
 	const struct pc *pc = m->platform;
 	return guest_status_get(pc->dev[PC_STATUS]);
+}
+
+struct virtio_device *pc_balloon(const struct machine *m)
+{
+	return ((const struct pc *)m->platform)->balloon;
 }
