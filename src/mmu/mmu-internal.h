@@ -5,10 +5,6 @@
 
 enum intent { INTENT_READ, INTENT_WRITE, INTENT_FETCH };
 
-/* tlb_entry.info: gpa of the page and these. */
-#define TLB_GLOBAL 0x1u
-#define TLB_LARGE  0x2u
-
 enum view { VIEW_USER, VIEW_KERNEL, VIEW_KERNEL_NO_SMAP, NR_VIEWS };
 
 struct fetch_entry {

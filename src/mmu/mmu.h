@@ -22,6 +22,10 @@ struct tlb_entry {
 	u64 info; /* TLB_* and gpa */
 };
 
+/* tlb_entry.info: gpa of the page and these. */
+#define TLB_GLOBAL 0x1u
+#define TLB_LARGE  0x2u
+
 /* The views of an address space follow each other: user, supervisor, supervisor with SMAP suspended. */
 #define TLB_VIEW_BYTES (TLB_SIZE * sizeof(struct tlb_entry))
 

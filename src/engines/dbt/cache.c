@@ -224,7 +224,8 @@ void cache_flush(struct vcpu *v)
 		page_unmark(v, k);
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
-	memset(d->hashed, 0, sizeof(d->hashed));
+	memset(d->wandering, 0, sizeof(d->wandering));
+	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
 	d->hot.p = d->hot_begin;
 	d->cold.p = d->cold_begin;
 	d->meta_next = d->meta_begin;

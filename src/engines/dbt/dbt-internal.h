@@ -62,6 +62,8 @@ struct block {
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
+	bool hot; /* translated with slots */
+	s32 heat; /* entries left until it is */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
 	u32 jump; /* its entry in the jump cache */
 	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
@@ -95,7 +97,7 @@ struct slot {
 	u64 delta, host;
 	u64 room; /* end - 1, for ever */
 	u32 count; /* misses until it is looked at */
-	u32 listed; /* it is in dbt.low->filled */
+	u32 listed; /* it is in one of dbt.low->filled */
 	u64 since; /* when the count began */
 };
 
@@ -109,9 +111,12 @@ struct site {
 };
 
 #define FILLED_MAX 4095
+struct filled { /* slots that are not empty, or were lately */
+	u32 n;
+	u32 slot[FILLED_MAX];
+};
 struct low { /* what generated code names by 32 bits */
-	u32 nfilled;
-	u32 filled[FILLED_MAX]; /* slots that are not empty, or were lately */
+	struct filled filled[2]; /* [1]: from global pages, which a change of address space leaves alone */
 };
 
 /* Modes that translations depend on: code size, and which vector instructions run natively. */
@@ -122,7 +127,8 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_CPL	0x180u
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 
-#define HASHED_BITS 65536u
+#define PLACE_BITS  65536u
+#define HEAT	    1000 /* entries after which a block is hot */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   15
 #define BLOCK_INSNS 64
@@ -139,13 +145,14 @@ struct thunks { /* run-time addresses */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* site in OUT_B, linear address in OUT_A, to read or to write: fills its slot and tries again */
+	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* site in OUT_A: its slot misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
 };
 
 struct dbt_stats {
-	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, slot_drops, polls,
-		drops, leaves;
+	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
+		polls, drops, leaves;
 	u64 by_op[NR_OPS];
 };
 
@@ -159,7 +166,8 @@ struct dbt {
 	struct jump_entry *jump;
 	struct low *low;
 	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
-	u64 hashed[HASHED_BITS / 64]; /* filter over instructions whose accesses wander: they go through the TLB */
+	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
+	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
 	struct thunks to;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
@@ -220,7 +228,9 @@ extern const struct mmu_hooks cache_hooks;
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned n);
 void slots_clear(struct dbt *d);
-bool site_is_hashed(const struct dbt *d, u64 page, unsigned off);
+bool site_has_slot(const struct dbt *d, const struct block *b, unsigned off);
+bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
+u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct site *s);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 

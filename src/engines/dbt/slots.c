@@ -15,24 +15,28 @@ void slot_init(struct slot *s, unsigned n)
 	*s = (struct slot){ .room = PAGE_SIZE - n, .count = SLOT_MISSES };
 }
 
-void slots_clear(struct dbt *d)
+static void clear(struct low *l, unsigned which)
 {
-	struct low *l = d->low;
+	struct filled *f = &l->filled[which];
 
-	for (u32 k = 0; k < l->nfilled; k++) {
-		struct slot *s = (struct slot *)(u64)l->filled[k];
+	for (u32 k = 0; k < f->n; k++) {
+		struct slot *s = (struct slot *)(u64)f->slot[k];
 		s->end = 0;
-		s->listed = 0;
+		s->listed &= ~(1u << which);
 	}
-	l->nfilled = 0;
+	f->n = 0;
 }
 
-static void clear_page(struct dbt *d, u64 gla)
+void slots_clear(struct dbt *d)
 {
-	struct low *l = d->low;
+	clear(d->low, 0);
+	clear(d->low, 1);
+}
 
-	for (u32 k = 0; k < l->nfilled; k++) {
-		struct slot *s = (struct slot *)(u64)l->filled[k];
+static void clear_page(struct filled *f, u64 gla)
+{
+	for (u32 k = 0; k < f->n; k++) {
+		struct slot *s = (struct slot *)(u64)f->slot[k];
 		if ((gla & PAGE_MASK) + s->neg == 0)
 			s->end = 0;
 	}
@@ -42,41 +46,66 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 {
 	struct dbt *d = dbt_of(v);
 
-	if (!d || !d->low || !d->low->nfilled)
+	if (!d || !d->low)
 		return;
 	d->stats->slot_drops++;
-	if (what == MMU_DROP_PAGE)
-		clear_page(d, gla);
-	else
-		slots_clear(d);
+	switch (what) {
+	case MMU_DROP_PAGE:
+		clear_page(&d->low->filled[0], gla);
+		clear_page(&d->low->filled[1], gla);
+		break;
+	case MMU_DROP_LOCAL: clear(d->low, 0); break;
+	default: slots_clear(d);
+	}
 }
 
-static u64 hashed_bit(u64 page, unsigned off)
+static u64 place_bit(u64 page, unsigned off)
 {
-	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32 & (HASHED_BITS - 1);
+	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32 & (PLACE_BITS - 1);
 }
 
-bool site_is_hashed(const struct dbt *d, u64 page, unsigned off)
+static bool has_bit(const u64 *set, u64 bit)
 {
-	u64 bit = hashed_bit(page, off);
+	return set[bit / 64] >> (bit % 64) & 1;
+}
 
-	return d->hashed[bit / 64] >> (bit % 64) & 1;
+bool site_has_slot(const struct dbt *d, const struct block *b, unsigned off)
+{
+	return b->hot && !has_bit(d->wandering, place_bit(b->page, off));
+}
+
+bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->hot_blocks, place_bit(page, off));
+}
+
+/* A block has been entered often: slots pay from now on. */
+u64 dbt_promote(struct vcpu *v, struct block *b)
+{
+	struct dbt *d = dbt_of(v);
+	u64 bit = place_bit(b->page, b->off);
+
+	v->rip = v->r[17] + b->off;
+	d->hot_blocks[bit / 64] |= BIT(bit % 64);
+	d->stats->promoted++;
+	block_retire(v, b);
+	return dbt_go_on(v);
 }
 
 /* A slot's count is used up, or it could not be filled as SMAP is suspended, which no slot may outlast. */
 u64 dbt_hot(struct vcpu *v, struct site *s)
 {
 	struct dbt *d = dbt_of(v);
-	u64 now = __rdtsc(), bit = hashed_bit(s->block->page, s->insn.off);
+	u64 now = __rdtsc(), bit = place_bit(s->block->page, s->insn.off);
 	bool stack = s->slot == d->stack[0] || s->slot == d->stack[1];
 
 	s->slot->count = SLOT_MISSES;
-	if (d->low->nfilled >= FILLED_MAX) {
+	if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX) {
 		slots_clear(d);
 		return dbt_slow(v, s);
 	}
 	if (!stack && (now - s->slot->since < WANDERS || (v->rflags & FL_AC))) {
-		d->hashed[bit / 64] |= BIT(bit % 64);
+		d->wandering[bit / 64] |= BIT(bit % 64);
 		d->stats->hashed++;
 		block_retire(v, s->block);
 	}

@@ -45,8 +45,8 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		     "slots dropped %llu times",
 		     k, (unsigned long long)s->slow, (unsigned long long)s->ends, (unsigned long long)s->lookups,
 		     (unsigned long long)s->misses, (unsigned long long)s->links, (unsigned long long)s->relinks,
-		     (unsigned long long)s->polls, (unsigned long long)s->leaves, (unsigned long long)s->hashed,
-		     (unsigned long long)s->slot_drops);
+		     (unsigned long long)s->polls, (unsigned long long)s->leaves, (unsigned long long)s->promoted,
+		     (unsigned long long)s->hashed, (unsigned long long)s->slot_drops);
 		say_ops(s, line);
 	}
 }

@@ -182,14 +182,24 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_op_rm(e, 0xf7, 4, 0, at_gs(VCPU(rflags))); /* test rflags, AC */
 	e32(e, FL_AC);
 	out[2] = e_jcc(e, CC_NZ, 0);
-	e_load(e, 4, RCX, at_abs(&d->low->nfilled));
-	e_alu_imm(e, ALU_CMP, 4, RCX, FILLED_MAX);
-	out[3] = e_jcc(e, CC_AE, 0);
-	e_alu_imm_m(e, ALU_CMP, 4, at_reg(RDX, offsetof(struct slot, listed)), 0);
+	/* Which list, and its bit in slot.listed. */
+	e_mov_imm32(e, OUT_A, (u32)(u64)&d->low->filled[0]);
+	e_mov_imm32(e, RCX, 1);
+	e_op_rm(e, 0xf7, 4, 0, at_reg(RAX, offsetof(struct tlb_entry, info)));
+	e32(e, TLB_GLOBAL);
+	u8 *local = e_jcc(e, CC_Z, 0);
+	e_mov_imm32(e, OUT_A, (u32)(u64)&d->low->filled[1]);
+	e_mov_imm32(e, RCX, 2);
+	e_patch(local, e->to_run, emit_here(e));
+	e_op_rm(e, 0x85, 4, RCX, at_reg(RDX, offsetof(struct slot, listed)));
 	u8 *listed = e_jcc(e, CC_NZ, 0);
-	e_store(e, 4, RDX, (struct mem){ .base = NO_REG, .index = RCX, .scale = 2, .disp = (s32)(u64)d->low->filled });
-	e_alu_imm_m(e, ALU_ADD, 4, at_abs(&d->low->nfilled), 1);
-	e_store_imm(e, 4, 1, at_reg(RDX, offsetof(struct slot, listed)));
+	e_alu_imm_m(e, ALU_CMP, 4, at_reg(OUT_A, offsetof(struct filled, n)), FILLED_MAX);
+	out[3] = e_jcc(e, CC_AE, 0);
+	e_op_rm(e, 0x09, 4, RCX, at_reg(RDX, offsetof(struct slot, listed)));
+	e_load(e, 4, RCX, at_reg(OUT_A, offsetof(struct filled, n)));
+	e_store(e, 4, RDX,
+		(struct mem){ .base = OUT_A, .index = RCX, .scale = 2, .disp = (s32)offsetof(struct filled, slot) });
+	e_alu_imm_m(e, ALU_ADD, 4, at_reg(OUT_A, offsetof(struct filled, n)), 1);
 	e_patch(listed, e->to_run, emit_here(e));
 	e_load(e, 8, RCX, at_reg(RAX, (s32)tag));
 	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, host)));
@@ -233,6 +243,7 @@ void thunks_emit(struct vcpu *v)
 	t->poll_site = to_c(e, v, dbt_poll_site, &t->leave);
 	t->miss = to_c(e, v, dbt_miss, &t->leave);
 	t->lookup = to_c(e, v, dbt_go_on, &t->leave);
+	t->promote = to_c(e, v, dbt_promote, &t->leave);
 	t->hot = to_c(e, v, dbt_hot, &t->leave);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));

@@ -140,7 +140,7 @@ struct mem tr_address(struct tr *t, unsigned a, unsigned b, bool keep_b, bool wr
 	struct mem m;
 
 	tr_save_flags(t, a);
-	if (site_is_hashed(t->d, t->b->page, i->off)) {
+	if (!site_has_slot(t->d, t->b, i->off)) {
 		tr_linear(t, a, i);
 		m = through_tlb(t, a, b, i->msize, write, align);
 	} else {

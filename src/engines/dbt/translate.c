@@ -279,6 +279,13 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
+	if (!b->hot && (b->mode & MODE_CODE_SIZE) == CODE_64) {
+		b->heat = HEAT;
+		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(&b->heat), 1);
+		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
+		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
+		e_jmp(t->c, t->d->to.promote);
+	}
 	if (t->uses_vec) {
 		e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
 		u8 *load = e_jcc(t->h, CC_Z, 0);
@@ -315,6 +322,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	unsigned off = gla & ~PAGE_MASK;
 
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
+	b->hot = block_is_hot(d, page, off);
 	decode_block(&t, host, off);
 	choose(&t);
 	find_live(&t);
