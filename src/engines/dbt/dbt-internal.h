@@ -174,6 +174,7 @@ struct dbt {
 	u64 *page_epoch; /* 0: not marked; else what marking it gave, plus 1, and whether it has settled */
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
+	s32 heat; /* entries after which a block is hot */
 	bool exact_flags, ymm, avx2;
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 

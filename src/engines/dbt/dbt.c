@@ -269,6 +269,7 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	v->cur = &d->none;
 	d->none.base = d->none.index = SLOT_ZERO;
 	host_features(d);
+	d->heat = HEAT;
 	int r = mmu_create(v, err);
 	if (!r)
 		r = cache_create(v, err);
@@ -279,9 +280,10 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	return r;
 }
 
-void dbt_exact_flags(struct vcpu *v)
+void dbt_test_mode(struct vcpu *v, unsigned heat)
 {
 	dbt_of(v)->exact_flags = true;
+	dbt_of(v)->heat = (s32)heat;
 }
 
 static const struct vcpu_ops dbt_vcpu_ops = {

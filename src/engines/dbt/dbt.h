@@ -4,5 +4,5 @@
 #include "engines/engine.h"
 
 extern const struct engine engine_dbt;
-/* Tests: flags are exact at every fault, also where no path of the program reads them. Before the vCPU first runs. */
-void dbt_exact_flags(struct vcpu *v);
+/* Tests: flags are exact at every fault, also where no path of the program reads them; and blocks are hot after `heat` entries. */
+void dbt_test_mode(struct vcpu *v, unsigned heat);
