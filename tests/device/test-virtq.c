@@ -553,6 +553,57 @@ static void changed_while_read(void **state)
 	end();
 }
 
+/* ---- a guest that never stops filling its queue leaves the I/O thread to others ---- */
+
+/* As if another CPU made the next buffer available before this one is done. */
+static void swallow(struct virtio_device *d, unsigned index)
+{
+	struct virtq *q = virtio_queue(d, index);
+	struct virtq_buffer b;
+
+	while (virtq_pop(q, &b) > 0) {
+		virtq_push(q, &b, 0);
+		if (!atomic_load(&done))
+			driver_offer(&dr, 0, dr.q[0].added % 16);
+	}
+	virtq_signal(q);
+}
+
+static const struct virtio_ops swallow_ops = { .name = "swallow", .id = 63, .notify = swallow, .destroy = gone };
+
+static void *io_thread(void *arg)
+{
+	loop_run(m->loop);
+	return NULL;
+}
+
+static void other_work(void *arg, u64 now)
+{
+	atomic_store(&done, true);
+	loop_quit(m->loop);
+}
+
+static void greedy_guest(void **state)
+{
+	const struct machine_config c = { .ram_size = BIT(24), .cpus = 1, .model = cpu_model_find(NULL, NULL) };
+	struct timer t = { ~0ull, other_work, NULL };
+	pthread_t io;
+
+	m = machine_new(&c, NULL);
+	k = (struct keeper){ .d = { .ops = &swallow_ops, .machine = m, .queues = 1, .queue_size = 16 } };
+	driver_start(&dr, &k.d, 0);
+	for (unsigned i = 0; i < 16; i++)
+		driver_descriptor(&dr, dr.q[0].desc, i, (struct vring_desc){ 0x1000, 4, OUT, 0 });
+	atomic_store(&done, false);
+	driver_offer(&dr, 0, 0);
+	driver_kick(&dr, 0);
+	timer_arm(m->clock, &t, clock_now(m->clock) + 20 * MS);
+	assert_int_equal(pthread_create(&io, NULL, io_thread, NULL), 0);
+	pthread_join(io, NULL);
+	assert_true(dr.q[0].added > VIRTQ_SIZE_MAX);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +622,7 @@ int main(void)
 		cmocka_unit_test(reset_under_way),
 		cmocka_unit_test(random_rings),
 		cmocka_unit_test(changed_while_read),
+		cmocka_unit_test(greedy_guest),
 	};
 	const char *other = getenv("SEXTANT_SEED");
 

@@ -27,6 +27,7 @@ struct virtq {
 	bool unsignalled; /* something was pushed since */
 	bool quiet; /* without event indices: we have asked for no notifications */
 	u32 epoch;
+	s32 budget; /* buffers that notify() may still take; negative: any number */
 };
 
 /* How a transport raises an interrupt: q, or -1 for the configuration. Device's lock held. */

@@ -4,7 +4,8 @@
  * configuration space, reset; and the doorbell, by which a vCPU tells the I/O thread which queues to look at.
  *
  * The doorbell costs the vCPU two atomic operations, and a system call only if the I/O thread has not been told yet. The I/O
- * thread takes the word back before it looks at the queues, so a ring during the look brings another look.
+ * thread takes the word back before it looks at the queues, so a ring during the look brings another look. A guest that fills
+ * a queue faster than it is emptied does not keep the I/O thread: after some buffers the queue has to wait for its next turn.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -231,10 +232,15 @@ static void silence(int fd)
 		return;
 }
 
-static void notify(struct virtio_device *d, unsigned q)
+static void notify(struct virtio_device *d, unsigned index, s32 budget)
 {
-	if (virtio_queue(d, q))
-		d->ops->notify(d, q);
+	struct virtq *q = virtio_queue(d, index);
+
+	if (!q)
+		return;
+	q->budget = budget;
+	d->ops->notify(d, index);
+	q->budget = -1;
 }
 
 void transport_kick(struct virtio_device *d, unsigned q)
@@ -245,7 +251,7 @@ void transport_kick(struct virtio_device *d, unsigned q)
 		return;
 	if (clock_deterministic(d->machine->clock)) {
 		virtio_lock(d);
-		notify(d, q);
+		notify(d, q, -1); /* the guest stands still meanwhile */
 		virtio_unlock(d);
 	} else {
 		atomic_fetch_or(&t->kicked[q / 64], BIT(q % 64));
@@ -264,7 +270,7 @@ static void answer(void *arg, u32 events)
 	virtio_lock(t->d);
 	for (unsigned i = 0; i < KICK_WORDS; i++)
 		for (u64 bits = atomic_exchange(&t->kicked[i], 0); bits; bits &= bits - 1)
-			notify(t->d, i * 64 + (unsigned)__builtin_ctzll(bits));
+			notify(t->d, i * 64 + (unsigned)__builtin_ctzll(bits), VIRTQ_SIZE_MAX);
 	virtio_unlock(t->d);
 }
 
@@ -321,8 +327,9 @@ static int make_queues(struct virtio_transport *t)
 	if (!t->queue)
 		return -ENOMEM;
 	for (unsigned i = 0; i < d->queues; i++)
-		t->queue[i] =
-			(struct virtq){ .d = d, .index = (u16)i, .size = max, .max = max, .vector = VIRTIO_NO_VECTOR };
+		t->queue[i] = (struct virtq){
+			.d = d, .index = (u16)i, .size = max, .max = max, .vector = VIRTIO_NO_VECTOR, .budget = -1
+		};
 	return 0;
 }
 

@@ -166,12 +166,24 @@ static void want_quiet(struct virtq *q)
 	store16(q->used, VRING_USED_F_NO_NOTIFY);
 }
 
+/* What is left is looked at again after others have had their turn. */
+static bool turn_is_over(struct virtq *q)
+{
+	if (q->budget < 0 || q->budget--)
+		return false;
+	q->budget = 0;
+	transport_kick(q->d, q->index);
+	return true;
+}
+
 int virtq_pop(struct virtq *q, struct virtq_buffer *b)
 {
 	int n;
 
 	if (!usable(q))
 		return -1;
+	if (turn_is_over(q))
+		return 0;
 	n = waiting(q);
 	if (!n) {
 		want_notifications(q);
