@@ -16,8 +16,10 @@
 
 #include "devices/virtio/transport.h"
 
-#define TRANSPORT_FEATURES (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX))
-#define STATUS_DRIVERS	   (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED)
+#define TRANSPORT_FEATURES                                                                        \
+	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
+	 BIT(VIRTIO_RING_F_EVENT_IDX))
+#define STATUS_DRIVERS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED)
 
 void virtio_lock(struct virtio_device *d)
 {
@@ -207,8 +209,14 @@ void transport_set_queue_address(struct virtq *q, u64 *address, unsigned half, u
 void transport_enable_queue(struct virtq *q)
 {
 	virtio_lock(q->d);
-	if (!q->enabled && !virtq_enable(q))
-		virtio_broken(q->d);
+	if (!q->enabled) {
+		q->ring = virtio_has(q->d, VIRTIO_F_RING_PACKED) ? &ring_packed : &ring_split;
+		q->next_avail = q->used_idx = q->signalled = 0;
+		q->unsignalled = q->quiet = false;
+		q->enabled = q->ring->enable(q);
+		if (!q->enabled)
+			virtio_broken(q->d);
+	}
 	virtio_unlock(q->d);
 }
 
