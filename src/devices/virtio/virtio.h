@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtio 1.2: what a device type is to its transport, and rings. The transport (virtio_pci.c) does discovery, features, status and
- * interrupts; virtq.c and the two ring formats, the one place that reads rings, treat every index, length and address in them as hostile; a device
- * (blk.c, net.c, ...) sees buffers only.
+ * interrupts; virtq.c and the two formats of rings below it, the one place that reads rings, treat every index, length and
+ * address in them as hostile; a device (blk.c, net.c, ...) sees buffers only.
  *
  * Threads. notify(), and whatever a device does on its own (a disk request is done, a frame arrived), run with the device's
  * lock held: take it with virtio_lock(). notify() is called on the I/O thread, never on a vCPU's, except in a
