@@ -14,6 +14,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "host/net/net.h"
@@ -258,10 +259,34 @@ static void test_errors(void **state)
 	assert_error("tap=sxtap0", "another program uses it");
 }
 
+/* In a process of its own, as another user: /dev/net/tun is everybody's, an interface of nobody's is not. */
+static void test_no_permission(void **state)
+{
+	struct net_spec *spec;
+	struct netdev *n;
+	struct error err = { 0 };
+	int status;
+	pid_t pid;
+
+	need_tap();
+	if (!make_tap("sxtap1"))
+		skip();
+	pid = fork();
+	if (!pid) {
+		bool told = !setresuid(65534, 65534, 65534) && !net_parse("tap=sxtap1", &spec, &err) &&
+			    net_open(spec, &guest.m, NULL, &n, &err) < 0 && strstr(err.text, "no permission");
+
+		_exit(!told);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_from_the_guest), cmocka_unit_test(test_to_the_guest),
-					    cmocka_unit_test(test_without_room), cmocka_unit_test(test_errors) };
+					    cmocka_unit_test(test_without_room), cmocka_unit_test(test_errors),
+					    cmocka_unit_test(test_no_permission) };
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
 }
