@@ -20,10 +20,11 @@ def frame(body):
 
 
 class Client:
-    def __init__(self, path, ack=False):
-        self.sock = socket.socket(socket.AF_UNIX)
+    def __init__(self, address, ack=False):
+        tcp = isinstance(address, tuple)
+        self.sock = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
         self.sock.settimeout(LIMIT)
-        self.sock.connect(path)
+        self.sock.connect(address)
         self.buf = b''
         self.ack = True
         if not ack:
