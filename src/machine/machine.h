@@ -154,7 +154,7 @@ struct machine {
 	pthread_cond_t changed; /* any of end and control */
 	struct machine_debug debug;
 	struct { /* control.c */
-		bool user; /* HOLD_USER: vCPUs stand */
+		_Atomic bool user; /* HOLD_USER: vCPUs stand */
 		unsigned looks; /* HOLD_LOOK, this often */
 		unsigned roaming; /* vCPUs that are in run() */
 		u64 allowed; /* vCPUs that go when nothing holds them */
