@@ -291,6 +291,7 @@ static const struct vcpu_ops dbt_vcpu_ops = {
 	.destroy = dbt_destroy,
 	.run = dbt_run,
 	.memory_changed = mmu_memory_changed,
+	.debugs = true,
 };
 
 const struct engine engine_dbt = {

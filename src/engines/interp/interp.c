@@ -271,6 +271,7 @@ static const struct vcpu_ops interp_vcpu_ops = {
 	.destroy = interp_destroy,
 	.run = interp_run,
 	.memory_changed = mmu_memory_changed,
+	.debugs = true,
 };
 
 const struct engine engine_interp = {
