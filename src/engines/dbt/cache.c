@@ -16,7 +16,7 @@
 #include "util/cleanup.h"
 
 #define CODE_MAX	(64u << 20)
-#define CODE_ALL	(1u << 30) /* of all vCPUs together */
+#define CODE_ALL	(256u << 20) /* of all vCPUs together: MAP_32BIT gives a GiB, for this and META_SIZE */
 #define META_SIZE(code) ((code) / 2 * 3)
 #define HOT_SHARE(size) ((size) / 8 * 5)
 #define ROOM_CODE	65536 /* no block needs more */
@@ -222,6 +222,7 @@ void cache_flush(struct vcpu *v)
 
 	for (u64 k = 0; k < d->page_count; k++)
 		page_unmark(v, k);
+	d->flush_wanted = false;
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
 	memset(d->wandering, 0, sizeof(d->wandering));
@@ -254,8 +255,16 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 	d->stats->drops++;
 }
 
+/* Links to other pages have code spaces in their keys: they must not outlive the numbers. Whoever runs generated code leaves it first. */
+static void spaces_reset(struct vcpu *v)
+{
+	cache_forget_jumps(v);
+	dbt_of(v)->flush_wanted = true;
+	v->stop_now = true;
+}
+
 const struct mmu_hooks cache_hooks = { .code_written = code_written,
-				       .spaces_reset = cache_forget_jumps,
+				       .spaces_reset = spaces_reset,
 				       .dropped = slots_dropped };
 
 /* ---- making ---- */

@@ -175,6 +175,7 @@ struct dbt {
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	s32 heat; /* entries after which a block is hot */
+	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 

@@ -122,6 +122,8 @@ static void run_generated(struct vcpu *v)
 	struct dbt *d = dbt_of(v);
 	u32 f = flags_get(v);
 
+	if (unlikely(d->flush_wanted))
+		cache_flush(v);
 	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
 	u64 code = dbt_find(v);
 	if (code != d->to.leave)
