@@ -5,6 +5,7 @@
  * 6 part, as kernels take the architectural paths there: TSC and APIC rates from leaf 15h, topology from leaf 0Bh,
  * mitigations from ARCH_CAPABILITIES.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,55 @@ const struct cpu_model *cpu_model_find(const char *name, struct error *err)
 	}
 	error_set(err, EINVAL, "unknown CPU model '%s'; known: %s", name, known);
 	return NULL;
+}
+
+#define FEATURE_NAME(name) #name,
+static const char *const feature_names[NR_FEATURES] = { ALL_FEATURES(FEATURE_NAME) };
+
+/* "tsc-deadline" and "TSC_DEADLINE" are one. */
+static bool names_feature(const char *word, size_t len, const char *name)
+{
+	if (strlen(name) != len)
+		return false;
+	for (size_t k = 0; k < len; k++)
+		if (toupper((unsigned char)word[k]) != name[k] && !(word[k] == '-' && name[k] == '_'))
+			return false;
+	return true;
+}
+
+static int apply(struct cpu_model *m, const char *word, size_t len, struct error *err)
+{
+	if (len > 1 && (*word == '+' || *word == '-')) {
+		for (unsigned f = 0; f < NR_FEATURES; f++) {
+			if (!names_feature(word + 1, len - 1, feature_names[f]))
+				continue;
+			m->feature[f / 64] &= ~BIT(f % 64);
+			if (*word == '+')
+				m->feature[f / 64] |= BIT(f % 64);
+			return 0;
+		}
+	}
+	return error_set(err, EINVAL, "CPU model %s: '%.*s' is no +FEATURE or -FEATURE that is known", m->name,
+			 (int)len, word);
+}
+
+int cpu_model_parse(struct cpu_model *out, const char *spec, struct error *err)
+{
+	size_t len = spec ? strcspn(spec, ",") : 0;
+	char name[64] = "";
+	int r = 0;
+
+	snprintf(name, sizeof(name), "%.*s", (int)len, spec ? spec : "");
+	const struct cpu_model *m = cpu_model_find(spec ? name : NULL, err);
+	if (!m)
+		return -EINVAL;
+	*out = *m;
+	for (const char *word = spec ? spec + len : ""; !r && *word; word += len) {
+		word++;
+		len = strcspn(word, ",");
+		r = apply(out, word, len, err);
+	}
+	return r;
 }
 
 /* ---- feature words ---- */

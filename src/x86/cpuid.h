@@ -16,6 +16,9 @@ extern const struct cpu_model cpu_models[];
 /* name NULL is the default. NULL and err ("unknown CPU model ...; known: ...") if there is none of that name. */
 const struct cpu_model *cpu_model_find(const char *name, struct error *err);
 
+/* "MODEL", or "MODEL,+FEATURE,-FEATURE...": the model with features added and taken away, by the manuals' names in any case. */
+int cpu_model_parse(struct cpu_model *out, const char *spec, struct error *err);
+
 static inline bool cpu_has(const struct cpu_model *c, enum feature f)
 {
 	return c->feature[f / 64] >> (f % 64) & 1;
