@@ -5,9 +5,9 @@
  *   600h PM1 status (write 1 to clear)   602h PM1 enable   604h PM1 control   608h timer, 3.579545 MHz, 32 bits
  *   cf9h reset register                  b2h, b3h APM control and status: latches; no SMI comes of them
  *
- * The machine is always in ACPI mode, so SCI_EN is hard-wired to 1. Of the sleep states only S5 exists. The region of
- * the reset register is all of cf8h..cffh, where PCI configuration ports would be: there are none, so it reads as all
- * ones and takes writes nowhere; but a dword written to cf8h must not reach cf9h as a byte of its own.
+ * The machine is always in ACPI mode, so SCI_EN is hard-wired to 1. Of the sleep states only S5 exists. The reset register
+ * lies among the ports of PCI configuration, whose owner passes accesses on (acpi_pm_reset_register()): a dword written to
+ * cf8h must not reach cf9h as a byte of its own.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -130,15 +130,13 @@ static u64 read_reset(void *dev, u64 offset, unsigned size)
 {
 	struct acpi_pm *p = dev;
 
-	return offset == RESET_PORT - 0xcf8 && size == 1 ? p->reset_reg : ~0ull;
+	return p->reset_reg;
 }
 
 static void write_reset(void *dev, u64 offset, unsigned size, u64 value)
 {
 	struct acpi_pm *p = dev;
 
-	if (offset != RESET_PORT - 0xcf8 || size != 1)
-		return;
 	p->reset_reg = value & 0x0a;
 	if (value & RESET_CPU)
 		machine_end(p->machine, END_REBOOT, 0);
@@ -191,6 +189,11 @@ static void destroy(struct device *d)
 	free(p);
 }
 
+struct region acpi_pm_reset_register(struct device *d)
+{
+	return (struct region){ RESET_PORT, 1, &reset_ops, container_of(d, struct acpi_pm, dev), "reset register", 1 };
+}
+
 static const struct device_ops acpi_pm_ops = { .name = "acpi-pm", .reset = reset, .destroy = destroy };
 
 static int add_ports(struct acpi_pm *p, struct error *err)
@@ -199,7 +202,6 @@ static int add_ports(struct acpi_pm *p, struct error *err)
 		{ PM1_EVENT_PORT, 4, &event_ops, p, "pm1 event", 1 },
 		{ PM1_CONTROL_PORT, 2, &control_ops, p, "pm1 control", 1 },
 		{ PM_TIMER_PORT, 4, &timer_ops, p, "pm timer", 0 },
-		{ 0xcf8, 8, &reset_ops, p, "reset register", 0 },
 		{ 0xb2, 2, &apm_ops, p, "apm", 1 },
 	};
 

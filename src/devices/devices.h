@@ -69,8 +69,10 @@ struct device *uart_new(struct machine *m, u16 base, struct irq_line irq, struct
 #define RESET_PORT	 0xcf9 /* the FADT's reset register; value RESET_VALUE */
 #define RESET_VALUE	 0x6
 #define SCI_IRQ		 9
-/* ACPI fixed hardware above, the reset register, APM ports b2h, b3h. sci: ISA 9, level, active high. */
+/* ACPI fixed hardware above, APM ports b2h, b3h. sci: ISA 9, level, active high. */
 struct device *acpi_pm_new(struct machine *m, struct irq_line sci, struct error *err);
+/* For whoever owns the ports around it. */
+struct region acpi_pm_reset_register(struct device *pm);
 /* The power button is pressed: the guest is asked to shut down. Any thread. */
 void acpi_pm_power_button(struct device *pm);
 

@@ -11,6 +11,7 @@
 #include "emulate/operand.h"
 
 #define REP_BYTES 65536u
+#define SPAN_COST 256 /* in such bytes, of a span however short: one that is no plain RAM is one element, and slow */
 
 struct string {
 	unsigned size; /* bytes of an element */
@@ -262,7 +263,7 @@ static void repeat(struct vcpu *v, const struct insn *i, struct string *s, span_
 		}
 		u64 n = span(v, i, s, v->rflags & FL_TF ? 1 : MIN(count, REP_BYTES / s->size));
 		reg_write(v, SLOT(RCX), s->asize, count - n);
-		done += n * s->size;
+		done += MAX(n * s->size, SPAN_COST);
 	}
 	commit_flags(v, s);
 	v->rip = vcpu_next_rip(v, i);

@@ -41,7 +41,8 @@ static u64 check_table(u64 at, const char *signature)
 static u64 find_table(unsigned cpus, const char *signature)
 {
 	memset(ram, 0, sizeof(ram));
-	u64 rsdp = acpi_write(ram, cpus);
+	const struct pci_windows windows = { .high_base = 0x140000000, .high_len = 0x800000000 };
+	u64 rsdp = acpi_write(ram, cpus, &windows);
 	assert_true(rsdp >= 0xe0000 && rsdp % 16 == 0);
 	assert_memory_equal(ram + rsdp, "RSD PTR ", 8);
 	assert_int_equal(sum(rsdp, 20), 0);
@@ -103,6 +104,14 @@ static void test_madt(void **state)
 	}
 }
 
+static void test_mcfg(void **state)
+{
+	u64 t = find_table(1, "MCFG");
+	assert_int_equal(get32(t + 4), 60);
+	assert_int_equal(get64(t + 44), PCI_ECAM_BASE);
+	assert_int_equal(get32(t + 52), 0); /* segment 0, bus 0 only */
+}
+
 /* What Linux looks for at power-off: Name (_S5_, Package {5, 5, ...}). */
 static void test_sleep_state(void **state)
 {
@@ -151,8 +160,8 @@ static void test_aml_full(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_fadt), cmocka_unit_test(test_madt),     cmocka_unit_test(test_sleep_state),
-		cmocka_unit_test(test_aml),  cmocka_unit_test(test_aml_full),
+		cmocka_unit_test(test_fadt), cmocka_unit_test(test_madt), cmocka_unit_test(test_sleep_state),
+		cmocka_unit_test(test_mcfg), cmocka_unit_test(test_aml),  cmocka_unit_test(test_aml_full),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

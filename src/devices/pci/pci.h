@@ -11,8 +11,21 @@
 #pragma once
 #include "devices/devices.h"
 
-struct pci_bus;
 struct pci_function;
+
+/* Where things are: below 4 GiB from PCI_HOLE_BASE (or RAM's end) to the I/O APIC belongs to the bus. BARs are put into
+ * [PCI_LOW_BASE, + LEN) at reset, which is also what ACPI tells; above RAM likewise (pci_windows()). */
+#define PCI_HOLE_BASE	0xb0000000ull
+#define PCI_LOW_BASE	0xc0000000ull
+#define PCI_LOW_LEN	0x20000000ull
+#define PCI_ECAM_BASE	0xe0000000ull
+#define PCI_ECAM_LEN	0x10000000ull
+#define PCI_ECAM_BUS	0x100000ull /* of which a bus takes this much, and there is one bus */
+#define PCI_PORTS_BASE	0x1000u /* to 64 Ki; at reset BARs are put from PCI_PORTS_PLACE on */
+#define PCI_PORTS_LEN	0xf000u
+#define PCI_PORTS_PLACE 0xc000u
+#define PCI_HIGH_ALIGN	BIT(30)
+#define PCI_HIGH_LEN	BIT(35)
 
 #define PCI_BARS 6
 enum pci_bar_kind { BAR_NONE, BAR_IO, BAR_MEM32, BAR_MEM64 /* takes two */ };
@@ -39,9 +52,17 @@ struct pci_info {
 	void (*reset)(void *arg); /* the bus is reset. Optional. */
 };
 
-/* Host bridge and buses' root: ports cf8h, cfch; ECAM; windows. messages: the interrupt controllers, for MSI. intx: lines of
- * INTA#..INTD# at the root, level. */
+/* Host bridge and buses' root: ports cf8h, cfch; ECAM; windows. intc: the interrupt controllers, for MSI; NULL: messages
+ * go nowhere. intx: lines of INTA#..INTD# at the root, level. */
 struct device *pci_bus_new(struct machine *m, struct device *intc, const struct irq_line intx[4], struct error *err);
+/* The byte port among the configuration ports that is something else's. */
+void pci_set_reset_register(struct device *bus, const struct region *r);
+/* What firmware would put into Interrupt Line registers of functions on INTA#..INTD#. Before they are added. */
+void pci_set_irqs(struct device *bus, const u8 irq[4]);
+struct pci_windows {
+	u64 high_base, high_len; /* above RAM */
+};
+void pci_windows(const struct device *bus, struct pci_windows *w);
 
 /* Adds a function at the given slot (device number << 3 | function), or the next free device for -1. info must outlive it.
  * arg goes to all callbacks. Before start only. */
@@ -50,6 +71,9 @@ struct pci_function *pci_add(struct device *bus, int devfn, const struct pci_inf
  * mask byte for byte; NULL: read-only. */
 unsigned pci_add_capability(struct pci_function *f, u8 id, const void *data, unsigned len, const u8 *writable);
 u8 *pci_config(struct pci_function *f); /* 256 bytes */
+/* Makes bits of configuration space writable; as the space is now it is after a reset. Before start only. */
+void pci_set_writable(struct pci_function *f, unsigned offset, const void *mask, unsigned len);
+void pci_remove(struct pci_function *f); /* after the machine has stopped */
 bool pci_bus_master(struct pci_function *f); /* the command register lets it access memory and signal MSIs */
 
 /* ---- interrupts, any thread ---- */
@@ -59,3 +83,11 @@ void pci_msix_signal(struct pci_function *f, unsigned vector);
 bool pci_msi_enabled(struct pci_function *f);
 void pci_msi_signal(struct pci_function *f);
 void pci_intx_set(struct pci_function *f, bool level); /* honours the command register's interrupt disable */
+
+/* ---- the ISA bridge and interrupt router: lpc.c ---- */
+#define LPC_DEVFN 0xf8
+/* Made before the bus, whose lines it is; its function is added after. */
+struct device *lpc_new(struct machine *m, struct device *intc, struct error *err);
+struct irq_line lpc_line(struct device *lpc, unsigned n);
+int lpc_add(struct device *lpc, struct device *bus, struct error *err);
+const u8 *lpc_irqs(void); /* ISA interrupts of the four lines at reset */

@@ -52,10 +52,15 @@ struct virtio_device { /* first member of each type's state */
 	unsigned queues; /* how many it has */
 	u16 queue_size; /* 0: VIRTQ_SIZE_MAX */
 	u64 offered, features; /* ops->features and what the instance adds; what was agreed */
-	struct virtio_transport *transport; /* private to virtio.c, virtio_pci.c */
+	pthread_mutex_t lock; /* virtio_lock(); all zero is an unlocked one */
+	struct virtio_transport *transport; /* private: transport.h */
 };
 
-/* Makes the PCI function. The type has filled in ops, machine, queues, queue_size, offered. On error the caller still owns d. */
+/*
+ * A type's constructor only makes the device; who wires the machine (or a test) then gives it its transport. From then on
+ * d->dev is a whole device: device_destroy() takes the transport away and calls ops->destroy.
+ *
+ * Makes the PCI function. The type has filled in ops, machine, queues, queue_size, offered. On error the caller still owns d. */
 int virtio_pci_add(struct device *pci_bus, struct virtio_device *d, struct error *err);
 
 void virtio_lock(struct virtio_device *d);
@@ -85,6 +90,17 @@ int virtq_pop(struct virtq *q, struct virtq_buffer *b);
 void virtq_push(struct virtq *q, const struct virtq_buffer *b, u32 written);
 void virtq_unpop(struct virtq *q, const struct virtq_buffer *b); /* the one popped last: it is available again */
 void virtq_signal(struct virtq *q); /* tells the driver of what was pushed, if it wants to know */
+
+/* ---- queues that are served by another process (vhost-user): lock held, the queue enabled ---- */
+struct virtq_addresses {
+	u64 desc, avail, used; /* guest physical; all in RAM */
+	u16 size;
+	u16 next_avail; /* where to go on in the available ring */
+};
+void virtq_addresses(const struct virtq *q, struct virtq_addresses *a);
+/* From now until the device is reset the doorbell is a write to eventfd `kick` and nothing calls notify() for this queue;
+ * whenever eventfd `call` is readable the queue's interrupt is raised. Both are duplicated: the caller keeps its own. */
+int virtq_set_eventfds(struct virtq *q, int kick, int call, struct error *err);
 
 /* Copies between a buffer's parts and memory from byte `offset` on; returns how many bytes there were. */
 size_t virtq_read(const struct virtq_buffer *b, u64 offset, void *to, size_t len);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * ACPI tables (ACPI 6.4, chapter 5): RSDP, XSDT, FADT with FACS and DSDT, MADT. They lie one after the other in the BIOS area,
+ * ACPI tables (ACPI 6.4, chapter 5): RSDP, XSDT, FADT with FACS and DSDT, MADT, MCFG. They lie one after the other in the BIOS area,
  * where the RSDP is searched for at 16-byte boundaries; the memory map calls that area reserved. Sizes are bounded by
  * MACHINE_MAX_CPUS, and the area is many times larger, which the writer asserts: none of this depends on the guest.
  */
@@ -128,12 +128,12 @@ static u32 put_table(struct area *a, void *table)
 	return put(a, table, h->length);
 }
 
-static u32 put_dsdt(struct area *a)
+static u32 put_dsdt(struct area *a, const struct pci_windows *pci)
 {
-	u8 table[2048];
+	u8 table[8192];
 	struct aml body = { .base = table + sizeof(struct packed_header),
 			    .room = sizeof(table) - sizeof(struct packed_header) };
-	dsdt_write(&body);
+	dsdt_write(&body, pci);
 	assert(!body.full);
 	set_header((struct packed_header *)table, "DSDT", 2, (u32)sizeof(struct packed_header) + body.len);
 	return put_table(a, table);
@@ -153,9 +153,9 @@ static struct address io_address(u16 port, u8 bytes)
 	};
 }
 
-static u32 put_fadt(struct area *a)
+static u32 put_fadt(struct area *a, const struct pci_windows *pci)
 {
-	u32 facs = put_facs(a), dsdt = put_dsdt(a);
+	u32 facs = put_facs(a), dsdt = put_dsdt(a, pci);
 	struct fadt f = {
 		.facs = facs,
 		.dsdt = dsdt,
@@ -235,12 +235,27 @@ static u32 put_madt(struct area *a, unsigned cpus)
 	return put_table(a, &t);
 }
 
-static u32 put_xsdt(struct area *a, u32 fadt, u32 madt)
+/* PCI Firmware Specification 3.2, 4.1.2: where the ECAM is. */
+static u32 put_mcfg(struct area *a)
 {
 	struct {
 		struct packed_header h;
-		u64 table[2];
-	} __attribute__((packed)) x = { .table = { fadt, madt } };
+		u64 reserved0, base;
+		u16 segment;
+		u8 first_bus, last_bus;
+		u32 reserved1;
+	} __attribute__((packed)) t = { .base = PCI_ECAM_BASE };
+
+	set_header(&t.h, "MCFG", 1, sizeof(t));
+	return put_table(a, &t);
+}
+
+static u32 put_xsdt(struct area *a, u32 fadt, u32 madt, u32 mcfg)
+{
+	struct {
+		struct packed_header h;
+		u64 table[3];
+	} __attribute__((packed)) x = { .table = { fadt, madt, mcfg } };
 	set_header(&x.h, "XSDT", 1, sizeof(x));
 	return put_table(a, &x);
 }
@@ -255,10 +270,10 @@ static void put_rsdp(u8 *at, u32 xsdt)
 	memcpy(at, &r, sizeof(r));
 }
 
-u64 acpi_write(u8 *low_ram, unsigned cpus)
+u64 acpi_write(u8 *low_ram, unsigned cpus, const struct pci_windows *pci)
 {
 	struct area a = { .base = low_ram + BIOS_BASE, .at = TABLES_OFFSET, .room = BIOS_LEN };
-	u32 fadt = put_fadt(&a), madt = put_madt(&a, cpus);
-	put_rsdp(a.base, put_xsdt(&a, fadt, madt));
+	u32 fadt = put_fadt(&a, pci), madt = put_madt(&a, cpus), mcfg = put_mcfg(&a);
+	put_rsdp(a.base, put_xsdt(&a, fadt, madt, mcfg));
 	return BIOS_BASE;
 }

@@ -14,8 +14,13 @@
 #define SCOPE_OP      0x10
 #define BUFFER_OP     0x11
 #define PACKAGE_OP    0x12
+#define METHOD_OP     0x14
 #define EXT_OP	      0x5b
+#define ARG0_OP	      0x68
+#define STORE_OP      0x70
 #define DEVICE_OP     0x82
+#define IF_OP	      0xa0
+#define RETURN_OP     0xa4
 #define ROOT_CHAR     '\\'
 
 #define PKG_LENGTH_BYTES  3
@@ -78,6 +83,36 @@ u32 aml_package_open(struct aml *a, u8 elements)
 	u32 mark = open_length(a);
 	aml_byte(a, elements);
 	return mark;
+}
+
+u32 aml_method_open(struct aml *a, const char *name, u8 arguments)
+{
+	aml_byte(a, METHOD_OP);
+	u32 mark = open_length(a);
+	aml_bytes(a, name, 4);
+	aml_byte(a, arguments);
+	return mark;
+}
+
+u32 aml_if_open(struct aml *a, const char *name)
+{
+	aml_byte(a, IF_OP);
+	u32 mark = open_length(a);
+	aml_bytes(a, name, 4);
+	return mark;
+}
+
+void aml_return(struct aml *a, const char *name)
+{
+	aml_byte(a, RETURN_OP);
+	aml_bytes(a, name, 4);
+}
+
+void aml_store_argument(struct aml *a, const char *name)
+{
+	aml_byte(a, STORE_OP);
+	aml_byte(a, ARG0_OP);
+	aml_bytes(a, name, 4);
 }
 
 void aml_name(struct aml *a, const char *name)
@@ -161,4 +196,41 @@ void aml_memory(struct aml *a, u32 base, u32 len, bool writable)
 	aml_bytes(a, (u8[]){ 0x86, 9, 0, writable }, 4);
 	aml_bytes(a, &base, 4);
 	aml_bytes(a, &len, 4);
+}
+
+/* Address space descriptors (6.4.3.5): a producer's, both ends fixed. */
+#define SPACE_MEMORY	0
+#define SPACE_IO	1
+#define SPACE_BUS	2
+#define PRODUCER_FIXED	0x0c
+#define ENTIRE_RANGE	3 /* I/O: neither ISA ports only nor all but those */
+#define WRITABLE_MEMORY 1
+
+/* Granularity, first, last, translation offset, length: each of `width` bytes. */
+static void window(struct aml *a, u8 tag, u8 width, u8 space, u8 flags, u64 base, u64 len)
+{
+	const u64 field[5] = { 0, base, base + len - 1, 0, len };
+	aml_bytes(a, (u8[]){ tag, (u8)(3 + 5 * width), 0, space, PRODUCER_FIXED, flags }, 6);
+	for (unsigned i = 0; i < 5; i++)
+		aml_bytes(a, &field[i], width);
+}
+
+void aml_bus_window(struct aml *a, u8 first, u8 last)
+{
+	window(a, 0x88, 2, SPACE_BUS, 0, first, last - first + 1u);
+}
+
+void aml_io_window(struct aml *a, u16 base, u16 len)
+{
+	window(a, 0x88, 2, SPACE_IO, ENTIRE_RANGE, base, len);
+}
+
+void aml_memory_window(struct aml *a, u32 base, u32 len)
+{
+	window(a, 0x87, 4, SPACE_MEMORY, WRITABLE_MEMORY, base, len);
+}
+
+void aml_memory_window64(struct aml *a, u64 base, u64 len)
+{
+	window(a, 0x8a, 8, SPACE_MEMORY, WRITABLE_MEMORY, base, len);
 }

@@ -4,14 +4,17 @@
  * area, the memory map. Devices are destroyed in the opposite order, since later ones hold lines into earlier ones.
  *
  * Memory: RAM to a0000h (the last KiB is the extended BIOS data area), nothing to e0000h, firmware tables to 1 MiB, RAM to
- * machine.low_size, local APICs and I/O APIC below 4 GiB, the rest of RAM from 4 GiB.
+ * machine.low_size, PCI from there to local APICs and I/O APIC below 4 GiB, the rest of RAM from 4 GiB, PCI again above it.
+ *
+ * PCI: 00.0 host bridge, 1f.0 ISA bridge, and from 01.0 on what the configuration asks for, in the order of add_virtio().
  */
 #include "platform/pc/pc.h"
 
 #include <errno.h>
 #include <stdlib.h>
 
-#include "devices/devices.h"
+#include "devices/pci/pci.h"
+#include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
 
 #define COM1_PORT    0x3f8
@@ -37,11 +40,16 @@ enum pc_device {
 	PC_DEBUG,
 	PC_STATUS,
 	PC_FW_CFG,
+	PC_LPC,
+	PC_PCI,
 	PC_DEVICES
 };
+#define MAX_VIRTIO (PC_MAX_DISKS + 8)
 
 struct pc {
 	struct device *dev[PC_DEVICES];
+	struct device *virtio[MAX_VIRTIO]; /* in the order of their places on the PCI bus */
+	unsigned nvirtio;
 	struct firmware_info firmware;
 };
 
@@ -56,8 +64,50 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
-		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err));
+		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err)) &&
+		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
 	return made ? 0 : err ? err->code : -ENOMEM;
+}
+
+static int wire_pci(struct machine *m, struct pc *pc, struct error *err)
+{
+	struct device *lpc = pc->dev[PC_LPC], *bus;
+	struct irq_line intx[4];
+	struct region reset = acpi_pm_reset_register(pc->dev[PC_PM]);
+
+	for (unsigned i = 0; i < ARRAY_SIZE(intx); i++)
+		intx[i] = lpc_line(lpc, i);
+	bus = pc->dev[PC_PCI] = pci_bus_new(m, pc->dev[PC_INTC], intx, err);
+	if (!bus)
+		return err ? err->code : -ENOMEM;
+	pci_set_reset_register(bus, &reset);
+	pci_set_irqs(bus, lpc_irqs());
+	return lpc_add(lpc, bus, err);
+}
+
+/* Puts a virtio device that was just made on the bus; NULL: making it has failed. */
+static int add(struct pc *pc, struct virtio_device *d, struct error *err)
+{
+	int r;
+
+	if (!d)
+		return err ? err->code : -ENOMEM;
+	if (pc->nvirtio == MAX_VIRTIO)
+		r = error_set(err, ENOSPC, "a PC has at most %d devices", MAX_VIRTIO);
+	else
+		r = virtio_pci_add(pc->dev[PC_PCI], d, err);
+	if (r)
+		d->ops->destroy(d);
+	else
+		pc->virtio[pc->nvirtio++] = &d->dev;
+	return r;
+}
+
+static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
+{
+	int r = add(pc, virtio_rng_new(m, err), err);
+
+	return r;
 }
 
 static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind kind)
@@ -71,6 +121,7 @@ static void describe_memory(const struct machine *m, struct firmware_info *f)
 	add_range(f, EBDA_BASE, EBDA_LEN, MEM_RESERVED);
 	add_range(f, BIOS_BASE, BIOS_LEN, MEM_RESERVED);
 	add_range(f, MIB, m->low_size - MIB, MEM_RAM);
+	add_range(f, PCI_ECAM_BASE, PCI_ECAM_BUS, MEM_RESERVED);
 	add_range(f, IOAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
 	add_range(f, LAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
 	if (m->high_size)
@@ -116,6 +167,10 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 		return error_set(err, ENOMEM, "no memory");
 	m->platform = pc;
 	int r = wire(m, pc, cfg, err);
+	if (!r)
+		r = wire_pci(m, pc, err);
+	if (!r)
+		r = add_virtio(m, pc, cfg, err);
 	if (r) {
 		pc_destroy(m);
 		return r;
@@ -125,7 +180,9 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
-	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus);
+	struct pci_windows windows;
+	pci_windows(pc->dev[PC_PCI], &windows);
+	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus, &windows);
 	return 0;
 }
 
@@ -134,6 +191,8 @@ void pc_destroy(struct machine *m)
 	struct pc *pc = m->platform;
 	if (!pc)
 		return;
+	for (unsigned i = pc->nvirtio; i-- > 0;)
+		device_destroy(pc->virtio[i]);
 	for (int i = PC_DEVICES - 1; i >= 0; i--)
 		device_destroy(pc->dev[i]);
 	free(pc);

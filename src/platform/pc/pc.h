@@ -5,7 +5,7 @@
  * machine_free().
  */
 #pragma once
-#include "machine/chardev.h"
+#include "machine/blockdev.h"
 #include "machine/chardev.h"
 #include "machine/firmware.h"
 #include "machine/machine.h"
@@ -13,10 +13,15 @@
 struct pc_config {
 	struct chardev *console; /* COM1's other end; stays the caller's, outlives the PC. NULL: nothing connected */
 	bool debug_exit; /* has the debug-exit port */
+	/* Virtio disks, in the order in which the guest finds them. Stay the caller's, outlive the PC. */
+	struct blockdev *const *disks;
+	unsigned ndisks;
 	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
 	void (*console_ready)(void *arg);
 	void *console_arg;
 };
+
+#define PC_MAX_DISKS 16
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);
 void pc_destroy(struct machine *m);
