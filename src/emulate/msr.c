@@ -263,6 +263,8 @@ static bool write_mc_bank(u64 *field, unsigned which, u64 value)
 {
 	if (which == 1 && value) /* status: only to clear it */
 		return false;
+	if (which == 0 && value && ~value) /* control: all or nothing (SDM vol. 3, 16.3.2.1) */
+		return false;
 	*field = value;
 	return true;
 }
@@ -285,7 +287,6 @@ static bool write_other(struct vcpu *v, u32 msr, u64 value)
 	case MSR_PAT: return write_pat(v, value);
 	case MSR_MTRR_DEF_TYPE: return write_mtrr_def_type(v, value);
 	case MSR_PRED_CMD: return cpu_can(v, FEAT_SPEC_CTRL) && !(value & ~1ull);
-	case MSR_FLUSH_CMD: return cpu_can(v, FEAT_ARCH_CAPABILITIES) && !(value & ~1ull);
 	case MSR_MISC_FEATURES: return !value;
 	case MSR_UCODE_REV: /* software writes 0, then CPUID puts the revision there: it always is */
 	case MSR_UCODE_LOAD: return true;

@@ -15,7 +15,6 @@
 #define MSR_PLATFORM_INFO     0xce
 #define MSR_MTRRCAP	      0xfe
 #define MSR_ARCH_CAPABILITIES 0x10a
-#define MSR_FLUSH_CMD	      0x10b
 #define MSR_MISC_FEATURES     0x140
 #define MSR_SYSENTER_CS	      0x174
 #define MSR_SYSENTER_ESP      0x175

@@ -40,6 +40,8 @@ enum pc_device {
 	PC_DEBUG,
 	PC_STATUS,
 	PC_FW_CFG,
+	PC_HPET,
+	PC_TEST, /* with the debug-exit port alone */
 	PC_LPC,
 	PC_PCI,
 	PC_DEVICES
@@ -65,6 +67,8 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
 		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err)) &&
+		    (d[PC_HPET] = hpet_new(m, d[PC_INTC], err)) &&
+		    (!cfg->debug_exit || (d[PC_TEST] = test_ports_new(m, d[PC_INTC], err))) &&
 		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
 	return made ? 0 : err ? err->code : -ENOMEM;
 }
