@@ -74,6 +74,7 @@ static void reset_msrs(struct vcpu *v)
 	v->msr.feature_control = 1; /* locked, VMX off: as firmware leaves it */
 	v->msr.ucode_rev = BIT(32);
 	v->tsc_offset = 0;
+	v->nmis = 0;
 }
 
 void vcpu_reset(struct vcpu *v)

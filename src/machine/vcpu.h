@@ -150,6 +150,7 @@ struct vcpu {
 	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
 	_Atomic u32 sipi_vector;
+	_Atomic u32 nmis; /* how many EV_NMI stands for: a second may come before the first is taken */
 
 	struct machine *machine;
 	unsigned id; /* 0..; also the initial APIC ID */
@@ -184,6 +185,7 @@ _Noreturn void vcpu_raise(struct vcpu *v, u8 vector);
 _Noreturn void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error);
 _Noreturn void vcpu_page_fault(struct vcpu *v, u64 gla, u32 error);
 
+void vcpu_nmi(struct vcpu *v); /* any thread */
 /* Sets event bits and wakes or kicks the vCPU. Any thread. */
 void vcpu_post(struct vcpu *v, u32 events);
 

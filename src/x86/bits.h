@@ -71,6 +71,7 @@ enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, NR_SEG };
 
 /* Debug registers (SDM vol. 3, 18.2). */
 #define DR6_B(n)	    (1u << (n))
+#define DR6_ALL_B	    0xfull /* DR6_B(0) to DR6_B(3) */
 #define DR6_BD		    BIT(13) /* general detect */
 #define DR6_BS		    BIT(14) /* single step */
 #define DR6_BT		    BIT(15) /* task switch */

@@ -332,12 +332,19 @@ static struct cpuid_regs leaf_15(const struct cpuid_context *c)
 	return (struct cpuid_regs){ .eax = (u32)(c->apic_hz / g), .ebx = (u32)(c->tsc_hz / g), .ecx = (u32)c->apic_hz };
 }
 
+static struct cpuid_regs vendor(const struct cpu_model *m, u32 max)
+{
+	if (cpu_has(m, FEAT_AMD))
+		return (struct cpuid_regs){ max, text4("Auth"), text4("cAMD"), text4("enti") };
+	return (struct cpuid_regs){ max, text4("Genu"), text4("ntel"), text4("ineI") };
+}
+
 static struct cpuid_regs basic(const struct cpu_model *m, const struct cpuid_context *c, u32 leaf, u32 sub)
 {
 	u32 mhz = (u32)(c->tsc_hz / 1000000);
 
 	switch (leaf) {
-	case 0x0: return (struct cpuid_regs){ MAX_BASIC, text4("Genu"), text4("ntel"), text4("ineI") };
+	case 0x0: return vendor(m, MAX_BASIC);
 	case 0x1: return leaf_1(m, c);
 	case 0x2: return (struct cpuid_regs){ .eax = 0x00ff0001 }; /* FFh: see leaf 4 */
 	case 0x4: return leaf_4(c, sub);
@@ -364,7 +371,8 @@ static struct cpuid_regs brand(unsigned part)
 static struct cpuid_regs extended(const struct cpu_model *m, u32 leaf)
 {
 	switch (leaf) {
-	case 0x80000000: return (struct cpuid_regs){ .eax = MAX_EXTENDED };
+	case 0x80000000:
+		return cpu_has(m, FEAT_AMD) ? vendor(m, MAX_EXTENDED) : (struct cpuid_regs){ .eax = MAX_EXTENDED };
 	case 0x80000001: return (struct cpuid_regs){ .ecx = word_of(m, W_EXT_ECX), .edx = word_of(m, W_EXT_EDX) };
 	case 0x80000002:
 	case 0x80000003:

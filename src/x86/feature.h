@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* CPU features that a CPU model has or lacks, by the names of the manuals. FEAT_BASE is what every x86-64 CPU has. */
+/* CPU features that a CPU model has or lacks, by the names of the manuals. FEAT_BASE is what every x86-64 CPU has; FEAT_AMD is
+ * the other vendor's name, and where the two differ its ways. */
 #pragma once
 #include "util/types.h"
 
@@ -11,7 +12,7 @@
 	X(ADX) X(CLFLUSHOPT) X(CLWB) X(SHA) X(RDPID) X(XSAVEOPT) X(XSAVEC) X(XGETBV1) X(XSAVES) X(LAHF64) X(LZCNT) \
 	X(PREFETCHW) X(SYSCALL) X(NX) X(PDPE1GB) X(RDTSCP) X(LM) X(X2APIC) X(TSC_DEADLINE) X(PGE) X(PSE) X(PAE) \
 	X(APIC) X(MTRR) X(PAT) X(DE) X(VME) X(FSRM) X(SPEC_CTRL) X(ARCH_CAPABILITIES) X(TSC_ADJUST) X(PSE36) X(MCE) \
-	X(ARAT)
+	X(ARAT) X(AMD)
 
 #define FEATURE_ENUM(name) FEAT_##name,
 enum feature { ALL_FEATURES(FEATURE_ENUM) NR_FEATURES };

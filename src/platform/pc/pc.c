@@ -142,6 +142,24 @@ static void write_bios_data(u8 *low_ram)
 	low_ram[EBDA_BASE] = EBDA_LEN >> 10;
 }
 
+/*
+ * Firmware leaves the 8259As initialised, with the vectors that the BIOS data area's interrupts have, and all inputs masked but the
+ * cascade and those that PCI lines use: kernels that know nothing of interrupts find no surprise in the first 32 vectors.
+ */
+static void init_pics(struct machine *m)
+{
+	static const struct {
+		u16 port;
+		u8 value;
+	} writes[] = {
+		{ 0x20, 0x11 }, { 0xa0, 0x11 }, { 0x21, 0x08 }, { 0xa1, 0x70 }, { 0x21, 0x04 },
+		{ 0xa1, 0x02 }, { 0x21, 0x01 }, { 0xa1, 0x01 }, { 0x21, 0xfb }, { 0xa1, 0xf3 },
+	};
+
+	for (unsigned k = 0; k < ARRAY_SIZE(writes); k++)
+		bus_write(&m->pio, writes[k].port, 1, writes[k].value);
+}
+
 #define MTRR_UC	       0x00ull
 #define MTRR_ALL_WB    0x0606060606060606ull
 #define MTRR_ENABLE    0xc00ull /* both variable and fixed ranges */
@@ -181,6 +199,7 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 	}
 	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
 	write_bios_data(low_ram);
+	init_pics(m);
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
