@@ -258,6 +258,8 @@ static bool write_base(struct lapic *l, u64 value)
 	if (new == BASE_X2 || (new &BASE_X2 && !old) || (old & BASE_X2 && new == BASE_ENABLED))
 		return false;
 	l->base = (value & address) | new | (l->base & BASE_BSP);
+	if (!lapic_enabled(l))
+		l->xid = (u8)l->v->id; /* as after power-up, unlike after INIT (11.4.3) */
 	return true;
 }
 

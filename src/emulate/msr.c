@@ -150,6 +150,7 @@ static bool read_other(struct vcpu *v, u32 msr, u64 *value)
 	case MSR_UCODE_REV: *value = v->msr.ucode_rev; return true;
 	case MSR_SMI_COUNT:
 	case MSR_MISC_FEATURES: *value = 0; return true;
+	case MSR_K7_EVNTSEL0 ... MSR_K7_EVNTSEL0 + 7: *value = 0; return cpu_can(v, FEAT_AMD);
 	default: return false;
 	}
 }
@@ -290,6 +291,7 @@ static bool write_other(struct vcpu *v, u32 msr, u64 value)
 	case MSR_MISC_FEATURES: return !value;
 	case MSR_UCODE_REV: /* software writes 0, then CPUID puts the revision there: it always is */
 	case MSR_UCODE_LOAD: return true;
+	case MSR_K7_EVNTSEL0 ... MSR_K7_EVNTSEL0 + 7: return cpu_can(v, FEAT_AMD); /* counters that stand */
 	default: return false;
 	}
 }

@@ -39,6 +39,7 @@
 #define MSR_EFER	      0xc0000080
 #define MSR_STAR	      0xc0000081
 #define MSR_LSTAR	      0xc0000082
+#define MSR_K7_EVNTSEL0	      0xc0010000 /* AMD's four event selects and four counters */
 #define MSR_CSTAR	      0xc0000083
 #define MSR_SFMASK	      0xc0000084
 #define MSR_FS_BASE	      0xc0000100

@@ -16,18 +16,16 @@
 #include "devices/pci/pci.h"
 #include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
+#include "platform/pc/bios.h"
 
-#define COM1_PORT    0x3f8
 #define IRQ_TIMER    0
 #define IRQ_KEYBOARD 1
 #define IRQ_COM1     4
 #define IRQ_RTC	     8
 #define IRQ_FPU	     13
 
-#define EBDA_BASE 0x9fc00u
-#define EBDA_LEN  0x400u
-#define MIB	  (1ull << 20)
-#define RAM_MIN	  (2 * MIB)
+#define MIB	(1ull << 20)
+#define RAM_MIN (2 * MIB)
 
 enum pc_device {
 	PC_INTC,
@@ -61,7 +59,7 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 	bool made = (d[PC_INTC] = intc_new(m, err)) &&
 		    (d[PC_PIT] = pit_new(m, intc_isa_line(d[PC_INTC], IRQ_TIMER), err)) &&
 		    (d[PC_RTC] = rtc_new(m, intc_isa_line(d[PC_INTC], IRQ_RTC), err)) &&
-		    (d[PC_COM1] = uart_new(m, COM1_PORT, intc_isa_line(d[PC_INTC], IRQ_COM1), cfg->console, err)) &&
+		    (d[PC_COM1] = uart_new(m, BIOS_COM1, intc_isa_line(d[PC_INTC], IRQ_COM1), cfg->console, err)) &&
 		    (d[PC_PM] = acpi_pm_new(m, intc_isa_line(d[PC_INTC], SCI_IRQ), err)) &&
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
@@ -121,8 +119,8 @@ static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind 
 
 static void describe_memory(const struct machine *m, struct firmware_info *f)
 {
-	add_range(f, 0, EBDA_BASE, MEM_RAM);
-	add_range(f, EBDA_BASE, EBDA_LEN, MEM_RESERVED);
+	add_range(f, 0, BIOS_EBDA, MEM_RAM);
+	add_range(f, BIOS_EBDA, BIOS_EBDA_LEN, MEM_RESERVED);
 	add_range(f, BIOS_BASE, BIOS_LEN, MEM_RESERVED);
 	add_range(f, MIB, m->low_size - MIB, MEM_RAM);
 	add_range(f, PCI_ECAM_BASE, PCI_ECAM_BUS, MEM_RESERVED);
@@ -130,34 +128,6 @@ static void describe_memory(const struct machine *m, struct firmware_info *f)
 	add_range(f, LAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
 	if (m->high_size)
 		add_range(f, HIGH_RAM_BASE, m->high_size, MEM_RAM);
-}
-
-/* The BIOS data area's few fields that 64-bit kernels still read. */
-static void write_bios_data(u8 *low_ram)
-{
-	*(u16_una *)(low_ram + 0x400) = COM1_PORT;
-	*(u16_una *)(low_ram + 0x40e) = EBDA_BASE >> 4;
-	*(u16_una *)(low_ram + 0x410) = 1 << 9; /* equipment: one serial port */
-	*(u16_una *)(low_ram + 0x413) = EBDA_BASE >> 10;
-	low_ram[EBDA_BASE] = EBDA_LEN >> 10;
-}
-
-/*
- * Firmware leaves the 8259As initialised, with the vectors that the BIOS data area's interrupts have, and all inputs masked but the
- * cascade and those that PCI lines use: kernels that know nothing of interrupts find no surprise in the first 32 vectors.
- */
-static void init_pics(struct machine *m)
-{
-	static const struct {
-		u16 port;
-		u8 value;
-	} writes[] = {
-		{ 0x20, 0x11 }, { 0xa0, 0x11 }, { 0x21, 0x08 }, { 0xa1, 0x70 }, { 0x21, 0x04 },
-		{ 0xa1, 0x02 }, { 0x21, 0x01 }, { 0xa1, 0x01 }, { 0x21, 0xfb }, { 0xa1, 0xf3 },
-	};
-
-	for (unsigned k = 0; k < ARRAY_SIZE(writes); k++)
-		bus_write(&m->pio, writes[k].port, 1, writes[k].value);
 }
 
 #define MTRR_UC	       0x00ull
@@ -198,8 +168,7 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 		return r;
 	}
 	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
-	write_bios_data(low_ram);
-	init_pics(m);
+	bios_leave(m, low_ram);
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
