@@ -54,6 +54,10 @@ void exec_sysret(struct vcpu *v, const struct insn *i)
 	set_flat(v, (u16)(base + (wide ? 16 : 0)), (u16)(base + 8), 3, wide);
 	set_rflags(v, v->r[R11], FL_ALL & ~(FL_RF | FL_VM));
 	v->rip = wide ? v->r[RCX] : (u32)v->r[RCX];
+	if (v->rflags & FL_TF) { /* unlike after POPF and IRET, the step is this instruction's */
+		v->pending_db |= DR6_BS;
+		v->stop_now = true;
+	}
 }
 
 static void need_sysenter(struct vcpu *v)

@@ -24,6 +24,7 @@ void exec_cpuid(struct vcpu *v, const struct insn *i)
 		.tsc_hz = CLOCK_TSC_HZ,
 		.apic_hz = CLOCK_TSC_HZ,
 		.osxsave = v->cr4 & CR4_OSXSAVE,
+		.ospke = v->cr4 & CR4_PKE,
 		.apic_on = apic_enabled(v),
 		.xcr0 = v->xcr0,
 		.xss = v->msr.xss,

@@ -88,6 +88,7 @@ void vcpu_reset(struct vcpu *v)
 	v->x87.tag = 0xff; /* tag word 5555h: zeros, so nothing is empty */
 	v->mxcsr = 0x1f80;
 	v->xcr0 = XCR0_X87;
+	v->pkru = v->pkrs = 0;
 }
 
 void vcpu_init_signal(struct vcpu *v)

@@ -128,6 +128,7 @@ struct vcpu {
 	struct x87 x87;
 
 	u64 cr0, cr2, cr3, cr4, efer, xcr0;
+	u32 pkru, pkrs; /* protection keys' rights: of user pages, of supervisor pages */
 	u64 dr[8]; /* 4 and 5 unused */
 	u64 pdpte[4]; /* PAE paging: loaded with CR3 (SDM vol. 3, 4.4.1) */
 	struct segment ldtr, tr;

@@ -31,6 +31,7 @@ struct cpuid_context {
 	u64 tsc_hz; /* leaf 15h, 16h and the hypervisor's timing leaf */
 	u64 apic_hz; /* rate of the local APIC timer before its divider */
 	bool osxsave; /* CR4.OSXSAVE, shown in leaf 1 */
+	bool ospke; /* CR4.PKE, shown in leaf 7 */
 	bool apic_on; /* IA32_APIC_BASE.EN, shown in leaf 1 */
 	u64 xcr0; /* size of the XSAVE area, leaf Dh */
 	u64 xss;

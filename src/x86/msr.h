@@ -33,6 +33,7 @@
 #define MSR_MTRR_DEF_TYPE     0x2ff
 #define MSR_MC0_CTL	      0x400
 #define MSR_TSC_DEADLINE      0x6e0
+#define MSR_PKRS	      0x6e1
 #define MSR_X2APIC_FIRST      0x800
 #define MSR_X2APIC_LAST	      0x8ff
 #define MSR_XSS		      0xda0
