@@ -8,11 +8,14 @@
 #define INIT_DIR     ".sextant" /* in the root directory; init removes it */
 #define INIT_PROGRAM "init"
 #define INIT_CONFIG  "config"
+#define INIT_DRIVERS "drivers" /* a directory with modules 00, 01, ... to be loaded in that order */
 
 #define INIT_ARGUMENT	 'A' /* in order; the first is CMD */
 #define INIT_ENVIRONMENT 'E' /* NAME=VALUE */
 #define INIT_WORKDIR	 'D'
 #define INIT_HOSTNAME	 'H'
+#define INIT_SHARES	 'S' /* "TAG,TAG": shared folders to be mounted at /mnt/TAG */
+#define INIT_NETWORK	 'N' /* eth0's "ADDRESS/BITS,GATEWAY,RESOLVER" */
 #define INIT_COLUMNS	 'C' /* decimal */
 #define INIT_ROWS	 'R'
 #define INIT_PLAIN	 'P' /* "i", "o" or both: input, output of the console are no terminal */

@@ -10,11 +10,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "boot/boot.h"
 #include "cmd/run.h"
 #include "engines/engine.h"
 #include "host/terminal.h"
-#include "platform/pc/pc.h"
 #include "util/cleanup.h"
 
 #define STATUS_TRIPLE_FAULT 3
@@ -27,9 +25,10 @@ struct run {
 	struct run_options o;
 	const struct engine *engine;
 	struct cpu_model model; /* what was asked for, less what the engine cannot give here */
-	char *kernel, *initrd, *append; /* owned */
+	char *kernel, *initrd; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
 	double seconds;
@@ -100,40 +99,17 @@ static int find_files(struct run *r, struct error *err)
 	return 0;
 }
 
-/* The default guest is quiet and knows the size and kind of the terminal: words that its init gets as environment. */
-static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error *err)
+/* A line of the network's, while the guest runs: a terminal of ours is raw then. */
+static void net_line(void *run, const char *text)
 {
-	const char *term = getenv("TERM"), *extra = r->o.append ? r->o.append : "";
-	char size[64] = "";
+	const struct run *r = run;
 
-	if (!term || !*term || strpbrk(term, " \t\n\"'"))
-		term = "vt102";
-	if (columns && rows)
-		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
-	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s %s", term, size, extra) < 0) {
-		r->append = NULL;
-		return error_set(err, ENOMEM, "out of memory");
-	}
-	r->o.append = r->append;
-	return 0;
+	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
 }
 
-static int load(struct run *r, struct error *err)
+static void share_lost(void *run, const char *why)
 {
-	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
-	int e;
-
-	terminal_size(r->terminal, &c.columns, &c.rows);
-	c.plain_input = !terminal_interactive(r->terminal);
-	c.plain_output = !isatty(STDOUT_FILENO);
-	e = r->o.demo ? demo_command_line(r, c.columns, c.rows, err) : 0;
-	if (e)
-		return e;
-	c.kernel = r->o.kernel;
-	c.initrd = r->o.initrd;
-	c.append = r->o.append;
-	c.firmware = pc_firmware(r->machine);
-	return boot_load(r->machine, &c, err);
+	net_line(run, why);
 }
 
 static int build(struct run *r, struct error *err)
@@ -145,9 +121,12 @@ static int build(struct run *r, struct error *err)
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
-	struct pc_config pc = { .debug_exit = r->o.debug_exit };
+	struct net_log log = { .line = net_line, .arg = r };
+	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
 	int e = find_files(r, err);
 
+	if (!e)
+		e = run_devices_open(&r->devices, &r->o, err);
 	if (e)
 		return e;
 	r->machine = machine_new(&mc, err);
@@ -156,25 +135,39 @@ static int build(struct run *r, struct error *err)
 	r->terminal = terminal_new(r->machine, &tc, err);
 	if (!r->terminal)
 		return err->code;
+	e = run_devices_connect(&r->devices, &r->o, r->machine, &log, err);
+	if (e)
+		return e;
+	pc.net = r->devices.net;
+	pc.vsock = r->devices.vsock;
+	pc.balloon = r->o.balloon;
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
+	pc.shares = r->devices.share;
+	pc.nshares = r->o.nshares;
+	pc.share_lost = share_lost;
+	pc.share_arg = r;
 	e = pc_create(r->machine, &pc, err);
-	if (e)
+	if (e) {
+		run_devices_explain(&r->devices, &r->o, err);
 		return e;
+	}
 	r->have_pc = true;
-	return load(r, err);
+	return run_boot(&r->o, r->machine, r->terminal, err);
 }
 
 static void release(struct run *r)
 {
+	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
+	run_devices_close(&r->devices, &r->o);
 	terminal_free(r->terminal);
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
-	free(r->append);
+	free(r->o.own_append);
 }
 
 static double now(void)
@@ -226,7 +219,7 @@ static int ended_from_outside(const struct run *r)
 		say("standard output was closed");
 		return EXIT_FAILURE;
 	}
-	return 0;
+	return guest_status(r); /* with --rootfs, CMD has not ended */
 }
 
 static int exit_status(const struct run *r)
@@ -273,8 +266,10 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
-	if (status)
+	if (status) {
+		release(&r);
 		return status;
+	}
 	if (r.o.verbose)
 		say_choice(&r);
 	if (build(&r, &err)) {

@@ -74,7 +74,8 @@ void virtio_broken(struct virtio_device *d); /* the guest broke the rules */
 void virtio_config_changed(struct virtio_device *d); /* interrupt: read the configuration again */
 
 /* ---- rings: all with the device's lock held ---- */
-struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while the guest has not enabled it */
+struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while the guest has not enabled it; else always
+								 * the same pointer, good for pushing for as long as d */
 
 #define VIRTQ_IOVS_MAX (VIRTQ_SIZE_MAX + 8) /* a buffer that straddles the end of low RAM takes one more */
 struct virtq_buffer { /* one buffer of a queue: what the device reads, and after it what it writes */
@@ -90,17 +91,6 @@ int virtq_pop(struct virtq *q, struct virtq_buffer *b);
 void virtq_push(struct virtq *q, const struct virtq_buffer *b, u32 written);
 void virtq_unpop(struct virtq *q, const struct virtq_buffer *b); /* the one popped last: it is available again */
 void virtq_signal(struct virtq *q); /* tells the driver of what was pushed, if it wants to know */
-
-/* ---- queues that are served by another process (vhost-user): lock held, the queue enabled ---- */
-struct virtq_addresses {
-	u64 desc, avail, used; /* guest physical; all in RAM */
-	u16 size;
-	u16 next_avail; /* where to go on in the available ring */
-};
-void virtq_addresses(const struct virtq *q, struct virtq_addresses *a);
-/* From now until the device is reset the doorbell is a write to eventfd `kick` and nothing calls notify() for this queue;
- * whenever eventfd `call` is readable the queue's interrupt is raised. Both are duplicated: the caller keeps its own. */
-int virtq_set_eventfds(struct virtq *q, int kick, int call, struct error *err);
 
 /* Copies between a buffer's parts and memory from byte `offset` on; returns how many bytes there were. */
 size_t virtq_read(const struct virtq_buffer *b, u64 offset, void *to, size_t len);

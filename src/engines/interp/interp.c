@@ -43,6 +43,7 @@ static void take_nmi(struct vcpu *v)
 	atomic_fetch_and(&v->events, ~EV_NMI);
 	if (atomic_exchange(&v->nmis, 0) > 1)
 		vcpu_nmi(v);
+	v->stats.vec[EXC_NMI]++;
 	begin_event(v, EVENT_NMI, EXC_NMI);
 }
 
@@ -292,7 +293,7 @@ static int interp_create(struct vcpu *v, struct error *err)
 	int r = mmu_create(v, err);
 	if (!r)
 		r = code_create(v, err);
-	if (!r && config->trace && !(in->tracer = tracer_open(config->trace, err)))
+	if (!r && config->trace && !(in->tracer = tracer_open(v, config->trace, err)))
 		r = err->code;
 	if (r)
 		interp_destroy(v);
