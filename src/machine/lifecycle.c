@@ -6,6 +6,7 @@
  * made yet or has already torn down.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -83,6 +84,13 @@ static int create_parts(struct machine *m, struct error *err)
 	return create_vcpus(m, err);
 }
 
+static unsigned count_host_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
 struct machine *machine_new(const struct machine_config *config, struct error *err)
 {
 	struct machine *m = calloc(1, sizeof(*m));
@@ -95,6 +103,7 @@ struct machine *machine_new(const struct machine_config *config, struct error *e
 		return NULL;
 	}
 	m->config = *config;
+	m->host_cpus = count_host_cpus();
 	m->ram_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
 	pthread_mutex_init(&m->code_lock, NULL);

@@ -128,6 +128,7 @@ struct machine {
 	struct clock *clock;
 	struct loop *loop;
 
+	unsigned host_cpus; /* that our threads may run on */
 	struct vcpu *vcpu[MACHINE_MAX_CPUS];
 	const struct vcpu_ops *vcpu_ops;
 

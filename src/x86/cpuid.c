@@ -86,7 +86,7 @@ const struct cpu_model *cpu_model_find(const char *name, struct error *err)
 }
 
 #define FEATURE_NAME(name) #name,
-static const char *const feature_names[NR_FEATURES] = { ALL_FEATURES(FEATURE_NAME) };
+static const char *const feature_names[NR_FEATURES] = { CPU_FEATURES(FEATURE_NAME) };
 
 /* "tsc-deadline" and "TSC_DEADLINE" are one. */
 static bool names_feature(const char *word, size_t len, const char *name)

@@ -5,7 +5,7 @@
 #include "util/types.h"
 
 /* clang-format off */
-#define ALL_FEATURES(X) \
+#define CPU_FEATURES(X) \
 	X(BASE) X(X87) X(TSC) X(MSR) X(CX8) X(SEP) X(CMOV) X(CLFLUSH) X(MMX) X(FXSR) X(SSE) X(SSE2) X(SSE3) X(PCLMUL) \
 	X(MONITOR) X(SSSE3) X(FMA) X(CX16) X(SSE41) X(SSE42) X(MOVBE) X(POPCNT) X(AES) X(XSAVE) X(AVX) X(F16C) \
 	X(RDRAND) X(FSGSBASE) X(BMI1) X(AVX2) X(BMI2) X(INVPCID) X(PCID) X(SMEP) X(SMAP) X(UMIP) X(ERMS) X(RDSEED) \
@@ -15,6 +15,6 @@
 	X(ARAT) X(AMD) X(PKU) X(PKS)
 
 #define FEATURE_ENUM(name) FEAT_##name,
-enum feature { ALL_FEATURES(FEATURE_ENUM) NR_FEATURES };
+enum feature { CPU_FEATURES(FEATURE_ENUM) NR_FEATURES };
 /* clang-format on */
 _Static_assert(NR_FEATURES <= 128, "struct cpu_model has 128 bits");
