@@ -28,6 +28,7 @@ struct run {
 	char *kernel, *initrd; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct run_debug debug;
 	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
@@ -38,6 +39,21 @@ static int usage_or_failure(const struct error *err)
 {
 	say("%s", err->text);
 	return err->code == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+/* gdb needs an engine that can be debugged: auto takes another then, as what it would have taken is only faster. */
+static int check_debugging(struct run *r, struct error *err)
+{
+	bool chose = !r->o.engine || !strcmp(r->o.engine, "auto");
+	const char *name = r->engine->name;
+
+	if (!r->o.gdb || r->engine->vcpu->debugs)
+		return 0;
+	r->engine = chose ? engine_find("interp", err) : NULL;
+	if (r->engine)
+		return 0;
+	say("engine '%s' cannot be debugged by gdb; --engine interp can", name);
+	return EXIT_USAGE;
 }
 
 /* The names that the options gave: of an engine and of a CPU model. 0 or an exit status. */
@@ -52,6 +68,9 @@ static int look_up(struct run *r)
 		say("engine '%s' runs no machine", r->engine->name);
 		return EXIT_USAGE;
 	}
+	int unfit = check_debugging(r, &err);
+	if (unfit)
+		return unfit;
 	struct cpu_model asked;
 	if (cpu_model_parse(&asked, r->o.cpu, &err)) {
 		say("%s", err.text);
@@ -97,6 +116,15 @@ static int find_files(struct run *r, struct error *err)
 		r->o.initrd = r->initrd;
 	}
 	return 0;
+}
+
+/* machine.boot. Files are read anew: nothing keeps a copy of what the guest has overwritten. */
+static int boot_again(void *arg, struct error *err)
+{
+	struct run *r = arg;
+
+	pc_reset(r->machine);
+	return run_boot(&r->o, r->machine, r->terminal, err);
 }
 
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
@@ -154,11 +182,15 @@ static int build(struct run *r, struct error *err)
 		return e;
 	}
 	r->have_pc = true;
-	return run_boot(&r->o, r->machine, r->terminal, err);
+	r->machine->boot = boot_again;
+	r->machine->boot_arg = r;
+	e = run_boot(&r->o, r->machine, r->terminal, err);
+	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 
 static void release(struct run *r)
 {
+	run_debug_end(&r->debug);
 	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
@@ -168,6 +200,7 @@ static void release(struct run *r)
 	free(r->kernel);
 	free(r->initrd);
 	free(r->o.own_append);
+	free(r->o.own_gdb);
 }
 
 static double now(void)
@@ -283,6 +316,7 @@ static int run_main(const struct command *self, int argc, char **argv)
 		finish(&r);
 		status = exit_status(&r);
 	}
+	run_debug_exited(&r.debug, status);
 	release(&r);
 	return status;
 }
