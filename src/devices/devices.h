@@ -25,9 +25,10 @@ struct device_ops {
 struct device { /* first member of each device's state */
 	const struct device_ops *ops;
 };
-static inline void device_reset(struct device *d)
+static inline void device_reset(struct device *d) /* NULL is fine */
 {
-	d->ops->reset(d);
+	if (d)
+		d->ops->reset(d);
 }
 static inline void device_destroy(struct device *d) /* NULL is fine */
 {

@@ -196,7 +196,7 @@ static int list_parts(struct machine *m, struct pc *pc, struct error *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < PC_DEVICES && !r; i++)
-		r = pc->dev[i] ? inspect_add_device(m, pc->dev[i], err) : 0;
+		r = !pc->dev[i] ? 0 : inspect_add_device(m, pc->dev[i], err);
 	return r ? r : inspect_add_balloon(m, pc->balloon, err);
 }
 
