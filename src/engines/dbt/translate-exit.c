@@ -11,6 +11,18 @@ static u8 *poll_jump(struct emit *e)
 	return e_jcc(e, CC_NZ, 0);
 }
 
+/* An interrupt that IF holds off is nothing to leave for: on at `back`. */
+static void unless_masked(struct emit *e, u64 back)
+{
+	e_op_rm(e, 0xf7, 4, 0, at_gs(VCPU(events)));
+	e32(e, ~EV_INTR);
+	u8 *other = e_jcc(e, CC_NZ, 0);
+	e_op_rm(e, 0xf7, 4, 0, at_gs(VCPU(rflags)));
+	e32(e, FL_IF);
+	e_jcc(e, CC_Z, back);
+	e_patch(other, e->to_run, emit_here(e));
+}
+
 static void call_c(struct emit *e, const void *arg, u64 thunk)
 {
 	e_mov_imm32(e, OUT_A, (u32)(u64)arg);
@@ -22,12 +34,14 @@ static void stub_near(struct tr *t, struct exit *x, bool backward)
 {
 	struct emit *c = t->c;
 	u8 *due = NULL;
+	u64 polled = 0;
 
 	if (x->flags_host)
 		flags_save(c, OUT_A);
 	if (backward) {
 		x->poll = emit_here(c);
 		due = poll_jump(c);
+		polled = emit_here(c);
 		x->jump_at = e_jmp(c, 0);
 		x->jump_home = emit_here(c);
 		e_patch(x->jump_at, c->to_run, x->jump_home);
@@ -35,6 +49,7 @@ static void stub_near(struct tr *t, struct exit *x, bool backward)
 	call_c(c, x, t->d->to.link);
 	if (due) {
 		e_patch(due, c->to_run, emit_here(c));
+		unless_masked(c, polled);
 		call_c(c, x, t->d->to.poll);
 	}
 }
@@ -44,11 +59,14 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 {
 	struct emit *c = t->c;
 	u8 *due = NULL;
+	u64 polled = 0;
 
 	if (x->flags_host)
 		flags_save(c, OUT_A);
-	if (backward)
+	if (backward) {
 		due = poll_jump(c);
+		polled = emit_here(c);
+	}
 	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
 	e_mov_rr(c, 8, OUT_B, OUT_A);
 	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
@@ -67,6 +85,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	call_c(c, x, t->d->to.cross_link);
 	if (due) {
 		e_patch(due, c->to_run, emit_here(c));
+		unless_masked(c, polled);
 		call_c(c, x, t->d->to.poll);
 	}
 }
@@ -133,6 +152,7 @@ void tr_poll(struct tr *t)
 	tr_save_flags(t, OUT_A);
 	due = poll_jump(t->h);
 	e_patch(due, t->c->to_run, emit_here(t->c));
+	unless_masked(t->c, emit_here(t->h));
 	call_c(t->c, tr_site(t), t->d->to.poll_site);
 	t->host_ok = false;
 }
