@@ -41,7 +41,8 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		     (unsigned long long)s->flushes, (unsigned long long)s->drops);
 		line("CPU %u: calls from generated code: %llu instructions (%llu went elsewhere), %llu lookups, %llu "
 		     "jump "
-		     "misses, %llu links (%llu again), %llu polls; left for the loop %llu times; %llu places hashed, "
+		     "misses, %llu links (%llu again), %llu polls; left for the loop %llu times; %llu blocks got "
+		     "slots, %llu places lost theirs, "
 		     "slots dropped %llu times",
 		     k, (unsigned long long)s->slow, (unsigned long long)s->ends, (unsigned long long)s->lookups,
 		     (unsigned long long)s->misses, (unsigned long long)s->links, (unsigned long long)s->relinks,
