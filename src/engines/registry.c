@@ -8,6 +8,7 @@
 
 #include "engines/engine.h"
 #include "engines/interp/interp.h"
+#include "engines/kvm/kvm.h"
 
 static const struct engine trap_row = {
 	.name = "trap",
@@ -18,11 +19,6 @@ static const struct engine dbt_row = {
 	.name = "dbt",
 	.technique = "direct execution with dynamic binary translation",
 	.summary = "guest code is rewritten so that sensitive instructions call the VMM",
-};
-static const struct engine kvm_row = {
-	.name = "kvm",
-	.technique = "hardware-assisted virtualization",
-	.summary = "the CPU's own guest mode, through /dev/kvm",
 };
 static const struct engine pv_row = {
 	.name = "pv",
@@ -35,7 +31,7 @@ static const struct engine container_row = {
 	.summary = "the host's kernel, with namespaces and control groups",
 };
 
-const struct engine *const engines[] = { &engine_interp, &trap_row, &dbt_row, &kvm_row, &pv_row, &container_row };
+const struct engine *const engines[] = { &engine_interp, &trap_row, &dbt_row, &engine_kvm, &pv_row, &container_row };
 const unsigned engine_count = ARRAY_SIZE(engines);
 
 static const struct engine *row(const char *name)
