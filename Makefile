@@ -36,12 +36,14 @@ bench: setup binary guest
 sanitize: setup
 	@[ -f $(BUILD)-sanitize/build.ninja ] || meson setup $(BUILD)-sanitize -Db_sanitize=address,undefined -Db_lundef=false
 	@ninja -C $(BUILD)-sanitize -j $(JOBS)
+	@for f in $(abspath $(BUILD))/guest/vmlinuz* $(abspath $(BUILD))/guest/initrd; do [ ! -f $$f ] || ln -sf $$f $(BUILD)-sanitize/guest/; done
 
 # The default guest goes along if it was obtained.
 install: all
 	@meson configure $(BUILD) -Dprefix=$(PREFIX)
 	@meson install -C $(BUILD)
 	@[ ! -f $(BUILD)/guest/initrd ] || install -D -m 644 -t $(DESTDIR)$(PREFIX)/share/sextant $(BUILD)/guest/vmlinuz $(BUILD)/guest/initrd
+	@[ ! -d $(BUILD)/guest/modules ] || (cd $(BUILD)/guest && find modules -name '*.ko' -exec install -D -m 644 {} $(abspath $(DESTDIR)$(PREFIX))/share/sextant/{} \;)
 
 clean:
 	rm -rf $(BUILD) $(BUILD)-sanitize

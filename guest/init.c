@@ -299,6 +299,29 @@ static bool read_config(struct config *c)
 	return c->argv[0];
 }
 
+/* ---- drivers ---- */
+
+#define DRIVER_NAME	"/" INIT_DIR "/" INIT_DRIVERS "/"
+#define DRIVER_NAME_LEN (sizeof(DRIVER_NAME) - 1)
+
+/* What cannot be loaded is built in, or the command will miss its device. */
+static void load_drivers(void)
+{
+	char name[DRIVER_NAME_LEN + 3] = DRIVER_NAME;
+
+	for (unsigned i = 0; i < 100; i++) {
+		name[DRIVER_NAME_LEN] = (char)('0' + i / 10);
+		name[DRIVER_NAME_LEN + 1] = (char)('0' + i % 10);
+		long fd = sys3(open, name, O_RDONLY | O_CLOEXEC, 0);
+		if (fd < 0)
+			break;
+		sys3(finit_module, fd, "", 0);
+		sys1(close, fd);
+		sys1(unlink, name);
+	}
+	sys1(rmdir, "/" INIT_DIR "/" INIT_DRIVERS);
+}
+
 /* The command shall find the tree that its user packed, not us. */
 static void hide(void)
 {
@@ -434,6 +457,7 @@ static _Noreturn __attribute__((used)) void start(void)
 		complain("init", "cannot read its configuration");
 		finish(NOT_RUN);
 	}
+	load_drivers();
 	prepare(&c);
 	hide();
 	long pid = sys0(fork);

@@ -9,6 +9,14 @@
 #include "machine/firmware.h"
 #include "machine/machine.h"
 
+/* Kinds of devices whose drivers the guest needs early. */
+#define DRIVER_DISK    BIT(0)
+#define DRIVER_NET     BIT(1)
+#define DRIVER_CONSOLE BIT(2)
+#define DRIVER_BALLOON BIT(3)
+#define DRIVER_VSOCK   BIT(4)
+#define DRIVER_SHARE   BIT(5)
+
 struct boot_config { /* the caller owns all; NULL: absent */
 	const char *kernel; /* bzImage, vmlinux, a multiboot kernel, or an ELF image with a PVH note */
 	/* For a multiboot kernel: modules, "FILE ARGS,FILE ARGS", each with the words that it is told; ",," is a comma. Else a
@@ -25,6 +33,8 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	/* With rootfs: the console's input is no terminal, so nothing is echoed and only Ctrl-d (end) and Ctrl-v (the next byte
 	 * as it is) mean something; its output is none, so that "\n" stays "\n". */
 	bool plain_input, plain_output;
+	/* DRIVER_* of modules to put into the initial file system, for an init of ours to load; 0: none. */
+	unsigned drivers;
 	const struct firmware_info *firmware;
 };
 

@@ -8,6 +8,7 @@
 #define INIT_DIR     ".sextant" /* in the root directory; init removes it */
 #define INIT_PROGRAM "init"
 #define INIT_CONFIG  "config"
+#define INIT_DRIVERS "drivers" /* a directory with modules 00, 01, ... to be loaded in that order */
 
 #define INIT_ARGUMENT	 'A' /* in order; the first is CMD */
 #define INIT_ENVIRONMENT 'E' /* NAME=VALUE */

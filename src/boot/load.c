@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "boot/drivers.h"
 #include "boot/initramfs.h"
 #include "boot/multiboot.h"
 #include "boot/place.h"
@@ -131,21 +132,29 @@ static int load_cmdline(struct placement *p, const struct kernel *k, const struc
 }
 
 /* The user's archive first, padded as the kernel wants it (Documentation/driver-api/early-userspace/buffer-format.rst), then
- * the directory: what comes later in the buffer wins. */
-static int gather_initrd(struct blob *out, const struct boot_config *c, u64 limit, struct error *err)
+ * the directory: what comes later in the buffer wins. Drivers last, of this very kernel. */
+static int gather_initrd(struct blob *out, const struct kernel *k, const struct boot_config *c, u64 limit,
+			 struct error *err)
 {
+	char version[DRIVERS_VERSION_MAX];
+	int r;
+
 	if (c->initrd) {
-		int r = blob_read_file(out, "initrd", c->initrd, limit, err);
+		r = blob_read_file(out, "initrd", c->initrd, limit, err);
 		if (r)
 			return r;
 	}
-	return c->rootfs ? initramfs_pack(out, c, limit, err) : 0;
+	r = c->rootfs ? initramfs_pack(out, c, limit, err) : 0;
+	if (r || !c->drivers)
+		return r;
+	drivers_version(version, &k->file);
+	return drivers_pack(out, c, version, limit, err);
 }
 
 static int load_initrd(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
 {
 	_cleanup_blob_ struct blob initrd = { 0 };
-	int r = gather_initrd(&initrd, c, p->m->low_size, err);
+	int r = gather_initrd(&initrd, k, c, p->m->low_size, err);
 	if (r || !initrd.len)
 		return r;
 	u64 limit = k->elf.is64 ? LINUX64_INITRD_MAX : LINUX32_INITRD_MAX;

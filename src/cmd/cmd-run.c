@@ -14,7 +14,6 @@
 #include "cmd/run.h"
 #include "engines/engine.h"
 #include "host/terminal.h"
-#include "platform/pc/pc.h"
 #include "util/cleanup.h"
 
 #define STATUS_TRIPLE_FAULT 3
@@ -30,6 +29,7 @@ struct run {
 	char *kernel, *initrd, *append; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
 	double seconds;
@@ -132,8 +132,17 @@ static int load(struct run *r, struct error *err)
 	c.kernel = r->o.kernel;
 	c.initrd = r->o.initrd;
 	c.append = r->o.append;
+	c.drivers = run_drivers(&r->o);
 	c.firmware = pc_firmware(r->machine);
 	return boot_load(r->machine, &c, err);
+}
+
+/* A line of the network's, while the guest runs: a terminal of ours is raw then. */
+static void net_line(void *run, const char *text)
+{
+	const struct run *r = run;
+
+	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
 }
 
 static int build(struct run *r, struct error *err)
@@ -145,9 +154,12 @@ static int build(struct run *r, struct error *err)
 				     .deterministic = r->o.deterministic,
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
-	struct pc_config pc = { .debug_exit = r->o.debug_exit };
+	struct net_log log = { .line = net_line, .arg = r };
+	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
 	int e = find_files(r, err);
 
+	if (!e)
+		e = run_devices_open(&r->devices, &r->o, err);
 	if (e)
 		return e;
 	r->machine = machine_new(&mc, err);
@@ -156,6 +168,12 @@ static int build(struct run *r, struct error *err)
 	r->terminal = terminal_new(r->machine, &tc, err);
 	if (!r->terminal)
 		return err->code;
+	e = run_devices_connect(&r->devices, &r->o, r->machine, &log, err);
+	if (e)
+		return e;
+	pc.net = r->devices.net;
+	pc.vsock = r->devices.vsock;
+	pc.balloon = r->o.balloon;
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
@@ -168,8 +186,10 @@ static int build(struct run *r, struct error *err)
 
 static void release(struct run *r)
 {
+	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
+	run_devices_close(&r->devices, &r->o);
 	terminal_free(r->terminal);
 	machine_free(r->machine);
 	free(r->kernel);
@@ -226,7 +246,7 @@ static int ended_from_outside(const struct run *r)
 		say("standard output was closed");
 		return EXIT_FAILURE;
 	}
-	return 0;
+	return guest_status(r); /* with --rootfs, CMD has not ended */
 }
 
 static int exit_status(const struct run *r)
@@ -273,8 +293,10 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
-	if (status)
+	if (status) {
+		release(&r);
 		return status;
+	}
 	if (r.o.verbose)
 		say_choice(&r);
 	if (build(&r, &err)) {

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The command table, and the way from argv[1] to a row of it. */
+#include <fcntl.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd/cmd.h"
 #include "util/cleanup.h"
@@ -20,12 +22,26 @@ static const char *command_name(const char *word)
 	return word;
 }
 
+/*
+ * A standard descriptor that is closed would become the first file that is opened: guest RAM, say. Input is empty then, errors are
+ * not heard, and output fails, as it does on a closed descriptor.
+ */
+static void open_standard_descriptors(void)
+{
+	static const int modes[] = { O_RDONLY, O_RDONLY, O_WRONLY };
+
+	for (int fd = 0; fd < (int)ARRAY_SIZE(modes); fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", modes[fd]) != fd)
+			_exit(EXIT_FAILURE);
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_free_ char *name = NULL;
 	const struct command *c;
 	int status;
 
+	open_standard_descriptors();
 	setlocale(LC_MESSAGES, "");
 	if (argc < 2) {
 		say("no command given; see sextant --help");

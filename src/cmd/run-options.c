@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "cmd/run.h"
+#include "host/vsock.h"
 #include "util/cleanup.h"
 
 enum {
@@ -20,6 +21,10 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_NET,
+	OPT_DISK,
+	OPT_VSOCK,
+	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -41,18 +46,30 @@ static const struct argp_option options[] = {
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
 	{ "rootfs", OPT_ROOTFS, "DIR", 0,
 	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "net", OPT_NET, "NETWORK", 0,
+	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
+	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
+	  2 },
+	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
+	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
+	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
+	  2 },
+	{ "vsock", OPT_VSOCK, "CID,PATH", 0,
+	  "Sockets between guest and host: the guest is context CID (3 or more), the host's end is the Unix socket "
+	  "PATH",
+	  2 },
+	{ "balloon", OPT_BALLOON, "SIZE", 0,
+	  "Have the guest give up SIZE of its memory, and whatever more it does not use", 2 },
 	{ "timeout", OPT_TIMEOUT, "SECONDS", 0, "End the run after that time, with status 124", 3 },
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
 	  "Virtual time counts instructions: the same input gives the same run", 3 },
 	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
-	{ "disk", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "cdrom", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "bios", OPT_ABSENT + 2, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "net", OPT_ABSENT + 3, "POLICY", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 4, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 5, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
+	{ "share", OPT_ABSENT + 2, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 3, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -98,6 +115,58 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 	return 0;
 }
 
+static error_t set_net(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	net_spec_free(o->net); /* the last one counts */
+	if (net_parse(arg, &o->net, &err))
+		return cmd_bad(state, "--net %s: %s", arg, err.text);
+	return 0;
+}
+
+/* A guest of ours (--rootfs) may be anybody's program: it gets a network when it is asked for. A virtual clock and peers on
+ * a real one do not go together. */
+static error_t default_net(struct run_options *o, struct argp_state *state)
+{
+	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
+}
+
+static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->ndisks == PC_MAX_DISKS)
+		return cmd_bad(state, "--disk %s: a guest has at most %d disks", arg, PC_MAX_DISKS);
+	o->disk[o->ndisks] = disk_parse(arg, &err);
+	if (!o->disk[o->ndisks])
+		return cmd_bad(state, "--disk %s: %s", arg, err.text);
+	o->ndisks++;
+	return 0;
+}
+
+static error_t set_vsock(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char *comma = strchr(arg, ',');
+	_cleanup_free_ char *cid = comma ? strndup(arg, (size_t)(comma - arg)) : NULL;
+
+	if (!cid || !parse_number(cid, VSOCK_CID_MIN, VSOCK_CID_MAX, &o->vsock_cid))
+		return cmd_bad(state, "--vsock %s: that is not CID,PATH with a CID from %u to %u", arg, VSOCK_CID_MIN,
+			       VSOCK_CID_MAX);
+	o->vsock = comma + 1;
+	if (!*o->vsock || strlen(o->vsock) > VSOCK_PATH_MAX)
+		return cmd_bad(state, "--vsock %s: the path of a socket has 1 to %zu characters", arg, VSOCK_PATH_MAX);
+	return 0;
+}
+
+static error_t set_balloon(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	o->has_balloon = true;
+	if (strcmp(arg, "0") && !parse_size(arg, &o->balloon))
+		return cmd_bad(state, "--balloon %s: a size is a number with an optional suffix K, M or G", arg);
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -118,8 +187,11 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->deterministic && o->cpus > 1)
 		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
+	if (o->balloon >= o->mem)
+		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
+			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return 0;
+	return o->net ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -139,11 +211,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_NET: return set_net(o, arg, state);
+	case OPT_DISK: return add_disk(o, arg, state);
+	case OPT_VSOCK: return set_vsock(o, arg, state);
+	case OPT_BALLOON: return set_balloon(o, arg, state);
 	case 'v': o->verbose = true; return 0;
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 5)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 3)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

@@ -57,5 +57,7 @@ void run_stats(struct machine *m, double seconds)
 	    total.stats.insns ? 100.0 * (double)total.stats.emulated / (double)total.stats.insns : 0.0,
 	    (unsigned long long)total.stats.smc);
 	say_list("exceptions by vector", total.stats.exc, 0, ARRAY_SIZE(total.stats.exc));
+	if (total.stats.vec[EXC_NMI])
+		say("NMIs: %llu", (unsigned long long)total.stats.vec[EXC_NMI]);
 	say_list("interrupts by vector", total.stats.vec, 32, ARRAY_SIZE(total.stats.vec));
 }

@@ -4,11 +4,21 @@
 #include <signal.h>
 
 #include "cmd/cmd.h"
+#include "host/disk/disk.h"
+#include "host/net/net.h"
 #include "machine/machine.h"
+#include "platform/pc/pc.h"
 
 struct run_options { /* strings are argv's or the environment's, or held in `owned` */
 	const char *engine, *cpu, *kernel, *initrd, *append, *rootfs, *trace;
+	struct net_spec *net; /* owned */
 	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated */
+	struct disk_spec *disk[PC_MAX_DISKS]; /* owned: run_devices_close() */
+	unsigned ndisks;
+	const char *vsock; /* path; NULL: no sockets */
+	u64 vsock_cid;
+	u64 balloon;
+	bool has_balloon; /* --balloon was given */
 	u64 mem;
 	unsigned cpus;
 	double timeout; /* seconds; 0: none */
@@ -23,6 +33,21 @@ extern const struct argp run_argp;
 /* run-guest.c: the files of the default guest. Allocated; NULL and err when there is none. */
 char *guest_kernel(struct error *err);
 char *guest_initrd(struct error *err);
+
+/* run-devices.c: what the guest's devices are connected to on the host. */
+struct run_devices {
+	struct blockdev *disk[PC_MAX_DISKS];
+	struct vsockdev *vsock;
+	struct netdev *net;
+};
+int run_devices_open(struct run_devices *d, const struct run_options *o, struct error *err);
+/* What needs the machine. */
+int run_devices_connect(struct run_devices *d, const struct run_options *o, struct machine *m,
+			const struct net_log *log, struct error *err);
+/* The machine has ended: what devices wait for may be given up. Before pc_destroy(). */
+void run_devices_abandon(struct run_devices *d);
+void run_devices_close(struct run_devices *d, struct run_options *o); /* after it */
+unsigned run_drivers(const struct run_options *o); /* boot_config.drivers */
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {

@@ -43,6 +43,9 @@ struct blockdev_ops {
 	const char *name;
 	/* Never blocks for long, never calls done() from within. Any thread. */
 	void (*submit)(struct blockdev *b, struct disk_request *r);
+	/* Optional. The machine has ended: what waits for somebody who does not answer completes soon, with an error. Any
+	 * thread; the owner still waits for all its requests afterwards. */
+	void (*abandon)(struct blockdev *b);
 	/* All requests have been completed (the owner waits); frees b. */
 	void (*destroy)(struct blockdev *b);
 };
@@ -50,6 +53,11 @@ struct blockdev {
 	const struct blockdev_ops *ops;
 	struct disk_info info; /* fixed after opening */
 };
+static inline void blockdev_abandon(struct blockdev *b) /* NULL is fine */
+{
+	if (b && b->ops->abandon)
+		b->ops->abandon(b);
+}
 static inline void blockdev_destroy(struct blockdev *b) /* NULL is fine */
 {
 	if (b)

@@ -147,6 +147,11 @@ void machine_end(struct machine *m, enum machine_end why, int status)
 	end_with(m, why, status, NULL);
 }
 
+void machine_fail(struct machine *m, const struct error *err)
+{
+	end_with(m, END_FAILED, 0, err);
+}
+
 /* ---- running ---- */
 
 /* A vCPU thread is done with its phase and waits for the next. */

@@ -148,6 +148,7 @@ void machine_free(struct machine *m);
 int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err);
 /* First caller wins; posts EV_STOP everywhere. Any thread, not a signal handler. */
 void machine_end(struct machine *m, enum machine_end why, int status);
+void machine_fail(struct machine *m, const struct error *err); /* END_FAILED: the machine cannot go on, as err says */
 /* Blocks a halted vCPU until an event is posted (or, deterministic, skips time to the next timer). Its own thread. */
 void machine_wait(struct vcpu *v);
 /* The vCPU whose thread this is; NULL on other threads. What a CPU finds at an address can depend on the CPU: its local APIC. */
@@ -169,6 +170,13 @@ static inline u8 *ram_ptr(const struct machine *m, u64 gpa, u64 len)
 		return m->ram + m->low_size + (gpa - HIGH_RAM_BASE);
 	return NULL;
 }
+/* The other way: the guest physical address of a byte of RAM. */
+static inline u64 ram_gpa(const struct machine *m, const void *host)
+{
+	u64 offset = (u64)((const u8 *)host - m->ram);
+
+	return offset < m->low_size ? offset : HIGH_RAM_BASE + (offset - m->low_size);
+}
 /* Host page faults cost 10 us each on some hosts: the first use of a chunk gets all its pages by one system call. */
 #define RAM_CHUNK_SHIFT 16
 void ram_populate(struct machine *m, const u8 *host, u64 len); /* the chunks that hold [host, host + len) */
@@ -179,6 +187,10 @@ static inline void ram_use(struct machine *m, const u8 *host)
 	if (unlikely(!atomic_load_explicit(&m->populated[chunk], memory_order_relaxed)))
 		ram_populate(m, host, 1);
 }
+/* Gives the host back the memory of all whole pages in [gpa, gpa + len), which read as zeros from now on; what is used again
+ * is taken again. EFAULT when the range is not all RAM. Any thread, while vCPUs run: an access at the same time hits the old
+ * page or the new one. */
+int ram_discard(struct machine *m, u64 gpa, u64 len);
 /* Index of a RAM page in code_pages, from its host address. */
 static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 {

@@ -4,6 +4,7 @@
  * when the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -69,6 +70,35 @@ void ram_populate(struct machine *m, const u8 *host, u64 len)
 		atomic_store_explicit(&m->populated[chunk], 1, memory_order_relaxed);
 }
 
+/* Chunks that were given back whole: their next use takes all pages at once again. One that lost only some of its pages is
+ * left to single faults, as populating it would bring them all back. */
+static void forget_chunks(struct machine *m, const u8 *host, u64 len)
+{
+	u64 chunk = 1ull << RAM_CHUNK_SHIFT, begin = (u64)(host - m->ram), end = begin + len;
+
+	for (u64 at = (begin + chunk - 1) & ~(chunk - 1); at < end; at += chunk)
+		if (end - at >= chunk || end == m->config.ram_size)
+			atomic_store_explicit(&m->populated[at >> RAM_CHUNK_SHIFT], 0, memory_order_relaxed);
+}
+
+/* The mapping stays, so whoever still has a pointer into the range, be it a TLB or a system call, finds zeros there. */
+int ram_discard(struct machine *m, u64 gpa, u64 len)
+{
+	u64 begin = (gpa + PAGE_SIZE - 1) & PAGE_MASK, end = (gpa + len) & PAGE_MASK;
+	u8 *host;
+
+	if (gpa + len < gpa || !ram_ptr(m, gpa, len))
+		return -EFAULT;
+	if (begin >= end)
+		return 0;
+	host = ram_ptr(m, begin, end - begin);
+	if (fallocate(m->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, host - m->ram, (off_t)(end - begin)) < 0)
+		return -errno;
+	forget_chunks(m, host, end - begin);
+	machine_written(m, host, end - begin);
+	return 0;
+}
+
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len)
 {
 	const u8 *p = ram_ptr(m, gpa, len);
@@ -94,7 +124,7 @@ static bool has_code(const struct machine *m, u64 first, u64 last)
 void machine_written(struct machine *m, const void *host, u64 len)
 {
 	u64 offset = (u64)((const u8 *)host - m->ram);
-	u64 gpa = offset < m->low_size ? offset : offset - m->low_size + HIGH_RAM_BASE;
+	u64 gpa = ram_gpa(m, host);
 
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))

@@ -74,7 +74,8 @@ void virtio_broken(struct virtio_device *d); /* the guest broke the rules */
 void virtio_config_changed(struct virtio_device *d); /* interrupt: read the configuration again */
 
 /* ---- rings: all with the device's lock held ---- */
-struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while the guest has not enabled it */
+struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while the guest has not enabled it; else always
+								 * the same pointer, good for pushing for as long as d */
 
 #define VIRTQ_IOVS_MAX (VIRTQ_SIZE_MAX + 8) /* a buffer that straddles the end of low RAM takes one more */
 struct virtq_buffer { /* one buffer of a queue: what the device reads, and after it what it writes */

@@ -111,7 +111,7 @@ void run_continue(struct vcpu *v);
 void run_step(struct vcpu *v);
 
 /* ---- tracer.c ---- */
-struct tracer *tracer_open(const char *path, struct error *err);
+struct tracer *tracer_open(struct vcpu *v, const char *path, struct error *err);
 void tracer_close(struct tracer *t);
 void tracer_before(struct tracer *t, struct vcpu *v);
 void tracer_after(struct tracer *t, struct vcpu *v);

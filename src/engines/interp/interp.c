@@ -84,6 +84,7 @@ static bool handle_events(struct vcpu *v)
 		return true;
 	if ((events & EV_NMI) && !v->nmi_blocked) {
 		atomic_fetch_and(&v->events, ~EV_NMI);
+		v->stats.vec[EXC_NMI]++;
 		begin_event(v, EVENT_NMI, EXC_NMI);
 	} else if ((events & EV_INTR) && (v->rflags & FL_IF)) {
 		take_interrupt(v);
@@ -282,7 +283,7 @@ static int interp_create(struct vcpu *v, struct error *err)
 	int r = mmu_create(v, err);
 	if (!r)
 		r = code_create(v, err);
-	if (!r && config->trace && !(in->tracer = tracer_open(config->trace, err)))
+	if (!r && config->trace && !(in->tracer = tracer_open(v, config->trace, err)))
 		r = err->code;
 	if (r)
 		interp_destroy(v);

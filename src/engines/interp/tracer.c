@@ -9,9 +9,10 @@
 #include <string.h>
 
 #include "engines/interp/interp-internal.h"
+#include "engines/interp/tracefile.h"
 
 struct tracer {
-	FILE *file;
+	struct tracefile *file;
 	u64 number;
 	char text[160];
 	u64 r[NR_GPR], cr3;
@@ -19,7 +20,7 @@ struct tracer {
 	union vreg v[16];
 };
 
-struct tracer *tracer_open(const char *path, struct error *err)
+struct tracer *tracer_open(struct vcpu *v, const char *path, struct error *err)
 {
 	struct tracer *t = calloc(1, sizeof(*t));
 
@@ -27,19 +28,17 @@ struct tracer *tracer_open(const char *path, struct error *err)
 		error_set(err, ENOMEM, "no memory for the trace");
 		return NULL;
 	}
-	t->file = fopen(path, "we");
+	t->file = tracefile_open(v, path, err);
 	if (!t->file) {
-		error_set(err, errno, "cannot write trace %s: %s", path, strerror(errno));
 		free(t);
 		return NULL;
 	}
-	setvbuf(t->file, NULL, _IOFBF, 1 << 20);
 	return t;
 }
 
 void tracer_close(struct tracer *t)
 {
-	fclose(t->file);
+	tracefile_close(t->file);
 	free(t);
 }
 
@@ -80,20 +79,20 @@ void tracer_after(struct tracer *t, struct vcpu *v)
 					       "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
 	u64 flags = (v->rflags & ~(u64)FL_ARITH) | flags_get(v);
 
-	fprintf(t->file, "%llu %s", (unsigned long long)t->number++, t->text);
+	tracefile_print(t->file, "%llu %s", (unsigned long long)t->number++, t->text);
 	for (unsigned k = 0; k < NR_GPR; k++)
 		if (t->r[k] != v->r[k])
-			fprintf(t->file, " %s=%llx", names[k], (unsigned long long)v->r[k]);
+			tracefile_print(t->file, " %s=%llx", names[k], (unsigned long long)v->r[k]);
 	if (t->flags != flags)
-		fprintf(t->file, " rflags=%llx", (unsigned long long)flags);
+		tracefile_print(t->file, " rflags=%llx", (unsigned long long)flags);
 	if (t->cr3 != v->cr3)
-		fprintf(t->file, " cr3=%llx", (unsigned long long)v->cr3);
+		tracefile_print(t->file, " cr3=%llx", (unsigned long long)v->cr3);
 	for (unsigned k = 0; k < 16; k++)
 		if (memcmp(&t->v[k], &v->v[k], sizeof(v->v[k])) != 0)
-			fprintf(t->file, " ymm%u=%016llx%016llx%016llx%016llx", k, (unsigned long long)v->v[k].q[3],
-				(unsigned long long)v->v[k].q[2], (unsigned long long)v->v[k].q[1],
-				(unsigned long long)v->v[k].q[0]);
-	fputc('\n', t->file);
+			tracefile_print(t->file, " ymm%u=%016llx%016llx%016llx%016llx", k,
+					(unsigned long long)v->v[k].q[3], (unsigned long long)v->v[k].q[2],
+					(unsigned long long)v->v[k].q[1], (unsigned long long)v->v[k].q[0]);
+	tracefile_print(t->file, "\n");
 }
 
 void tracer_event(struct tracer *t, struct vcpu *v)
@@ -101,10 +100,10 @@ void tracer_event(struct tracer *t, struct vcpu *v)
 	static const char *const types[] = { "interrupt", "NMI", "exception", "INT", "INT", "INT1" };
 	const struct cpu_event *e = &interp_of(v)->first;
 
-	fprintf(t->file, "# %s %u", types[e->type], e->vector);
+	tracefile_print(t->file, "# %s %u", types[e->type], e->vector);
 	if (e->has_error)
-		fprintf(t->file, " error=%x", e->error);
+		tracefile_print(t->file, " error=%x", e->error);
 	if (e->type == EVENT_EXCEPTION && e->vector == EXC_PF)
-		fprintf(t->file, " cr2=%llx", (unsigned long long)e->cr2);
-	fprintf(t->file, " -> %04x:%llx\n", v->seg[SEG_CS].selector, (unsigned long long)v->rip);
+		tracefile_print(t->file, " cr2=%llx", (unsigned long long)e->cr2);
+	tracefile_print(t->file, " -> %04x:%llx\n", v->seg[SEG_CS].selector, (unsigned long long)v->rip);
 }

@@ -50,6 +50,7 @@ struct pc {
 	struct device *dev[PC_DEVICES];
 	struct device *virtio[MAX_VIRTIO]; /* in the order of their places on the PCI bus */
 	unsigned nvirtio;
+	struct virtio_device *balloon; /* one of them */
 	struct firmware_info firmware;
 };
 
@@ -103,10 +104,32 @@ static int add(struct pc *pc, struct virtio_device *d, struct error *err)
 	return r;
 }
 
+static int add_balloon(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
+{
+	struct virtio_device *balloon = virtio_balloon_new(m, err);
+	int r = add(pc, balloon, err);
+
+	if (r)
+		return r;
+	pc->balloon = balloon;
+	balloon_set_target(balloon, cfg->balloon);
+	return 0;
+}
+
 static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *cfg, struct error *err)
 {
-	int r = add(pc, virtio_rng_new(m, err), err);
+	int r = 0;
 
+	for (unsigned i = 0; i < cfg->ndisks && !r; i++)
+		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
+	if (cfg->net && !r)
+		r = add(pc, virtio_net_new(m, cfg->net, err), err);
+	if (!r)
+		r = add(pc, virtio_rng_new(m, err), err);
+	if (!r)
+		r = add_balloon(m, pc, cfg, err);
+	if (cfg->vsock && !r)
+		r = add(pc, virtio_vsock_new(m, cfg->vsock, err), err);
 	return r;
 }
 
@@ -208,4 +231,9 @@ int pc_guest_status(const struct machine *m)
 {
 	const struct pc *pc = m->platform;
 	return guest_status_get(pc->dev[PC_STATUS]);
+}
+
+struct virtio_device *pc_balloon(const struct machine *m)
+{
+	return ((const struct pc *)m->platform)->balloon;
 }

@@ -9,13 +9,19 @@
 #include "machine/chardev.h"
 #include "machine/firmware.h"
 #include "machine/machine.h"
+#include "machine/netdev.h"
+#include "machine/vsockdev.h"
 
+struct virtio_device;
 struct pc_config {
 	struct chardev *console; /* COM1's other end; stays the caller's, outlives the PC. NULL: nothing connected */
 	bool debug_exit; /* has the debug-exit port */
 	/* Virtio disks, in the order in which the guest finds them. Stay the caller's, outlive the PC. */
 	struct blockdev *const *disks;
 	unsigned ndisks;
+	struct netdev *net; /* likewise, of a network card; NULL: none */
+	struct vsockdev *vsock; /* likewise, of a socket device; NULL: none */
+	u64 balloon; /* bytes of memory that the guest is to give up, once it has a driver for its balloon */
 	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
 	void (*console_ready)(void *arg);
 	void *console_arg;
@@ -28,3 +34,5 @@ void pc_destroy(struct machine *m);
 const struct firmware_info *pc_firmware(const struct machine *m);
 /* 0..255: the exit status that our init reported, -1 if none did. After the machine has ended. */
 int pc_guest_status(const struct machine *m);
+/* The memory balloon: devices/virtio/devices.h has what it can do. */
+struct virtio_device *pc_balloon(const struct machine *m);
