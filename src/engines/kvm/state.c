@@ -11,6 +11,8 @@
 #include "machine/flags.h"
 #include "x86/msr.h"
 
+#define APIC_BASE_ENABLED BIT(11)
+
 _Static_assert(offsetof(struct kvm_sregs2, flags) == offsetof(struct kvm_sregs, interrupt_bitmap),
 	       "one begins as the other");
 
@@ -204,13 +206,17 @@ static int sregs_save(struct vcpu *v, struct error *err)
 	return 0;
 }
 
+/* Only where CPUID changes: reading segments and writing them back is not without effects (TR's busy bit under QEMU's SVM). */
 int apic_base_load(struct vcpu *v, struct error *err)
 {
+	u64 now = apic_base(v);
 	struct kvm_sregs2 s;
 
+	if (!((now ^ cpu_of(v)->run->apic_base) & APIC_BASE_ENABLED))
+		return 0;
 	if (get_sregs(v, &s) < 0)
 		return failed(err, "control registers");
-	s.apic_base = apic_base(v);
+	s.apic_base = now;
 	return set_sregs(v, &s) < 0 ? failed(err, "local APIC's place") : 0;
 }
 
