@@ -17,10 +17,10 @@
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #include "boot/init_config.h"
 #include "devices/guest_status.h"
+#include "init.h"
 
 #define NOT_RUN	       125 /* we could not get as far as running the command */
 #define NOT_EXECUTABLE 126
@@ -30,28 +30,11 @@
 
 struct config {
 	char **argv, **envp; /* NULL-terminated */
-	const char *workdir, *hostname;
+	const char *workdir, *hostname, *network;
+	char *shares; /* cut up by mount_shares() */
 	unsigned columns, rows;
 	bool plain_input, plain_output;
 };
-
-static long call(long number, long a, long b, long c, long d, long e, long f)
-{
-	register long r10 __asm__("r10") = d, r8 __asm__("r8") = e, r9 __asm__("r9") = f;
-	long result;
-	__asm__ volatile("syscall"
-			 : "=a"(result)
-			 : "a"(number), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
-			 : "rcx", "r11", "memory");
-	return result;
-}
-#define sys0(n)			  call(SYS_##n, 0, 0, 0, 0, 0, 0)
-#define sys1(n, a)		  call(SYS_##n, (long)(a), 0, 0, 0, 0, 0)
-#define sys2(n, a, b)		  call(SYS_##n, (long)(a), (long)(b), 0, 0, 0, 0)
-#define sys3(n, a, b, c)	  call(SYS_##n, (long)(a), (long)(b), (long)(c), 0, 0, 0)
-#define sys4(n, a, b, c, d)	  call(SYS_##n, (long)(a), (long)(b), (long)(c), (long)(d), 0, 0)
-#define sys5(n, a, b, c, d, e)	  call(SYS_##n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), 0)
-#define sys6(n, a, b, c, d, e, f) call(SYS_##n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 static size_t length(const char *s)
 {
@@ -249,6 +232,8 @@ static void prepare(const struct config *c)
 	if (c->hostname)
 		sys2(sethostname, c->hostname, length(c->hostname));
 	raise_loopback();
+	if (c->network)
+		set_network(c->network);
 	link_descriptors();
 }
 
@@ -269,6 +254,8 @@ static void parse(struct config *c, char *text, size_t len)
 		case INIT_ENVIRONMENT: *envp++ = p + 1; break;
 		case INIT_WORKDIR: c->workdir = p + 1; break;
 		case INIT_HOSTNAME: c->hostname = p + 1; break;
+		case INIT_SHARES: c->shares = p + 1; break;
+		case INIT_NETWORK: c->network = p + 1; break;
 		case INIT_COLUMNS: c->columns = number(p + 1); break;
 		case INIT_ROWS: c->rows = number(p + 1); break;
 		case INIT_PLAIN:
@@ -320,6 +307,33 @@ static void load_drivers(void)
 		sys1(unlink, name);
 	}
 	sys1(rmdir, "/" INIT_DIR "/" INIT_DRIVERS);
+}
+
+/* ---- shared folders ---- */
+
+/* One that cannot be mounted is missing, as with drivers; its directory stays empty. */
+static void mount_share(const char *tag)
+{
+	char path[64] = "/mnt/";
+	size_t n = 0;
+
+	for (; tag[n] && n < sizeof(path) - sizeof("/mnt/"); n++)
+		path[n + sizeof("/mnt/") - 1] = tag[n];
+	sys2(mkdir, "/mnt", 0755);
+	sys2(mkdir, path, 0755);
+	sys5(mount, tag, path, "virtiofs", MS_NODEV | MS_NOSUID, 0);
+}
+
+static void mount_shares(char *list)
+{
+	while (list && *list) {
+		char *tag = list;
+		while (*list && *list != ',')
+			list++;
+		if (*list)
+			*list++ = 0;
+		mount_share(tag);
+	}
 }
 
 /* The command shall find the tree that its user packed, not us. */
@@ -458,6 +472,7 @@ static _Noreturn __attribute__((used)) void start(void)
 		finish(NOT_RUN);
 	}
 	load_drivers();
+	mount_shares(c.shares);
 	prepare(&c);
 	hide();
 	long pid = sys0(fork);

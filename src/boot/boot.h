@@ -29,6 +29,8 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	const char *const *envp; /* CMD's environment, NULL-terminated; NULL: PATH, HOME and TERM of a console login */
 	const char *workdir; /* NULL: / */
 	const char *hostname; /* NULL: sextant */
+	const char *shares; /* with rootfs: "TAG,TAG" of shared folders to be mounted at /mnt/TAG; NULL: none */
+	const char *network; /* with rootfs: "ADDRESS/BITS,GATEWAY,RESOLVER" of its network card; NULL: left as it is */
 	u16 columns, rows; /* console's window size; 0: unknown */
 	/* With rootfs: the console's input is no terminal, so nothing is echoed and only Ctrl-d (end) and Ctrl-v (the next byte
 	 * as it is) mean something; its output is none, so that "\n" stays "\n". */

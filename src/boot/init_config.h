@@ -14,6 +14,8 @@
 #define INIT_ENVIRONMENT 'E' /* NAME=VALUE */
 #define INIT_WORKDIR	 'D'
 #define INIT_HOSTNAME	 'H'
+#define INIT_SHARES	 'S' /* "TAG,TAG": shared folders to be mounted at /mnt/TAG */
+#define INIT_NETWORK	 'N' /* eth0's "ADDRESS/BITS,GATEWAY,RESOLVER" */
 #define INIT_COLUMNS	 'C' /* decimal */
 #define INIT_ROWS	 'R'
 #define INIT_PLAIN	 'P' /* "i", "o" or both: input, output of the console are no terminal */

@@ -34,6 +34,10 @@ static int make_config(const struct boot_config *c, char **text, size_t *len)
 		return ENOMEM;
 	char number[8];
 	put_record(f, INIT_HOSTNAME, c->hostname ? c->hostname : "sextant");
+	if (c->shares)
+		put_record(f, INIT_SHARES, c->shares);
+	if (c->network)
+		put_record(f, INIT_NETWORK, c->network);
 	put_record(f, INIT_WORKDIR, c->workdir ? c->workdir : "/");
 	snprintf(number, sizeof(number), "%u", c->columns);
 	put_record(f, INIT_COLUMNS, number);

@@ -10,7 +10,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "boot/boot.h"
 #include "cmd/run.h"
 #include "engines/engine.h"
 #include "host/terminal.h"
@@ -26,7 +25,7 @@ struct run {
 	struct run_options o;
 	const struct engine *engine;
 	struct cpu_model model; /* what was asked for, less what the engine cannot give here */
-	char *kernel, *initrd, *append; /* owned */
+	char *kernel, *initrd; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
 	struct run_devices devices;
@@ -100,49 +99,17 @@ static int find_files(struct run *r, struct error *err)
 	return 0;
 }
 
-/* The default guest is quiet and knows the size and kind of the terminal: words that its init gets as environment. */
-static int demo_command_line(struct run *r, u16 columns, u16 rows, struct error *err)
-{
-	const char *term = getenv("TERM"), *extra = r->o.append ? r->o.append : "";
-	char size[64] = "";
-
-	if (!term || !*term || strpbrk(term, " \t\n\"'"))
-		term = "vt102";
-	if (columns && rows)
-		snprintf(size, sizeof(size), " LINES=%u COLUMNS=%u", rows, columns);
-	if (asprintf(&r->append, "console=ttyS0 loglevel=3 TERM=%s%s %s", term, size, extra) < 0) {
-		r->append = NULL;
-		return error_set(err, ENOMEM, "out of memory");
-	}
-	r->o.append = r->append;
-	return 0;
-}
-
-static int load(struct run *r, struct error *err)
-{
-	struct boot_config c = { .rootfs = r->o.rootfs, .argv = (const char *const *)r->o.guest_argv };
-	int e;
-
-	terminal_size(r->terminal, &c.columns, &c.rows);
-	c.plain_input = !terminal_interactive(r->terminal);
-	c.plain_output = !isatty(STDOUT_FILENO);
-	e = r->o.demo ? demo_command_line(r, c.columns, c.rows, err) : 0;
-	if (e)
-		return e;
-	c.kernel = r->o.kernel;
-	c.initrd = r->o.initrd;
-	c.append = r->o.append;
-	c.drivers = run_drivers(&r->o);
-	c.firmware = pc_firmware(r->machine);
-	return boot_load(r->machine, &c, err);
-}
-
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
 static void net_line(void *run, const char *text)
 {
 	const struct run *r = run;
 
 	fprintf(stderr, "sextant: %s%s\n", text, terminal_interactive(r->terminal) ? "\r" : "");
+}
+
+static void share_lost(void *run, const char *why)
+{
+	net_line(run, why);
 }
 
 static int build(struct run *r, struct error *err)
@@ -177,11 +144,17 @@ static int build(struct run *r, struct error *err)
 	pc.console = terminal_chardev(r->terminal);
 	pc.console_ready = terminal_ready;
 	pc.console_arg = r->terminal;
+	pc.shares = r->devices.share;
+	pc.nshares = r->o.nshares;
+	pc.share_lost = share_lost;
+	pc.share_arg = r;
 	e = pc_create(r->machine, &pc, err);
-	if (e)
+	if (e) {
+		run_devices_explain(&r->devices, &r->o, err);
 		return e;
+	}
 	r->have_pc = true;
-	return load(r, err);
+	return run_boot(&r->o, r->machine, r->terminal, err);
 }
 
 static void release(struct run *r)
@@ -194,7 +167,7 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
-	free(r->append);
+	free(r->o.own_append);
 }
 
 static double now(void)

@@ -3,6 +3,8 @@
  * What is behind the guest's devices: opened before the machine has devices, closed when it has none any more. Their
  * drivers go to guests whose init is ours; somebody else's initial file system has its own.
  */
+#include <string.h>
+
 #include "boot/boot.h"
 #include "cmd/run.h"
 #include "host/vsock.h"
@@ -14,7 +16,18 @@ int run_devices_open(struct run_devices *d, const struct run_options *o, struct 
 		if (!d->disk[i])
 			return err->code;
 	}
+	for (unsigned i = 0; i < o->nshares; i++) {
+		if (share_start(&d->server[i], &o->share[i], err))
+			return err->code;
+		d->share[i] = (struct pc_share){ o->share[i].tag, d->server[i].socket };
+	}
 	return 0;
+}
+
+void run_devices_explain(struct run_devices *d, const struct run_options *o, struct error *err)
+{
+	for (unsigned i = 0; i < o->nshares; i++)
+		share_explain(&d->server[i], &o->share[i], err);
 }
 
 int run_devices_connect(struct run_devices *d, const struct run_options *o, struct machine *m,
@@ -43,6 +56,21 @@ void run_devices_close(struct run_devices *d, struct run_options *o)
 	vsockdev_destroy(d->vsock);
 	for (unsigned i = 0; i < o->ndisks; i++)
 		disk_spec_free(o->disk[i]);
+	for (unsigned i = 0; i < o->nshares; i++) {
+		share_stop(&d->server[i]);
+		share_config_free(&o->share[i]);
+	}
+}
+
+bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX])
+{
+	*text = 0;
+	for (unsigned i = 0; i < o->nshares; i++) {
+		if (i)
+			strcat(text, ",");
+		strcat(text, o->share[i].tag);
+	}
+	return o->nshares;
 }
 
 unsigned run_drivers(const struct run_options *o)
@@ -50,5 +78,5 @@ unsigned run_drivers(const struct run_options *o)
 	if (!o->rootfs && !o->demo)
 		return 0;
 	return (o->ndisks ? DRIVER_DISK : 0) | (net_is_none(o->net) ? 0 : DRIVER_NET) |
-	       (o->has_balloon ? DRIVER_BALLOON : 0) | (o->vsock ? DRIVER_VSOCK : 0);
+	       (o->has_balloon ? DRIVER_BALLOON : 0) | (o->vsock ? DRIVER_VSOCK : 0) | (o->nshares ? DRIVER_SHARE : 0);
 }

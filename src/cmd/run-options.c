@@ -23,6 +23,7 @@ enum {
 	OPT_TRACE,
 	OPT_NET,
 	OPT_DISK,
+	OPT_SHARE,
 	OPT_VSOCK,
 	OPT_BALLOON,
 	OPT_ABSENT /* and what follows: not in this version */
@@ -50,6 +51,8 @@ static const struct argp_option options[] = {
 	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
 	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
 	  2 },
+	{ "share", OPT_SHARE, "TAG=DIR[,ro]", 0,
+	  "Give the guest a folder of the host's, as virtio-fs; guests with our init have it at /mnt/TAG", 2 },
 	{ "disk", OPT_DISK, "FILE[,OPTION...]", 0,
 	  "Give the guest a disk, /dev/vda and so on: an image, a block device or an NBD URI; options: readonly=on, "
 	  "snapshot=on, format=F, cache=none, serial=S and what sextant(1) has more",
@@ -68,8 +71,7 @@ static const struct argp_option options[] = {
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
 	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
-	{ "share", OPT_ABSENT + 2, "TAG=DIR", OPTION_HIDDEN, NULL, 0 },
-	{ "display", OPT_ABSENT + 3, "KIND", OPTION_HIDDEN, NULL, 0 },
+	{ "display", OPT_ABSENT + 2, "KIND", OPTION_HIDDEN, NULL, 0 },
 	{ 0 },
 };
 
@@ -132,6 +134,21 @@ static error_t default_net(struct run_options *o, struct argp_state *state)
 	return set_net(o, o->rootfs || o->deterministic ? "none" : "user", state);
 }
 
+static error_t add_share(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	struct error err = { 0 };
+
+	if (o->nshares == PC_MAX_SHARES)
+		return cmd_bad(state, "--share %s: a guest has at most %d shares", arg, PC_MAX_SHARES);
+	if (share_parse(arg, &o->share[o->nshares], &err))
+		return cmd_bad(state, "--share %s: %s", arg, err.text);
+	for (unsigned i = 0; i < o->nshares; i++)
+		if (!strcmp(o->share[i].tag, o->share[o->nshares].tag))
+			return cmd_bad(state, "--share %s: there is another share of that tag", arg);
+	o->nshares++;
+	return 0;
+}
+
 static error_t add_disk(struct run_options *o, const char *arg, struct argp_state *state)
 {
 	struct error err = { 0 };
@@ -190,6 +207,8 @@ static error_t check(struct run_options *o, struct argp_state *state)
 	if (o->balloon >= o->mem)
 		return cmd_bad(state, "--balloon: %lluM would leave the guest nothing of its %lluM of memory",
 			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
+	if (o->nshares && o->deterministic)
+		return cmd_bad(state, "--share: when a server answers is not deterministic");
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
 	return o->net ? 0 : default_net(o, state);
 }
@@ -212,6 +231,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
 	case OPT_NET: return set_net(o, arg, state);
+	case OPT_SHARE: return add_share(o, arg, state);
 	case OPT_DISK: return add_disk(o, arg, state);
 	case OPT_VSOCK: return set_vsock(o, arg, state);
 	case OPT_BALLOON: return set_balloon(o, arg, state);
@@ -219,7 +239,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_ARG: return set_command(o, arg, state);
 	case ARGP_KEY_END: return check(o, state);
 	default:
-		if (key < OPT_ABSENT || key > OPT_ABSENT + 3)
+		if (key < OPT_ABSENT || key > OPT_ABSENT + 2)
 			return ARGP_ERR_UNKNOWN;
 		return cmd_bad(state, "option --%s is not available in this version", absent_name(key));
 	}

@@ -6,6 +6,8 @@
 #include "cmd/cmd.h"
 #include "host/disk/disk.h"
 #include "host/net/net.h"
+#include "host/share.h"
+#include "host/terminal.h"
 #include "machine/machine.h"
 #include "platform/pc/pc.h"
 
@@ -15,10 +17,13 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated */
 	struct disk_spec *disk[PC_MAX_DISKS]; /* owned: run_devices_close() */
 	unsigned ndisks;
+	struct share_config share[PC_MAX_SHARES]; /* owned, likewise */
+	unsigned nshares;
 	const char *vsock; /* path; NULL: no sockets */
 	u64 vsock_cid;
 	u64 balloon;
 	bool has_balloon; /* --balloon was given */
+	char *own_append; /* owned: the append that run_boot() made */
 	u64 mem;
 	unsigned cpus;
 	double timeout; /* seconds; 0: none */
@@ -39,15 +44,24 @@ struct run_devices {
 	struct blockdev *disk[PC_MAX_DISKS];
 	struct vsockdev *vsock;
 	struct netdev *net;
+	struct share server[PC_MAX_SHARES];
+	struct pc_share share[PC_MAX_SHARES];
 };
 int run_devices_open(struct run_devices *d, const struct run_options *o, struct error *err);
 /* What needs the machine. */
 int run_devices_connect(struct run_devices *d, const struct run_options *o, struct machine *m,
 			const struct net_log *log, struct error *err);
+/* A device could not be made: if that is as a server has ended, err says why. */
+void run_devices_explain(struct run_devices *d, const struct run_options *o, struct error *err);
 /* The machine has ended: what devices wait for may be given up. Before pc_destroy(). */
 void run_devices_abandon(struct run_devices *d);
 void run_devices_close(struct run_devices *d, struct run_options *o); /* after it */
+#define RUN_TAGS_MAX (PC_MAX_SHARES * (SHARE_TAG_MAX + 1))
+bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX]); /* "TAG,TAG"; false: there are none */
 unsigned run_drivers(const struct run_options *o); /* boot_config.drivers */
+
+/* run-boot.c: loads the guest. */
+int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {

@@ -24,9 +24,10 @@
 
 #include "util/cleanup.h"
 
-#define SERVER_FD    3 /* the listening socket, in the server */
-#define STOP_WAIT_MS 3000
-#define TAG_MAX	     36
+#define SERVER_FD      3 /* the listening socket, in the server */
+#define STOP_WAIT_MS   3000
+#define LAST_WORDS_MS  500 /* for a server that is about to end */
+#define TAG_CHARACTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-."
 
 /* ---- options ---- */
 
@@ -55,8 +56,11 @@ int share_parse(const char *spec, struct share_config *c, struct error *err)
 	*c = (struct share_config){ 0 };
 	if (!equals || equals == spec || !equals[1])
 		return error_set(err, EINVAL, "'%s' is not TAG=DIR[,ro]", spec);
-	if (equals - spec > TAG_MAX)
-		return error_set(err, EINVAL, "a tag has at most %d bytes", TAG_MAX);
+	/* The guest makes a directory of that name. */
+	if ((size_t)(equals - spec) != strspn(spec, TAG_CHARACTERS) || equals - spec > SHARE_TAG_MAX || *spec == '.')
+		return error_set(err, EINVAL,
+				 "a tag has 1 to %d letters, digits, '_', '-' and '.', and begins with no '.'",
+				 SHARE_TAG_MAX);
 	c->tag = strndup(spec, (size_t)(equals - spec));
 	c->dir = until_comma(equals + 1, &rest);
 	if (!c->tag || !c->dir) {
@@ -248,28 +252,6 @@ static char *last_line(char *text)
 	return line ? line + 1 : text;
 }
 
-int share_explain(struct share *s, const struct share_config *c, struct error *err)
-{
-	char text[1024];
-	size_t len = 0;
-	ssize_t n;
-
-	if (s->pid) /* so that all that it had to say is there */
-		share_stop(&(struct share){ .pid = s->pid, .socket = -1, .log = -1 });
-	s->pid = 0;
-	while (s->log >= 0 && (n = read(s->log, text + len, sizeof(text) - 1 - len)) > 0) {
-		len += (size_t)n;
-		if (len == sizeof(text) - 1) { /* keep the newer half */
-			memmove(text, text + len / 2, len - len / 2);
-			len -= len / 2;
-		}
-	}
-	text[len] = 0;
-	if (len)
-		return error_set(err, err->code ? err->code : EIO, "share %s: virtiofsd: %s", c->tag, last_line(text));
-	return error_wrap(err, "share %s", c->tag);
-}
-
 static bool ended(pid_t pid, int wait_ms)
 {
 	const struct timespec tick = { .tv_nsec = 5000000 };
@@ -284,8 +266,32 @@ static bool ended(pid_t pid, int wait_ms)
 	}
 }
 
+int share_explain(struct share *s, const struct share_config *c, struct error *err)
+{
+	char text[1024];
+	size_t len = 0;
+	ssize_t n;
+
+	if (!s->pid || !ended(s->pid, LAST_WORDS_MS))
+		return err->code;
+	s->pid = 0;
+	while (s->log >= 0 && (n = read(s->log, text + len, sizeof(text) - 1 - len)) > 0) {
+		len += (size_t)n;
+		if (len == sizeof(text) - 1) { /* keep the newer half */
+			memmove(text, text + len / 2, len - len / 2);
+			len -= len / 2;
+		}
+	}
+	text[len] = 0;
+	if (len)
+		return error_set(err, err->code ? err->code : EIO, "share %s: virtiofsd: %s", c->tag, last_line(text));
+	return error_wrap(err, "share %s", c->tag);
+}
+
 void share_stop(struct share *s)
 {
+	if (!s->pid && !s->socket)
+		return;
 	if (s->socket >= 0)
 		close(s->socket);
 	if (s->log >= 0)
@@ -294,5 +300,5 @@ void share_stop(struct share *s)
 		kill(s->pid, SIGKILL);
 		waitpid(s->pid, NULL, 0);
 	}
-	*s = (struct share){ .socket = -1, .log = -1 };
+	*s = (struct share){ 0 };
 }

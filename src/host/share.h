@@ -8,22 +8,23 @@
 
 #include "util/error.h"
 
+#define SHARE_TAG_MAX 36 /* virtio 1.2, 5.11.4 */
 struct share_config {
 	char *tag, *dir; /* owned */
 	bool readonly;
 };
-/* "TAG=DIR[,ro]"; a comma in DIR is written twice. EINVAL: what is wrong with it. */
+/* "TAG=DIR[,ro]": TAG of letters, digits, "_", "-" and "."; a comma in DIR is written twice. EINVAL: what is wrong with it. */
 int share_parse(const char *spec, struct share_config *c, struct error *err);
 void share_config_free(struct share_config *c);
 
 struct share {
 	pid_t pid; /* 0: none */
-	int socket; /* our end, for the device, which takes it; -1 then */
+	int socket; /* our end, for the device */
 	int log; /* what the server said on its standard error */
 };
 /* Starts the server. Call it on the thread that lives as long as the process: the server is killed when that ends. */
 int share_start(struct share *s, const struct share_config *c, struct error *err);
-/* After a failure of the device to reach the server: why, in the server's own last line if it left one; returns err->code. */
+/* After a device could not be made: if the server has ended, err becomes its own last line; returns err->code. */
 int share_explain(struct share *s, const struct share_config *c, struct error *err);
-/* The device has closed its end: the server ends by itself, or is made to. */
+/* Closes the socket: the server ends by itself, or is made to. What is all zero has never been started. */
 void share_stop(struct share *s);

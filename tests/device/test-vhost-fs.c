@@ -184,6 +184,7 @@ static struct back_end b;
 static struct driver dr;
 static pthread_t io;
 static _Atomic unsigned losses;
+static int pair[2];
 
 static void *io_thread(void *arg)
 {
@@ -198,7 +199,6 @@ static void lost(void *arg, const char *why)
 
 static void begin(enum manner manner)
 {
-	int pair[2];
 	struct error err = { 0 };
 
 	m = fixture_machine(1);
@@ -220,7 +220,8 @@ static void end(void)
 	pthread_join(io, NULL);
 	driver_stop(&dr);
 	pthread_join(b.thread, NULL);
-	close(b.fd);
+	close(pair[0]);
+	close(pair[1]);
 	machine_free(m);
 }
 

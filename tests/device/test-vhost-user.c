@@ -114,6 +114,7 @@ static int talk(struct back_end *b, enum manner manner, char *text)
 	if (open)
 		vhost_user_close(&c);
 	pthread_join(thread, NULL);
+	close(pair[0]);
 	close(b->fd);
 	close(memory);
 	close(event);

@@ -8,7 +8,10 @@
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
+
+#include "host/disk/sandbox.h"
 
 #define SIZE (1u << 20)
 
@@ -149,6 +152,48 @@ static void test_sandbox(void **state)
 	pclose(f);
 	assert_string_equal(line, "1\n2\n0\n");
 	blockdev_destroy(b);
+}
+
+/* What the sandbox denies, asked from within; what fails is in the status. */
+static void __attribute__((noreturn)) inmate(const struct sandbox *s, const char *own, const char *other)
+{
+	pid_t child;
+
+	sandbox_enter(s);
+	if (socket(AF_INET, SOCK_STREAM, 0) >= 0 || socket(AF_UNIX, SOCK_STREAM, 0) >= 0)
+		_exit(1);
+	child = fork();
+	if (child >= 0)
+		_exit(2);
+	if (s->ruleset >= 0 &&
+	    (open(other, O_WRONLY) >= 0 || open("/var/tmp/sextant-made", O_CREAT | O_WRONLY, 0600) >= 0))
+		_exit(3);
+	if (open(own, O_RDWR) < 0 || open(other, O_RDONLY) < 0)
+		_exit(4);
+	_exit(getsid(0) == getpid() ? 0 : 5);
+}
+
+static void test_sandbox_denies(void **state)
+{
+	struct sandbox s;
+	char own[128];
+	int status;
+	pid_t child;
+
+	disk_make("own.img", 512);
+	disk_make("other.img", 512);
+	snprintf(own, sizeof(own), "%s", disk_path("own.img"));
+	sandbox_prepare(&s, own);
+	if (s.ruleset < 0)
+		print_message("this host has no Landlock\n");
+	child = fork();
+	assert_true(child >= 0);
+	if (!child)
+		inmate(&s, own, disk_path("other.img"));
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	sandbox_release(&s);
 }
 
 static pid_t child_pid(void)
@@ -405,13 +450,14 @@ static void test_detection(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_formats),	      cmocka_unit_test(test_format_direct),
-		cmocka_unit_test(test_backing),	      cmocka_unit_test(test_bad_image),
-		cmocka_unit_test(test_sandbox),	      cmocka_unit_test(test_server_lost),
-		cmocka_unit_test(test_abandon),	      cmocka_unit_test(test_no_qemu),
-		cmocka_unit_test(test_overlay),	      cmocka_unit_test(test_overlay_sectors),
-		cmocka_unit_test(test_overlay_large), cmocka_unit_test(test_locks),
-		cmocka_unit_test(test_locks_qemu),    cmocka_unit_test(test_detection),
+		cmocka_unit_test(test_formats),		cmocka_unit_test(test_format_direct),
+		cmocka_unit_test(test_backing),		cmocka_unit_test(test_bad_image),
+		cmocka_unit_test(test_sandbox),		cmocka_unit_test(test_sandbox_denies),
+		cmocka_unit_test(test_server_lost),	cmocka_unit_test(test_abandon),
+		cmocka_unit_test(test_no_qemu),		cmocka_unit_test(test_overlay),
+		cmocka_unit_test(test_overlay_sectors), cmocka_unit_test(test_overlay_large),
+		cmocka_unit_test(test_locks),		cmocka_unit_test(test_locks_qemu),
+		cmocka_unit_test(test_detection),
 	};
 
 	return cmocka_run_group_tests_name("disk images", tests, disk_setup, disk_teardown);

@@ -2,6 +2,7 @@
 /*
  * kill -9 at any moment: a process writes numbered blocks to a disk, flushes, and tells each number that has been flushed. It
  * is killed, its qemu-nbd dies with it, and whatever it had told is on the disk; a qcow2 image is consistent.
+ * An argument is the number of lives, for more than the usual few.
  */
 #include "disk-util.h"
 
@@ -13,6 +14,8 @@
 #define BLOCK  4096
 #define BLOCKS (SIZE / BLOCK)
 #define BATCH  4 /* blocks a flush */
+
+static unsigned lives = 10;
 
 /* Where block n goes: all over the disk, so that a qcow2 image allocates and changes its tables all the time. */
 static u64 place(u32 n)
@@ -104,14 +107,14 @@ static void rounds(const char *spec, const char *image, unsigned count)
 	char cmd[256];
 	int status;
 
-	srand(1);
+	srand((unsigned)getpid());
 	for (unsigned i = 0; i < count; i++) {
 		last = live(spec, last ? last + 1 : 0, (unsigned)rand() % 60);
 		check(spec, last);
 		if (!image)
 			continue;
 		/* 3: clusters that belong to nobody, which cost space and nothing else. */
-		snprintf(cmd, sizeof(cmd), "qemu-img check -q -f qcow2 %s >/dev/null", image);
+		snprintf(cmd, sizeof(cmd), "qemu-img check -q -f qcow2 %s >/dev/null 2>&1", image);
 		status = WEXITSTATUS(system(cmd));
 		if (status && status != 3)
 			fail_msg("qemu-img check finds the image broken after round %u", i);
@@ -125,10 +128,10 @@ static void test_raw(void **state)
 
 	disk_make("k.img", SIZE);
 	snprintf(spec, sizeof(spec), "%s", disk_path("k.img"));
-	rounds(spec, NULL, 10);
+	rounds(spec, NULL, lives);
 	disk_make("t.img", SIZE);
 	snprintf(spec, sizeof(spec), "%s,aio=threads", disk_path("t.img"));
-	rounds(spec, NULL, 5);
+	rounds(spec, NULL, lives / 2);
 }
 
 static void test_qcow2(void **state)
@@ -140,12 +143,14 @@ static void test_qcow2(void **state)
 		print_message("qemu-utils is not installed\n");
 		return;
 	}
-	rounds(disk_path("k.qcow2"), disk_path("k.qcow2"), 10);
+	rounds(disk_path("k.qcow2"), disk_path("k.qcow2"), lives);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = { cmocka_unit_test(test_raw), cmocka_unit_test(test_qcow2) };
 
+	if (argc > 1)
+		lives = (unsigned)atoi(argv[1]);
 	return cmocka_run_group_tests_name("killed disks", tests, disk_setup, disk_teardown);
 }

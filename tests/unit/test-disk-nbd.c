@@ -250,11 +250,17 @@ static void server_start(struct server *s)
 	assert_int_equal(pthread_create(&s->thread, NULL, serve, s), 0);
 }
 
-static void server_end(struct server *s)
+/* From here on what it has seen is complete. */
+static void server_join(struct server *s)
 {
 	shutdown(s->listener, SHUT_RDWR);
 	pthread_join(s->thread, NULL);
 	close(s->listener);
+}
+
+static void server_end(struct server *s)
+{
+	server_join(s);
 	free(s->data);
 }
 
@@ -283,9 +289,10 @@ static void exercise_server(struct server s)
 	assert_int_equal(b->info.size, SIZE);
 	disk_exercise(b, model, 7, 2000);
 	blockdev_destroy(b);
+	server_join(&s);
 	assert_memory_equal(s.data, model, SIZE);
 	assert_int_equal(s.commands[DISCONNECT], 1);
-	server_end(&s);
+	free(s.data);
 	free(model);
 }
 

@@ -341,15 +341,17 @@ static void test_sources(void **state)
 {
 	static const char *const addresses[] = { WEB,	    "10.0.2.2",	 "10.0.2.3",	   "127.0.0.1",
 						 "0.0.0.0", "10.0.3.15", "255.255.255.255" };
-	static const char *const addresses6[] = { V6, "fec0::2", "fec0::3", "::1", "::", "fe80::1", "ff02::1" };
+	static const char *const addresses6[] = { V6, "fec0::2", "fec0::3", "::1", "::", "ff02::1", "fe80::1" };
 	struct net *t = net_start("0.0.0.0/0 ::/0");
 
 	for (unsigned i = 0; i < ARRAY_SIZE(addresses); i++) {
 		tcp_frame(&f, addresses[i], 1, "198.51.100.1", 80, SYN, 1, 0, 0);
 		assert_stays(t, false);
 		tcp_frame(&f, addresses6[i], 1, "2001:db8::2", 80, SYN, 1, 0, 0);
-		assert_stays(t, false);
+		assert_stays(t, !strcmp(addresses6[i], "fe80::1")); /* honest, but nothing to be reached */
 	}
+	tcp_frame(&f, "fe80::1", 1, "fe80::2", 80, SYN, 1, 0, 0);
+	assert_stays(t, true);
 	net_end(t);
 }
 

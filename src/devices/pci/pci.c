@@ -65,10 +65,14 @@ static void write_register(struct pci_bus *b, u32 devfn, u32 offset, unsigned si
 		f->info->config_write(f->arg, offset, size);
 }
 
-/* The largest piece that may go at once. */
+/* The largest aligned piece that may go at once. */
 static unsigned piece(u32 offset, unsigned size)
 {
-	return size <= 4 && offset % size == 0 ? size : offset % 4 == 0 && size > 4 ? 4 : 1;
+	unsigned n = 4;
+
+	while (n > size || offset % n)
+		n /= 2;
+	return n;
 }
 
 u64 config_read(struct pci_bus *b, u32 devfn, u32 offset, unsigned size)

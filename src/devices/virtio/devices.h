@@ -6,18 +6,21 @@
 #pragma once
 #include "devices/virtio/virtio.h"
 #include "machine/blockdev.h"
+#include "machine/chardev.h"
 #include "machine/netdev.h"
 #include "machine/vsockdev.h"
 
 struct virtio_device *virtio_rng_new(struct machine *m, struct error *err);
 /* back stays the caller's; it outlives the device. */
 struct virtio_device *virtio_blk_new(struct machine *m, struct blockdev *back, struct error *err);
+/* back likewise. */
+struct virtio_device *virtio_console_new(struct machine *m, struct chardev *back, struct error *err);
 
 /* ---- fs.c: a folder of the host's, served by a vhost-user back end ---- */
 #define FS_TAG_MAX 36 /* bytes of UTF-8 */
 struct fs_config {
 	const char *tag; /* by which the guest mounts it: 1 to FS_TAG_MAX bytes */
-	int socket; /* connected to the back end; taken, on errors too */
+	int socket; /* connected to the back end; stays the caller's, outlives the device */
 	/* The back end is lost: one line that says how. Any thread. Optional. */
 	void (*lost)(void *arg, const char *why);
 	void *lost_arg;

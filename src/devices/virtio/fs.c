@@ -8,7 +8,6 @@
 #include <linux/virtio_ids.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "devices/virtio/devices.h"
 #include "devices/virtio/vhost_device.h"
@@ -74,7 +73,6 @@ struct virtio_device *virtio_fs_new(struct machine *m, const struct fs_config *c
 		else
 			error_set(err, ENOMEM, "no memory for virtio-fs");
 		free(fs);
-		close(c->socket);
 		return NULL;
 	}
 	memcpy(fs->config.tag, c->tag, len);

@@ -36,7 +36,7 @@ struct vhost_device { /* first member of a type's state */
 	void *lost_arg;
 };
 
-/* Takes the connected socket; vd.machine, vd.queues and type are set. */
+/* The connected socket stays the caller's and outlives the device; vd.machine, vd.queues and type are set. */
 int vhost_device_init(struct vhost_device *d, int socket, struct error *err);
 void vhost_device_fini(struct vhost_device *d);
 

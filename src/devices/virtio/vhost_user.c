@@ -230,7 +230,7 @@ int vhost_user_open(struct vhost_user *c, int fd, u64 features, struct error *er
 void vhost_user_close(struct vhost_user *c)
 {
 	if (c->fd >= 0)
-		close(c->fd);
+		shutdown(c->fd, SHUT_RDWR);
 	c->fd = -1;
 }
 

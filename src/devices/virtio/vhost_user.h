@@ -10,7 +10,7 @@
 #define VHOST_REGIONS_MAX 8
 
 struct vhost_user {
-	int fd; /* a connected stream socket; -1 after closing */
+	int fd; /* a connected stream socket, the owner's of it all; -1 after closing */
 	u64 features; /* VIRTIO_F_* and device features that the back end offers */
 };
 struct vhost_region { /* memory that the back end may use: `fd` from `offset` on, at guest physical address gpa */
@@ -23,10 +23,10 @@ struct vhost_ring {
 	int kick, call; /* eventfds; the back end gets duplicates */
 };
 
-/* Greets the back end on a connected socket, which becomes the connection's, and agrees on `features` (all must be offered).
+/* Greets the back end on a connected socket, which stays the caller's, and agrees on `features` (all must be offered).
  * c is closed on error. */
 int vhost_user_open(struct vhost_user *c, int fd, u64 features, struct error *err);
-void vhost_user_close(struct vhost_user *c);
+void vhost_user_close(struct vhost_user *c); /* shuts the socket down */
 int vhost_user_set_memory(struct vhost_user *c, const struct vhost_region *r, unsigned count, struct error *err);
 int vhost_user_start_ring(struct vhost_user *c, const struct vhost_ring *r, struct error *err);
 /* Returns when the back end no longer uses the ring or any buffer of it. */

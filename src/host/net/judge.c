@@ -200,6 +200,11 @@ enum verdict judge_out(struct policy *p, const struct packet *k, u64 now)
 	}
 	if (local_service(p, k))
 		return PASS;
+	if (link_local6(&k->src) &&
+	    p->config.lan.ipv6) { /* nothing but services is on the link, but it was asked honestly */
+		report_packet(p, k, now);
+		return REFUSE;
+	}
 	if (!is_guest(p, &k->src)) {
 		char text[NET_IP_TEXT];
 

@@ -23,6 +23,9 @@ struct net_log {
 int net_parse(const char *text, struct net_spec **spec, struct error *err);
 void net_spec_free(struct net_spec *spec);
 bool net_is_none(const struct net_spec *spec);
+/* "ADDRESS/BITS,GATEWAY,RESOLVER": what DHCP would tell a guest, for one that shall not have to ask. False where we do not know. */
+#define NET_GUEST_TEXT 64
+bool net_guest_text(const struct net_spec *spec, char text[NET_GUEST_TEXT]);
 /* *n: NULL for "none", which means a machine without a network card. netdev_destroy() ends it. spec may go afterwards. */
 int net_open(const struct net_spec *spec, struct machine *m, const struct net_log *log, struct netdev **n,
 	     struct error *err);

@@ -100,7 +100,9 @@ static u32 put_headers(u8 *out, const struct udp_ends *e, u8 protocol, u32 len)
 /* Where an answer to p goes. A group's address is never a source, nor is anything said to one. */
 static bool answer_ends(const struct packet *p, struct udp_ends *e)
 {
-	if (p->frame[0] & 1 || ip_never(&p->src) || (p->dst.b[0] == 0xff && p->v6))
+	bool link_local = p->v6 && p->src.b[0] == 0xfe && (p->src.b[1] & 0xc0) == 0x80;
+
+	if (p->frame[0] & 1 || (ip_never(&p->src) && !link_local) || (p->dst.b[0] == 0xff && p->v6))
 		return false;
 	if (!p->v6 && p->dst.b[12] >= 224)
 		return false;

@@ -6,6 +6,7 @@
 #include "host/net/spec.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -182,4 +183,15 @@ void net_spec_free(struct net_spec *s)
 bool net_is_none(const struct net_spec *s)
 {
 	return s->kind == NET_NONE;
+}
+
+bool net_guest_text(const struct net_spec *s, char text[NET_GUEST_TEXT])
+{
+	char guest[NET_IP_TEXT], host[NET_IP_TEXT], dns[NET_IP_TEXT];
+
+	if (s->kind != NET_USER)
+		return false;
+	snprintf(text, NET_GUEST_TEXT, "%s/%u,%s,%s", ip_text(&s->lan.guest, guest), s->lan.prefix - 96,
+		 ip_text(&s->lan.host, host), ip_text(&s->lan.dns, dns));
+	return true;
 }

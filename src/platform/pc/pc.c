@@ -44,7 +44,7 @@ enum pc_device {
 	PC_PCI,
 	PC_DEVICES
 };
-#define MAX_VIRTIO (PC_MAX_DISKS + 8)
+#define MAX_VIRTIO (PC_MAX_DISKS + PC_MAX_SHARES + 8)
 
 struct pc {
 	struct device *dev[PC_DEVICES];
@@ -124,10 +124,17 @@ static int add_virtio(struct machine *m, struct pc *pc, const struct pc_config *
 		r = add(pc, virtio_blk_new(m, cfg->disks[i], err), err);
 	if (cfg->net && !r)
 		r = add(pc, virtio_net_new(m, cfg->net, err), err);
+	if (cfg->virtio_console && !r)
+		r = add(pc, virtio_console_new(m, cfg->virtio_console, err), err);
 	if (!r)
 		r = add(pc, virtio_rng_new(m, err), err);
 	if (!r)
 		r = add_balloon(m, pc, cfg, err);
+	for (unsigned i = 0; i < cfg->nshares && !r; i++) {
+		const struct fs_config fs = { cfg->shares[i].tag, cfg->shares[i].socket, cfg->share_lost,
+					      cfg->share_arg };
+		r = add(pc, virtio_fs_new(m, &fs, err), err);
+	}
 	if (cfg->vsock && !r)
 		r = add(pc, virtio_vsock_new(m, cfg->vsock, err), err);
 	return r;

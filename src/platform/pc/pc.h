@@ -13,6 +13,11 @@
 #include "machine/vsockdev.h"
 
 struct virtio_device;
+struct pc_share { /* a shared folder */
+	const char *tag;
+	int socket; /* connected to its server, a vhost-user back end */
+};
+
 struct pc_config {
 	struct chardev *console; /* COM1's other end; stays the caller's, outlives the PC. NULL: nothing connected */
 	bool debug_exit; /* has the debug-exit port */
@@ -21,13 +26,19 @@ struct pc_config {
 	unsigned ndisks;
 	struct netdev *net; /* likewise, of a network card; NULL: none */
 	struct vsockdev *vsock; /* likewise, of a socket device; NULL: none */
+	const struct pc_share *shares; /* likewise */
+	unsigned nshares;
+	void (*share_lost)(void *arg, const char *why); /* a server has gone; any thread. May be NULL */
+	void *share_arg;
 	u64 balloon; /* bytes of memory that the guest is to give up, once it has a driver for its balloon */
+	struct chardev *virtio_console; /* hvc0's other end, likewise; NULL: there is none */
 	/* Our init has set the console up as boot_config asked, on a vCPU's thread. May be NULL. */
 	void (*console_ready)(void *arg);
 	void *console_arg;
 };
 
-#define PC_MAX_DISKS 16
+#define PC_MAX_DISKS  16
+#define PC_MAX_SHARES 8
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);
 void pc_destroy(struct machine *m);
