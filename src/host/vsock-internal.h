@@ -27,9 +27,11 @@ enum conn_state {
 #define OWE_CREDIT_REQUEST BIT(4)
 
 struct vsock_host;
-/* A slot, never freed while the machine runs: a late event of its former user finds the next one, and says nothing wrong. */
+/* A slot, never freed while the machine runs: a late event of its former user finds the next one, whose socket is asked what
+ * is the matter, so that no event is mistaken for another's. */
 struct vsock_conn {
-	struct vsock_host *host;
+	struct vsock_host *host; /* fixed: read without the lock */
+	/* What follows is cleared when the slot changes hands. */
 	struct vsock_conn *bucket; /* next with the same hash */
 	struct vsock_conn *next; /* of those with something for the guest */
 	bool queued;
@@ -74,7 +76,7 @@ void vsock_conn_queue(struct vsock_conn *c); /* it may have something for the gu
 u32 vsock_new_port(struct vsock_host *h, u32 guest_port);
 
 /* ---- vsock_conn.c ---- */
-void vsock_conn_event(struct vsock_conn *c, u32 events);
+void vsock_conn_event(struct vsock_conn *c); /* something has happened to its socket */
 /* A packet of the guest's that names c. */
 void vsock_conn_packet(struct vsock_conn *c, const struct virtio_vsock_hdr *h, const struct iovec *iov, unsigned iovs);
 /* The next packet for the guest; false: none, *later: there will be, if there is room for payload. */

@@ -112,6 +112,12 @@ static void unqueue(struct vsock_conn *c)
 	c->queued = false;
 }
 
+static void clear(struct vsock_conn *c)
+{
+	memset((u8 *)c + offsetof(struct vsock_conn, bucket), 0, sizeof(*c) - offsetof(struct vsock_conn, bucket));
+	c->fd = -1;
+}
+
 void vsock_conn_free(struct vsock_conn *c)
 {
 	unname(c);
@@ -119,7 +125,7 @@ void vsock_conn_free(struct vsock_conn *c)
 	loop_unwatch(c->host->machine->loop, c->fd);
 	close(c->fd);
 	free(c->buf);
-	*c = (struct vsock_conn){ .host = c->host, .fd = -1 };
+	clear(c);
 }
 
 static bool add_stray(struct vsock_host *h, u32 guest_port, u32 host_port);
@@ -157,7 +163,7 @@ static void on_socket(void *arg, u32 events)
 	bool ready;
 
 	pthread_mutex_lock(&h->lock);
-	vsock_conn_event(c, events);
+	vsock_conn_event(c);
 	ready = has_packets(h);
 	pthread_mutex_unlock(&h->lock);
 	if (ready)
@@ -176,7 +182,10 @@ struct vsock_conn *vsock_conn_take(struct vsock_host *h, int fd)
 		close(fd);
 		return NULL;
 	}
-	*c = (struct vsock_conn){ .host = h, .fd = fd, .state = CONN_GREETING, .writable = true };
+	clear(c);
+	c->fd = fd;
+	c->state = CONN_GREETING;
+	c->writable = true;
 	return c;
 }
 

@@ -7,10 +7,10 @@
  * only read as far as the guest has given credit. Sockets are watched edge-triggered: a slow program costs nothing.
  */
 #include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -362,27 +362,34 @@ static void greeting(struct vsock_conn *c)
 }
 
 /* The program may have gone before the guest answered: then nobody wants the answer. */
-static void asked_event(struct vsock_conn *c, u32 events)
+static void asker_gone(struct vsock_conn *c)
 {
-	if (!(events & (EPOLLHUP | EPOLLERR)))
-		return;
 	if (c->owes & OWE_REQUEST)
 		vsock_conn_free(c);
 	else
 		end(c);
 }
 
-void vsock_conn_event(struct vsock_conn *c, u32 events)
+void vsock_conn_event(struct vsock_conn *c)
 {
-	c->readable |= (events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR)) != 0;
-	c->writable |= (events & EPOLLOUT) != 0;
+	struct pollfd p = { .fd = c->fd, .events = POLLIN | POLLOUT | POLLRDHUP };
+	bool gone;
+
+	if (c->state == CONN_FREE || poll(&p, 1, 0) <= 0)
+		return;
+	gone = p.revents & (POLLHUP | POLLERR);
+	c->readable |= gone || p.revents & (POLLIN | POLLRDHUP);
+	c->writable |= (p.revents & POLLOUT) != 0;
 	switch (c->state) {
 	case CONN_GREETING: greeting(c); return;
-	case CONN_ASKED: asked_event(c, events); return;
+	case CONN_ASKED:
+		if (gone)
+			asker_gone(c);
+		return;
 	case CONN_OPEN: break;
 	default: return;
 	}
-	if (events & (EPOLLHUP | EPOLLERR))
+	if (gone)
 		nobody_reads(c);
 	flush(c);
 	if (c->state == CONN_OPEN && c->readable)

@@ -3,6 +3,7 @@
 #include "virtio-driver.h"
 
 #include <linux/virtio_balloon.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -300,6 +301,40 @@ static void discards_only_ram(void **state)
 	assert_int_equal(ram_discard(m, AREA, 0), 0);
 }
 
+static _Atomic bool done;
+
+/* A vCPU that uses a chunk: what it finds is what it wrote, or zeros. */
+static void *use_memory(void *arg)
+{
+	u8 *p = ram_ptr(m, AREA, BIT(RAM_CHUNK_SHIFT));
+
+	while (!done)
+		for (u64 at = 0; at < BIT(RAM_CHUNK_SHIFT); at += 1024) {
+			u64 *word = (u64 *)(p + at), seen;
+
+			ram_use(m, p + at);
+			__atomic_store_n(word, at + 1, __ATOMIC_SEQ_CST);
+			seen = __atomic_load_n(word, __ATOMIC_SEQ_CST);
+			if (seen != at + 1 && seen)
+				return (void *)1;
+		}
+	return NULL;
+}
+
+static void discards_under_a_running_guest(void **state)
+{
+	pthread_t thread;
+	void *wrong;
+
+	done = false;
+	assert_int_equal(pthread_create(&thread, NULL, use_memory, NULL), 0);
+	for (unsigned k = 0; k < 3000; k++)
+		assert_int_equal(ram_discard(m, AREA + k % 3 * PAGE_SIZE, BIT(RAM_CHUNK_SHIFT) >> k % 4), 0);
+	done = true;
+	pthread_join(thread, &wrong);
+	assert_null(wrong);
+}
+
 static void garbage(void **state)
 {
 	srandom(3);
@@ -336,6 +371,7 @@ int main(void)
 		TEST(target),
 		TEST(statistics),
 		TEST(discards_only_ram),
+		TEST(discards_under_a_running_guest),
 		TEST(garbage),
 	};
 

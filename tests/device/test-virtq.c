@@ -6,8 +6,6 @@
 #include "virtio-driver.h"
 
 #include <stdlib.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #define OUT VRING_DESC_F_WRITE /* flags of a descriptor, as the device sees it */
 #define RAM BIT(24) /* of the fixture's machine */
@@ -463,37 +461,6 @@ static void reset_under_way(void **state)
 	end();
 }
 
-/* ---- another process's queues ---- */
-
-static void eventfds(void **state)
-{
-	struct virtq_addresses a;
-	u64 value;
-	int kick = eventfd(0, EFD_NONBLOCK), call = eventfd(0, EFD_NONBLOCK);
-
-	begin(0);
-	virtq_addresses(queue(1), &a);
-	assert_int_equal(a.desc, dr.q[1].desc);
-	assert_int_equal(a.avail, dr.q[1].avail);
-	assert_int_equal(a.used, dr.q[1].used);
-	assert_int_equal(a.size, 16);
-	for (unsigned round = 0; round < 2; round++) {
-		assert_int_equal(virtq_set_eventfds(queue(1), kick, call, NULL), 0);
-		driver_kick(&dr, 1);
-		driver_kick(&dr, 1);
-		assert_int_equal(read(kick, &value, 8), 8);
-		assert_int_equal(value, 2);
-		driver_kick(&dr, 0); /* is still ours */
-		assert_int_equal(read(kick, &value, 8), -1);
-		driver_negotiate(&dr, 0);
-		driver_kick(&dr, 1);
-		assert_int_equal(read(kick, &value, 8), -1);
-	}
-	close(kick);
-	close(call);
-	end();
-}
-
 /* ---- anything at all ---- */
 
 static u64 seed = 0x5e87a97;
@@ -589,14 +556,21 @@ static void changed_while_read(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(buffers),	    cmocka_unit_test(unpop),
-		cmocka_unit_test(indirect),	    cmocka_unit_test(flags),
-		cmocka_unit_test(event_index),	    cmocka_unit_test(hostile_chains),
-		cmocka_unit_test(indirect_unasked), cmocka_unit_test(long_chain),
-		cmocka_unit_test(index_jumps),	    cmocka_unit_test(ring_places),
-		cmocka_unit_test(queue_sizes),	    cmocka_unit_test(features),
-		cmocka_unit_test(reset_under_way),  cmocka_unit_test(eventfds),
-		cmocka_unit_test(random_rings),	    cmocka_unit_test(changed_while_read),
+		cmocka_unit_test(buffers),
+		cmocka_unit_test(unpop),
+		cmocka_unit_test(indirect),
+		cmocka_unit_test(flags),
+		cmocka_unit_test(event_index),
+		cmocka_unit_test(hostile_chains),
+		cmocka_unit_test(indirect_unasked),
+		cmocka_unit_test(long_chain),
+		cmocka_unit_test(index_jumps),
+		cmocka_unit_test(ring_places),
+		cmocka_unit_test(queue_sizes),
+		cmocka_unit_test(features),
+		cmocka_unit_test(reset_under_way),
+		cmocka_unit_test(random_rings),
+		cmocka_unit_test(changed_while_read),
 	};
 	const char *other = getenv("SEXTANT_SEED");
 

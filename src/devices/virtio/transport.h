@@ -27,9 +27,6 @@ struct virtq {
 	bool unsignalled; /* something was pushed since */
 	bool quiet; /* without event indices: we have asked for no notifications */
 	u32 epoch;
-	/* Another process's: descriptors stay open until the device goes, so that a late doorbell hits nothing else. */
-	int kick, call; /* -1: never had one */
-	atomic_bool kicked_outside; /* the doorbell writes `kick` */
 };
 
 /* How a transport raises an interrupt: q, or -1 for the configuration. Device's lock held. */

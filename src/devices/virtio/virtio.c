@@ -7,7 +7,6 @@
  * thread takes the word back before it looks at the queues, so a ring during the look brings another look.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -137,9 +136,6 @@ u8 transport_read_status(struct virtio_device *d)
 
 static void reset_queue(struct virtq *q)
 {
-	atomic_store(&q->kicked_outside, false);
-	if (q->call >= 0)
-		loop_unwatch(q->d->machine->loop, q->call);
 	virtq_disable(q);
 	q->size = q->max;
 	q->vector = VIRTIO_NO_VECTOR;
@@ -226,11 +222,13 @@ static void ring(int fd)
 		return;
 }
 
-static bool silence(int fd)
+static void silence(int fd)
 {
 	u64 count;
 
-	return read(fd, &count, sizeof(count)) == sizeof(count);
+	/* Nothing to read is as quiet. */
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
 }
 
 static void notify(struct virtio_device *d, unsigned q)
@@ -245,9 +243,7 @@ void transport_kick(struct virtio_device *d, unsigned q)
 
 	if (q >= d->queues)
 		return;
-	if (atomic_load(&t->queue[q].kicked_outside)) {
-		ring(t->queue[q].kick);
-	} else if (clock_deterministic(d->machine->clock)) {
+	if (clock_deterministic(d->machine->clock)) {
 		virtio_lock(d);
 		notify(d, q);
 		virtio_unlock(d);
@@ -272,48 +268,6 @@ static void answer(void *arg, u32 events)
 	virtio_unlock(t->d);
 }
 
-/* ---- queues served by another process ---- */
-
-/* It has written to guest memory, and only it knows where. */
-static void called(void *arg, u32 events)
-{
-	struct virtq *q = arg;
-	struct virtio_device *d = q->d;
-
-	virtio_lock(d);
-	if (silence(q->call) && virtio_queue(d, q->index)) {
-		machine_written(d->machine, d->machine->ram, d->machine->config.ram_size);
-		d->transport->ops->interrupt(d->transport->arg, q->index);
-	}
-	virtio_unlock(d);
-}
-
-/* Makes *slot another descriptor of fd's file; a number once given away stays the queue's. */
-static int adopt(int *slot, int fd, struct error *err)
-{
-	int r = *slot < 0 ? fcntl(fd, F_DUPFD_CLOEXEC, 0) : dup3(fd, *slot, O_CLOEXEC);
-
-	if (r < 0)
-		return error_set(err, errno, "cannot duplicate a queue's event descriptor: %s", strerror(errno));
-	*slot = r;
-	return 0;
-}
-
-int virtq_set_eventfds(struct virtq *q, int kick, int call, struct error *err)
-{
-	struct loop *l = q->d->machine->loop;
-	int r;
-
-	/* Before its file changes: what epoll watches is the file. */
-	if (q->call >= 0)
-		loop_unwatch(l, q->call);
-	if ((r = adopt(&q->kick, kick, err)) || (r = adopt(&q->call, call, err)) ||
-	    (r = loop_watch(l, q->call, EPOLLIN, called, q, err)))
-		return r;
-	atomic_store(&q->kicked_outside, true);
-	return 0;
-}
-
 /* ---- making and releasing ---- */
 
 static void device_was_reset(struct device *dev)
@@ -325,18 +279,8 @@ static void device_was_reset(struct device *dev)
 	pthread_mutex_unlock(&d->transport->registers);
 }
 
-static void close_queue(struct virtq *q)
-{
-	if (q->kick >= 0)
-		close(q->kick);
-	if (q->call >= 0)
-		close(q->call);
-}
-
 static void release(struct virtio_transport *t)
 {
-	for (unsigned i = 0; t->queue && i < t->d->queues; i++)
-		close_queue(&t->queue[i]);
 	if (t->bell >= 0)
 		close(t->bell);
 	pthread_mutex_destroy(&t->registers);
@@ -377,13 +321,8 @@ static int make_queues(struct virtio_transport *t)
 	if (!t->queue)
 		return -ENOMEM;
 	for (unsigned i = 0; i < d->queues; i++)
-		t->queue[i] = (struct virtq){ .d = d,
-					      .index = (u16)i,
-					      .size = max,
-					      .max = max,
-					      .vector = VIRTIO_NO_VECTOR,
-					      .kick = -1,
-					      .call = -1 };
+		t->queue[i] =
+			(struct virtq){ .d = d, .index = (u16)i, .size = max, .max = max, .vector = VIRTIO_NO_VECTOR };
 	return 0;
 }
 

@@ -92,17 +92,6 @@ void virtq_push(struct virtq *q, const struct virtq_buffer *b, u32 written);
 void virtq_unpop(struct virtq *q, const struct virtq_buffer *b); /* the one popped last: it is available again */
 void virtq_signal(struct virtq *q); /* tells the driver of what was pushed, if it wants to know */
 
-/* ---- queues that are served by another process (vhost-user): lock held, the queue enabled ---- */
-struct virtq_addresses {
-	u64 desc, avail, used; /* guest physical; all in RAM */
-	u16 size;
-	u16 next_avail; /* where to go on in the available ring */
-};
-void virtq_addresses(const struct virtq *q, struct virtq_addresses *a);
-/* From now until the device is reset the doorbell is a write to eventfd `kick` and nothing calls notify() for this queue;
- * whenever eventfd `call` is readable the queue's interrupt is raised. Both are duplicated: the caller keeps its own. */
-int virtq_set_eventfds(struct virtq *q, int kick, int call, struct error *err);
-
 /* Copies between a buffer's parts and memory from byte `offset` on; returns how many bytes there were. */
 size_t virtq_read(const struct virtq_buffer *b, u64 offset, void *to, size_t len);
 size_t virtq_write(const struct virtq_buffer *b, u64 offset, const void *from, size_t len);

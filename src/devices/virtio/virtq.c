@@ -74,17 +74,6 @@ void virtq_disable(struct virtq *q)
 	q->epoch++;
 }
 
-void virtq_addresses(const struct virtq *q, struct virtq_addresses *a)
-{
-	*a = (struct virtq_addresses){
-		.desc = q->desc_gpa,
-		.avail = q->avail_gpa,
-		.used = q->used_gpa,
-		.size = q->size,
-		.next_avail = q->next_avail,
-	};
-}
-
 /* ---- one buffer ---- */
 
 /* Appends what a descriptor names; readable parts come first (2.7.4.2). */
