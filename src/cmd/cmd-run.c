@@ -45,7 +45,7 @@ static int look_up(struct run *r)
 {
 	struct error err = { 0 };
 
-	r->engine = engine_find(r->o.engine, &err);
+	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
 	if (!r->engine->vcpu) {
@@ -61,7 +61,7 @@ static int look_up(struct run *r)
 	if (r->engine->limit_features)
 		r->engine->limit_features(r->model.feature);
 	if (r->o.verbose && memcmp(r->model.feature, model->feature, sizeof(model->feature)) != 0)
-		say("CPU model %s with fewer vector extensions, as this host lacks them", model->name);
+		say("CPU model %s with fewer features: this host or engine cannot give them all", model->name);
 	return 0;
 }
 
@@ -77,7 +77,7 @@ static void say_choice(const struct run *r)
 
 		if (!strcmp(preferred[i], r->engine->name))
 			return;
-		if (!engine_find(preferred[i], &why))
+		if (!engine_find(preferred[i], false, &why))
 			say("not %s: %s", preferred[i], why.text);
 	}
 }

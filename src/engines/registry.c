@@ -42,7 +42,7 @@ static const struct engine *row(const char *name)
 	return NULL;
 }
 
-static const struct engine *find_auto(struct error *err)
+static const struct engine *find_auto(bool each_instruction, struct error *err)
 {
 	static const char *const order[] = { "kvm", "dbt", "interp" };
 	struct error why;
@@ -50,19 +50,19 @@ static const struct engine *find_auto(struct error *err)
 	for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
 		const struct engine *e = row(order[i]);
 
-		if (e && e->probe && !e->probe(&why))
+		if (e && e->probe && (e->each_instruction || !each_instruction) && !e->probe(&why))
 			return e;
 	}
 	error_set(err, ENODEV, "no engine works on this host; see sextant engines");
 	return NULL;
 }
 
-const struct engine *engine_find(const char *name, struct error *err)
+const struct engine *engine_find(const char *name, bool each_instruction, struct error *err)
 {
 	const struct engine *e;
 
 	if (!name || !strcmp(name, "auto"))
-		return find_auto(err);
+		return find_auto(each_instruction, err);
 	e = row(name);
 	if (!e) {
 		error_set(err, EINVAL, "unknown engine '%s'; known: auto, interp, trap, dbt, kvm, pv, container", name);
