@@ -28,6 +28,7 @@ struct run {
 	char *kernel, *initrd; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
+	struct run_debug debug;
 	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
@@ -99,6 +100,15 @@ static int find_files(struct run *r, struct error *err)
 	return 0;
 }
 
+/* machine.boot. Files are read anew: nothing keeps a copy of what the guest has overwritten. */
+static int boot_again(void *arg, struct error *err)
+{
+	struct run *r = arg;
+
+	pc_reset(r->machine);
+	return run_boot(&r->o, r->machine, r->terminal, err);
+}
+
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
 static void net_line(void *run, const char *text)
 {
@@ -154,11 +164,15 @@ static int build(struct run *r, struct error *err)
 		return e;
 	}
 	r->have_pc = true;
-	return run_boot(&r->o, r->machine, r->terminal, err);
+	r->machine->boot = boot_again;
+	r->machine->boot_arg = r;
+	e = run_boot(&r->o, r->machine, r->terminal, err);
+	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 
 static void release(struct run *r)
 {
+	run_debug_end(&r->debug);
 	run_devices_abandon(&r->devices);
 	if (r->have_pc)
 		pc_destroy(r->machine);
@@ -168,6 +182,7 @@ static void release(struct run *r)
 	free(r->kernel);
 	free(r->initrd);
 	free(r->o.own_append);
+	free(r->o.own_gdb);
 }
 
 static double now(void)
@@ -283,6 +298,7 @@ static int run_main(const struct command *self, int argc, char **argv)
 		finish(&r);
 		status = exit_status(&r);
 	}
+	run_debug_exited(&r.debug, status);
 	release(&r);
 	return status;
 }

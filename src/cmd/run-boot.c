@@ -15,6 +15,9 @@ static int demo_command_line(struct run_options *o, const struct boot_config *c,
 {
 	const char *term = getenv("TERM");
 	size_t len;
+
+	free(o->own_append);
+	o->own_append = NULL;
 	_cleanup_file_ FILE *f = open_memstream(&o->own_append, &len);
 
 	if (!f)
@@ -31,7 +34,6 @@ static int demo_command_line(struct run_options *o, const struct boot_config *c,
 	fprintf(f, " %s", o->append ? o->append : "");
 	if (fflush(f))
 		return error_set(err, ENOMEM, "out of memory");
-	o->append = o->own_append;
 	return 0;
 }
 
@@ -54,6 +56,6 @@ int run_boot(struct run_options *o, struct machine *m, const struct terminal *t,
 	terminal_size(t, &c.columns, &c.rows);
 	if (o->demo && demo_command_line(o, &c, err))
 		return err->code;
-	c.append = o->append;
+	c.append = o->demo ? o->own_append : o->append;
 	return boot_load(m, &c, err);
 }

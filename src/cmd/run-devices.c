@@ -3,15 +3,24 @@
  * What is behind the guest's devices: opened before the machine has devices, closed when it has none any more. Their
  * drivers go to guests whose init is ours; somebody else's initial file system has its own.
  */
+#include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "boot/boot.h"
 #include "cmd/run.h"
 #include "host/vsock.h"
 
+/* Needs nothing of the run's: disks outlive the terminal, which may be raw now. */
+static void disk_line(void *arg, const char *text)
+{
+	fprintf(stderr, "sextant: %s%s\n", text, isatty(STDERR_FILENO) ? "\r" : "");
+}
+
 int run_devices_open(struct run_devices *d, const struct run_options *o, struct error *err)
 {
 	for (unsigned i = 0; i < o->ndisks; i++) {
+		o->disk[i]->log.line = disk_line;
 		d->disk[i] = disk_open(o->disk[i], err);
 		if (!d->disk[i])
 			return err->code;

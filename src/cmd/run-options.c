@@ -21,6 +21,7 @@ enum {
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
 	OPT_TRACE,
+	OPT_GDB,
 	OPT_NET,
 	OPT_DISK,
 	OPT_SHARE,
@@ -68,6 +69,9 @@ static const struct argp_option options[] = {
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
 	  "Virtual time counts instructions: the same input gives the same run", 3 },
 	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
+	{ "gdb", OPT_GDB, "ADDR[,arch=ARCH]", 0,
+	  "Let gdb connect: [HOST]:PORT, or the path of a socket; arch: auto, i386, x86-64", 3 },
+	{ "stop", 'S', NULL, 0, "Wait before the first instruction, for gdb or the monitor", 3 },
 	{ "verbose", 'v', NULL, 0, "Say which engine runs and why, and end with figures", 3 },
 	{ "cdrom", OPT_ABSENT, "FILE", OPTION_HIDDEN, NULL, 0 },
 	{ "bios", OPT_ABSENT + 1, "FILE", OPTION_HIDDEN, NULL, 0 },
@@ -115,6 +119,31 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
 	o->cpus = (unsigned)n;
 	return 0;
+}
+
+static error_t set_gdb(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	static const char *const names[] = {
+		[GDB_ARCH_AUTO] = "auto", [GDB_ARCH_I386] = "i386", [GDB_ARCH_X86_64] = "x86-64"
+	};
+	const char *comma = strrchr(arg, ',');
+	unsigned arch = GDB_ARCH_AUTO;
+	struct error err = { 0 };
+
+	if (comma && !strncmp(comma, ",arch=", 6)) {
+		for (arch = 0; arch < ARRAY_SIZE(names) && strcmp(comma + 6, names[arch]); arch++)
+			;
+		if (arch == ARRAY_SIZE(names))
+			return cmd_bad(state, "--gdb %s: arch is auto, i386 or x86-64", arg);
+	} else {
+		comma = arg + strlen(arg);
+	}
+	free(o->own_gdb);
+	o->gdb = o->own_gdb = strndup(arg, (size_t)(comma - arg));
+	o->gdb_arch = (enum gdb_arch)arch;
+	if (!o->gdb)
+		return ENOMEM;
+	return gdb_server_check(o->gdb, &err) ? cmd_bad(state, "--gdb: %s", err.text) : 0;
 }
 
 static error_t set_net(struct run_options *o, const char *arg, struct argp_state *state)
@@ -202,6 +231,8 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if (o->rootfs && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
+	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
+		return cmd_bad(state, "-S waits for gdb or the monitor: give --gdb ADDR, or run it on a terminal");
 	if (o->deterministic && o->cpus > 1)
 		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
 	if (o->balloon >= o->mem)
@@ -230,6 +261,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_TRACE: o->trace = arg; return 0;
+	case OPT_GDB: return set_gdb(o, arg, state);
+	case 'S': o->wait = true; return 0;
 	case OPT_NET: return set_net(o, arg, state);
 	case OPT_SHARE: return add_share(o, arg, state);
 	case OPT_DISK: return add_disk(o, arg, state);
@@ -251,7 +284,8 @@ const struct argp run_argp = {
 	.args_doc = "[-- CMD ARG...]",
 	.doc = "Runs a guest; its first serial port is on standard input and output. Without options it boots the "
 	       "default guest to a "
-	       "shell.\vIn the terminal, Ctrl-a x leaves, Ctrl-a h helps, Ctrl-a Ctrl-a sends a Ctrl-a.\n\n"
+	       "shell.\vIn the terminal, Ctrl-a x leaves, Ctrl-a h helps, Ctrl-a c is the monitor, Ctrl-a Ctrl-a sends "
+	       "a Ctrl-a.\n\n"
 	       "Without --kernel the kernel is $SEXTANT_KERNEL, else the one that make obtained, else the newest "
 	       "readable "
 	       "/boot/vmlinuz-*.\n\n"

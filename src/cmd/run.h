@@ -4,6 +4,7 @@
 #include <signal.h>
 
 #include "cmd/cmd.h"
+#include "debug/debug.h"
 #include "host/disk/disk.h"
 #include "host/net/net.h"
 #include "host/share.h"
@@ -27,7 +28,11 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	u64 mem;
 	unsigned cpus;
 	double timeout; /* seconds; 0: none */
+	const char *gdb; /* where gdb connects to; NULL: nowhere */
+	char *own_gdb; /* owned: it, without what is in gdb_arch */
+	enum gdb_arch gdb_arch;
 	bool debug_exit, deterministic, verbose;
+	bool wait; /* -S: stand before the first instruction */
 	bool demo; /* neither kernel, initrd nor rootfs was given: the default guest */
 };
 
@@ -60,7 +65,17 @@ void run_devices_close(struct run_devices *d, struct run_options *o); /* after i
 bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX]); /* "TAG,TAG"; false: there are none */
 unsigned run_drivers(const struct run_options *o); /* boot_config.drivers */
 
-/* run-boot.c: loads the guest. */
+/* run-debug.c: the monitor and gdb. */
+struct run_debug {
+	struct monitor *monitor;
+	struct gdb_server *gdb;
+};
+int run_debug_start(struct run_debug *d, const struct run_options *o, struct machine *m, struct terminal *t,
+		    struct error *err);
+void run_debug_exited(struct run_debug *d, int status); /* the run has ended, and this is its status */
+void run_debug_end(struct run_debug *d);
+
+/* run-boot.c: loads the guest, now and after each reset. */
 int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */

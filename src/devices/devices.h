@@ -6,17 +6,21 @@
  * made before it).
  *
  * Locks nest in this order, so that a device may drive its line with its own lock held: device, PIC, I/O APIC, local
- * APIC, clock. A machine's reset is a new machine: device_reset() is what a reset pin does.
+ * APIC, clock. device_reset() is what a reset pin does.
  */
 #pragma once
 #include "machine/chardev.h"
 #include "machine/machine.h"
+#include "util/text.h"
 
 struct device;
 struct device_ops {
 	const char *name;
 	void (*reset)(struct device *d);
 	void (*destroy)(struct device *d);
+	/* Says what state it is in, for people, in a few lines; changes nothing. Optional. Any thread. */
+	void (*info)(struct device *d, struct text *out);
+	const char *about; /* with info: what it tells, in a few words */
 };
 struct device { /* first member of each device's state */
 	const struct device_ops *ops;

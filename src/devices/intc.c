@@ -246,7 +246,23 @@ static void destroy(struct device *d)
 	free(c);
 }
 
-static const struct device_ops intc_dev_ops = { .name = "intc", .reset = reset, .destroy = destroy };
+static void info(struct device *d, struct text *out)
+{
+	struct intc *c = container_of(d, struct intc, dev);
+
+	c->pic->ops->info(c->pic, out);
+	c->ioapic->ops->info(c->ioapic, out);
+	for (unsigned i = 0; i < c->machine->config.cpus; i++)
+		lapic_info(c->lapic[i], out);
+}
+
+static const struct device_ops intc_dev_ops = {
+	.name = "irq",
+	.reset = reset,
+	.destroy = destroy,
+	.info = info,
+	.about = "interrupt controllers: PICs, I/O APIC, local APICs",
+};
 
 static int build(struct intc *c, struct error *err)
 {

@@ -45,6 +45,7 @@ void lapic_reset(struct lapic *l, bool power_up);
 void lapic_virtual_wire(struct lapic *l);
 void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
 bool lapic_matches(struct lapic *l, u32 dest, bool logical);
+void lapic_info(struct lapic *l, struct text *out); /* lapic_info.c */
 u8 lapic_priority(struct lapic *l); /* PPR, for lowest-priority arbitration */
 bool lapic_deliver(struct lapic *l, const struct apic_message *msg);
 int lapic_acknowledge(struct lapic *l);

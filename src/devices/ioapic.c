@@ -175,7 +175,24 @@ static void destroy(struct device *d)
 	free(a);
 }
 
-static const struct device_ops ioapic_ops = { .name = "ioapic", .reset = reset, .destroy = destroy };
+static void info(struct device *d, struct text *out)
+{
+	struct ioapic *a = container_of(d, struct ioapic, dev);
+
+	pthread_mutex_lock(&a->lock);
+	text_printf(out, "I/O APIC: ID %u, lines %06x\n", a->id, a->lines);
+	for (unsigned i = 0; i < IOAPIC_PINS; i++) {
+		u64 r = a->redirection[i];
+
+		if (!(r & RED_MASK))
+			text_printf(out, "    pin %2u: vector %02x to %02x%s, mode %u, %s%s\n", i, (unsigned)(r & 0xff),
+				    (unsigned)(r >> 56), r & RED_LOGICAL ? " (logical)" : "", (unsigned)(r >> 8 & 7),
+				    r & RED_LEVEL ? "level" : "edge", r & RED_REMOTE_IRR ? ", awaits EOI" : "");
+	}
+	pthread_mutex_unlock(&a->lock);
+}
+
+static const struct device_ops ioapic_ops = { .name = "ioapic", .reset = reset, .destroy = destroy, .info = info };
 
 struct device *ioapic_new(struct machine *m, struct intc *c, struct error *err)
 {

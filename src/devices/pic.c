@@ -329,7 +329,23 @@ static void destroy(struct device *d)
 	free(p);
 }
 
-static const struct device_ops pic_ops = { .name = "pic", .reset = reset, .destroy = destroy };
+static void info(struct device *d, struct text *out)
+{
+	struct pic *p = container_of(d, struct pic, dev);
+
+	pthread_mutex_lock(&p->lock);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct chip *c = &p->chip[i];
+
+		text_printf(out,
+			    "PIC %u: vectors from %02x, lines %02x, requested %02x, in service %02x, masked %02x, "
+			    "level %02x\n",
+			    i, c->base, c->lines, c->irr, c->isr, c->imr, c->elcr);
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static const struct device_ops pic_ops = { .name = "pic", .reset = reset, .destroy = destroy, .info = info };
 
 struct device *pic_new(struct machine *m, struct irq_line out, struct error *err)
 {

@@ -57,6 +57,12 @@ static inline void debug_rep_continues(struct vcpu *v)
 		v->rflags |= FL_RF;
 }
 
+/* Whether a repeated string instruction returns after each iteration: TF traps there, and a debugger's step ends there. */
+static inline bool steps_iterations(const struct vcpu *v)
+{
+	return (v->rflags & FL_TF) || v->debug.step;
+}
+
 /* ---- segments: segment.c ---- */
 /* Linear address of [seg:ea, + len) for an access; checks limit, type and canonical form; #GP or #SS. */
 enum seg_use { SEG_READ, SEG_WRITE };

@@ -106,7 +106,7 @@ typedef void element_fn(struct vcpu *v, const struct insn *i, const struct port_
 
 static bool wanted_elsewhere(const struct vcpu *v)
 {
-	return v->stop_now || atomic_load_explicit(&v->events, memory_order_relaxed);
+	return v->stop_now || steps_iterations(v) || atomic_load_explicit(&v->events, memory_order_relaxed);
 }
 
 static void string_io(struct vcpu *v, const struct insn *i, unsigned size, u8 index, element_fn *element)

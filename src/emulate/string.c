@@ -248,7 +248,7 @@ static void commit_flags(struct vcpu *v, const struct string *s)
 /* Interrupts, debug traps and stale code are seen between iterations (SDM vol. 2, REP; vol. 3, 17.3.1.4 for TF). */
 static bool must_pause(const struct vcpu *v, u64 done)
 {
-	return done >= REP_BYTES || v->stop_now || (v->rflags & FL_TF) ||
+	return done >= REP_BYTES || v->stop_now || steps_iterations(v) ||
 	       atomic_load_explicit(&v->events, memory_order_relaxed);
 }
 
@@ -261,7 +261,7 @@ static void repeat(struct vcpu *v, const struct insn *i, struct string *s, span_
 			commit_flags(v, s);
 			return;
 		}
-		u64 n = span(v, i, s, v->rflags & FL_TF ? 1 : MIN(count, REP_BYTES / s->size));
+		u64 n = span(v, i, s, steps_iterations(v) ? 1 : MIN(count, REP_BYTES / s->size));
 		reg_write(v, SLOT(RCX), s->asize, count - n);
 		done += MAX(n * s->size, SPAN_COST);
 	}

@@ -184,6 +184,4 @@ x87_host_fn x87_host_yl2x, x87_host_yl2xp1, x87_host_patan, x87_host_prem, x87_h
 	x87_host_scale; /* r = f(a, b) */
 
 /* ---- state images, shared with fpstate.c: x87-control.c ---- */
-u8 x87_tag_abridged(u16 full);
-u16 x87_tag_full(const struct vcpu *v);
 void x87_init(struct vcpu *v); /* FNINIT; registers keep their contents */

@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/timerfd.h>
 
+#include "host/monitor-line.h"
 #include "host/terminal.h"
 #include "host/tty.h"
 #include "util/cleanup.h"
@@ -55,6 +56,9 @@ struct terminal {
 	u8 in[IN_SIZE];
 	u32 in_start, in_end; /* bytes [start, end) wait for the guest */
 	u32 in_line; /* plain: bytes since the last newline or Ctrl-d */
+
+	struct text text;
+	struct console_monitor monitor;
 };
 
 /* ---- output ---- */
@@ -97,6 +101,20 @@ static void print(struct terminal *t, const char *text)
 {
 	pthread_mutex_lock(&t->lock);
 	append(t, (const u8 *)text, strlen(text));
+	pthread_mutex_unlock(&t->lock);
+}
+
+/* In raw mode nobody else returns the carriage. */
+static void print_text(struct text *text, const char *s, size_t len)
+{
+	struct terminal *t = container_of(text, struct terminal, text);
+
+	pthread_mutex_lock(&t->lock);
+	for (size_t i = 0; i < len; i++) {
+		if (s[i] == '\n')
+			append(t, (const u8 *)"\r", 1);
+		append(t, (const u8 *)s + i, 1);
+	}
 	pthread_mutex_unlock(&t->lock);
 }
 
@@ -198,6 +216,7 @@ void terminal_drain(struct terminal *t, int patience_ms)
 
 /* ---- input ---- */
 static const char help[] = "\r\nCtrl-a x       leave: ends the run\r\n"
+			   "Ctrl-a c       the monitor, and back\r\n"
 			   "Ctrl-a h       this help\r\n"
 			   "Ctrl-a Ctrl-a  send Ctrl-a to the guest\r\n";
 
@@ -210,7 +229,7 @@ static bool command(struct terminal *t, u8 c)
 	case 'x': machine_end(t->machine, END_USER, 0); return false;
 	case 'h':
 	case '?': print(t, help); return false;
-	case 'c': print(t, "\r\nThis version has no monitor.\r\n"); return false;
+	case 'c': monitor_line_switch(&t->monitor); return false;
 	default: return false;
 	}
 }
@@ -298,7 +317,7 @@ static bool read_input(struct terminal *t)
 		else if (t->tty.fd >= 0 && !t->escaped && buf[i] == ESCAPE)
 			t->escaped = true;
 		else if (!t->escaped || command(t, buf[i]))
-			queue(t, buf[i]);
+			t->monitor.on ? monitor_line_byte(&t->monitor, buf[i]) : queue(t, buf[i]);
 	}
 	return true;
 }
@@ -409,6 +428,8 @@ struct terminal *terminal_new(struct machine *m, const struct terminal_config *c
 		return NULL;
 	}
 	t->chardev.ops = &terminal_ops;
+	t->text.write = print_text;
+	t->monitor.out = &t->text;
 	t->machine = m;
 	t->out_fd = t->in_fd = t->wake_fd = t->flush_fd = -1;
 	pthread_mutex_init(&t->lock, NULL);
@@ -448,6 +469,17 @@ void terminal_ready(void *terminal)
 
 	t->held = false;
 	terminal_resume(&t->chardev);
+}
+
+void terminal_set_monitor(struct terminal *t, void (*line)(void *arg, const char *line, struct text *out), void *arg)
+{
+	t->monitor.line = line;
+	t->monitor.arg = arg;
+}
+
+struct text *terminal_text(struct terminal *t)
+{
+	return &t->text;
 }
 
 struct chardev *terminal_chardev(struct terminal *t)

@@ -3,11 +3,13 @@
  * The guest's console on our standard input and output, as a character back end.
  *
  * A terminal on standard input is in raw mode between terminal_enter() and terminal_restore(). Ctrl-a starts a command
- * there: x leaves, h helps, Ctrl-a sends itself. Input that is no terminal reaches the guest as it is.
+ * there: x leaves, h helps, c goes to a monitor and back, Ctrl-a sends itself. Input that is no terminal reaches the guest as
+ * it is.
  */
 #pragma once
 #include "machine/chardev.h"
 #include "machine/machine.h"
+#include "util/text.h"
 
 struct terminal;
 struct terminal_config {
@@ -23,6 +25,11 @@ void terminal_free(struct terminal *t);
 struct chardev *terminal_chardev(struct terminal *t);
 /* The guest's console is set up. Any thread; struct terminal as void, as a callback. */
 void terminal_ready(void *terminal);
+
+/* What Ctrl-a c leads to: a line of input at a time, and where to print. On the I/O thread; before machine_run(). */
+void terminal_set_monitor(struct terminal *t, void (*line)(void *arg, const char *line, struct text *out), void *arg);
+/* Prints beside the guest's output, with "\r\n" for "\n" in raw mode. What a slow reader leaves no room for is lost. */
+struct text *terminal_text(struct terminal *t);
 
 /* Raw mode on and off; nothing happens where input is no terminal. */
 void terminal_enter(struct terminal *t);

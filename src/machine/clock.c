@@ -24,7 +24,8 @@
 struct clock {
 	bool deterministic;
 	_Atomic u64 virtual_now; /* deterministic */
-	u64 start; /* CLOCK_MONOTONIC at time 0 */
+	_Atomic u64 start; /* CLOCK_MONOTONIC at time 0, as if the clock had never stood */
+	_Atomic u64 stopped; /* time at which it stands; IDLE while it goes */
 	u64 wall_start;
 	int fd;
 	pthread_mutex_t lock;
@@ -51,6 +52,7 @@ struct clock *clock_new(bool deterministic)
 	c->deterministic = deterministic;
 	c->fd = -1;
 	c->programmed = IDLE;
+	c->stopped = IDLE;
 	c->start = host_now();
 	c->wall_start = deterministic ? FIXED_WALL_START : (u64)time(NULL);
 	pthread_mutex_init(&c->lock, NULL);
@@ -83,7 +85,10 @@ u64 clock_now(struct clock *c)
 {
 	if (c->deterministic)
 		return atomic_load_explicit(&c->virtual_now, memory_order_relaxed);
-	return host_now() - c->start;
+	u64 stopped = atomic_load(&c->stopped);
+	if (unlikely(stopped != IDLE))
+		return stopped;
+	return host_now() - atomic_load_explicit(&c->start, memory_order_relaxed);
 }
 
 u64 clock_wall_start(const struct clock *c)
@@ -115,6 +120,8 @@ static void program(struct clock *c, u64 deadline)
 	struct itimerspec at = { 0 };
 	u64 t = c->start + MIN(deadline, BIT(62));
 
+	if (c->stopped != IDLE)
+		deadline = IDLE;
 	c->programmed = deadline;
 	if (deadline != IDLE) {
 		at.it_value.tv_sec = (time_t)(t / NSEC_PER_SEC);
@@ -161,6 +168,31 @@ void timer_cancel(struct clock *c, struct timer *t)
 {
 	pthread_mutex_lock(&c->lock);
 	unlink_timer(c, t);
+	pthread_mutex_unlock(&c->lock);
+}
+
+void clock_stop(struct clock *c)
+{
+	if (c->deterministic)
+		return;
+	pthread_mutex_lock(&c->lock);
+	if (c->stopped == IDLE) {
+		c->stopped = clock_now(c);
+		program(c, IDLE);
+	}
+	pthread_mutex_unlock(&c->lock);
+}
+
+void clock_start(struct clock *c)
+{
+	if (c->deterministic)
+		return;
+	pthread_mutex_lock(&c->lock);
+	if (c->stopped != IDLE) {
+		c->start = host_now() - c->stopped;
+		c->stopped = IDLE;
+		program(c, c->head ? c->head->deadline : IDLE);
+	}
 	pthread_mutex_unlock(&c->lock);
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The machine's one clock and its timers. Host-paced: nanoseconds since the machine started, from CLOCK_MONOTONIC; timers
- * fire on the I/O thread. Deterministic: one nanosecond an executed instruction of vCPU 0, plus what halts skip; timers fire
+ * fire on the I/O thread; while the machine is held (control.h) it stands. Deterministic: one nanosecond an executed instruction of vCPU 0, plus what halts skip; timers fire
  * on vCPU 0's thread, between instructions. Functions are thread-safe unless they say otherwise.
  */
 #pragma once
@@ -36,6 +36,11 @@ void timer_cancel(struct clock *c, struct timer *t);
 u64 clock_next_deadline(struct clock *c); /* ~0 if no timer is armed */
 void clock_run_timers(struct clock *c); /* fires all that are due */
 int clock_fd(const struct clock *c); /* host-paced: a timerfd that is readable when the first timer is due */
+
+/* Host-paced: time stands from clock_stop() to clock_start(), and no timer fires; both twice are as once. A deterministic clock
+ * stands by itself while nothing is executed. */
+void clock_stop(struct clock *c);
+void clock_start(struct clock *c);
 
 /* Deterministic machines, vCPU 0's thread only: virtual time so far; advances it to at least `now`. */
 void clock_set(struct clock *c, u64 now);

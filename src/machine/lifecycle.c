@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/epoll.h>
 
+#include "machine/control.h"
+#include "machine/inspect.h"
 #include "machine/ram.h"
 
 enum phase { PHASE_CREATE, PHASE_RUN, PHASE_DESTROY };
@@ -78,7 +80,7 @@ static int create_parts(struct machine *m, struct error *err)
 	if (ram_create(m, err))
 		return err->code;
 	m->loop = loop_new(err);
-	if (!m->loop || create_clock(m, err))
+	if (!m->loop || create_clock(m, err) || control_create(m, err))
 		return err->code;
 	return create_vcpus(m, err);
 }
@@ -95,11 +97,12 @@ struct machine *machine_new(const struct machine_config *config, struct error *e
 		return NULL;
 	}
 	m->config = *config;
-	m->ram_fd = -1;
+	m->debug.step_interrupts = config->deterministic; /* the run is the same with and without a debugger */
+	m->ram_fd = m->control.stop_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);
+	pthread_cond_init(&m->changed, NULL);
 	pthread_mutex_init(&m->code_lock, NULL);
 	pthread_mutex_init(&m->bus_lock, NULL);
-	pthread_cond_init(&m->ended, NULL);
 	if (create_parts(m, err)) {
 		machine_free(m);
 		return NULL;
@@ -114,11 +117,13 @@ void machine_free(struct machine *m)
 	for (unsigned i = 0; i < MACHINE_MAX_CPUS; i++)
 		free(m->vcpu[i]);
 	clock_free(m->clock);
+	control_destroy(m);
+	machine_free_inspects(m);
 	loop_free(m->loop);
 	ram_destroy(m);
 	free(m->pio.regions);
 	free(m->mmio.regions);
-	pthread_cond_destroy(&m->ended);
+	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	pthread_mutex_destroy(&m->code_lock);
 	pthread_mutex_destroy(&m->bus_lock);
@@ -137,7 +142,7 @@ static void end_with(struct machine *m, enum machine_end why, int status, const 
 		m->end = why;
 		for (unsigned i = 0; i < m->config.cpus; i++)
 			vcpu_post(m->vcpu[i], EV_STOP);
-		pthread_cond_broadcast(&m->ended);
+		pthread_cond_broadcast(&m->changed);
 	}
 	pthread_mutex_unlock(&m->lock);
 }
@@ -212,9 +217,10 @@ static void *vcpu_thread(void *arg)
 	if (!created)
 		end_with(m, END_FAILED, 0, &err);
 	finish_phase(start.run, PHASE_RUN);
-	while (atomic_load(&m->end) == END_NONE) {
+	while (control_enter(v)) {
 		if (ops->run(v, &err) < 0)
 			end_with(m, END_FAILED, 0, &err);
+		control_leave(v);
 	}
 	finish_phase(start.run, PHASE_DESTROY);
 	if (created)

@@ -85,12 +85,28 @@ enum machine_end {
 struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machine_run */
 	int (*create)(struct vcpu *v, struct error *err);
 	void (*destroy)(struct vcpu *v);
-	/* Runs guest code until EV_STOP. On return the canonical state is complete. -1 with err: the engine cannot go on. */
+	/* Runs guest code until EV_STOP, or until it has set v->debug.stop. On entry it compares machine.debug's numbers with those
+	 * that it has prepared for, and takes the struct as it finds it: a debugger may have changed any of it. On return
+	 * the canonical state is complete. -1 with err: the engine cannot go on. */
 	int (*run)(struct vcpu *v, struct error *err);
 	/* Makes run() look at v->events soon. Any thread. NULL: the engine polls. */
 	void (*kick)(struct vcpu *v);
 	/* Guest RAM [gpa, gpa + len) was written from outside (device, loader, debugger): drop decoded code. Any thread. */
 	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
+};
+
+/* ---- debugging: control.h ---- */
+enum point_kind { POINT_SOFTWARE, POINT_HARDWARE, POINT_WRITE, POINT_READ, POINT_ACCESS };
+struct debug_point { /* by linear address, in whatever address space; never visible to the guest */
+	u64 gla, len; /* len is 1 for breakpoints */
+	u8 kind; /* enum point_kind */
+};
+#define MACHINE_MAX_POINTS 256
+struct machine_debug { /* changes only while every vCPU stands */
+	struct debug_point point[MACHINE_MAX_POINTS];
+	unsigned count;
+	u64 breaks, watches; /* 0: none; else a number that names the set of breakpoints, of watchpoints */
+	bool step_interrupts; /* during a step interrupts are taken */
 };
 
 struct machine_config {
@@ -134,8 +150,22 @@ struct machine {
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
 	struct error end_error; /* END_FAILED */
 	pthread_mutex_t bus_lock; /* split and MMIO atomics */
-	pthread_mutex_t lock; /* lifecycle */
-	pthread_cond_t ended;
+	pthread_mutex_t lock; /* lifecycle and control */
+	pthread_cond_t changed; /* any of end and control */
+	struct machine_debug debug;
+	struct { /* control.c */
+		bool user; /* HOLD_USER: vCPUs stand */
+		unsigned looks; /* HOLD_LOOK, this often */
+		unsigned roaming; /* vCPUs that are in run() */
+		u64 allowed; /* vCPUs that go when nothing holds them */
+		int stop_fd; /* eventfd: a vCPU has stopped by itself; -1: none */
+		struct stop_observer *observers;
+	} control;
+	/* From reset to the first instruction: devices' reset pins, and what the boot loader does. For machine_reset(); NULL: this
+	 * machine cannot. On the thread that resets, while every vCPU stands. */
+	int (*boot)(void *arg, struct error *err);
+	void *boot_arg;
+	struct inspect *inspects; /* machine_add_inspect() */
 	_Atomic bool
 		running; /* every vCPU has been created by the engine and none destroyed: its operations may be called */
 };

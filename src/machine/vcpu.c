@@ -159,3 +159,32 @@ void vcpu_page_fault(struct vcpu *v, u64 gla, u32 error)
 {
 	unwind(v, (struct cpu_event){ .vector = EXC_PF, .has_error = true, .error = error, .cr2 = gla });
 }
+
+/* ---- x87 tags ---- */
+
+u8 x87_tag_abridged(u16 full)
+{
+	u8 tag = 0;
+
+	for (unsigned p = 0; p < 8; p++)
+		tag |= (u8)(((full >> (2 * p) & 3) != 3) << p);
+	return tag;
+}
+
+static unsigned tag_of(const struct f80 *x)
+{
+	unsigned e = x->e & 0x7fff;
+
+	if (e == 0 && x->m == 0)
+		return 1;
+	return e == 0 || e == 0x7fff || !(x->m >> 63) ? 2 : 0;
+}
+
+u16 x87_tag_full(const struct vcpu *v)
+{
+	u16 full = 0;
+
+	for (unsigned p = 0; p < 8; p++)
+		full |= (u16)((v->x87.tag >> p & 1 ? tag_of(&v->x87.fpr[p]) : 3) << (2 * p));
+	return full;
+}

@@ -98,6 +98,29 @@ struct cpu_event { /* what is to be delivered through the IDT */
 #define SIMD_AVX  0x02u
 #define SIMD_AVX2 0x04u /* integer operations on 256 bits */
 
+/*
+ * What a debugger outside the guest asks of a vCPU, and what it hears (machine/control.h). The struct is the controller's
+ * while the vCPU stands and the engine's while run() is under way. Breakpoints and watchpoints are the machine's
+ * (machine_debug); the guest's own, its DR0 to DR3 and TF, work beside them.
+ */
+enum debug_stop {
+	STOP_NONE,
+	STOP_STEP, /* the step is done */
+	STOP_BREAK, /* rip is at a breakpoint; the instruction has not begun */
+	STOP_WATCH /* the instruction before rip, or an event's delivery, did what watch_* say */
+};
+struct vcpu_debug {
+	/* Asked: run() executes one instruction (one iteration of a repeated one), or delivers one event, and then returns. No
+	 * interrupt is taken meanwhile, save one that ends a halt; machine_debug.step_interrupts allows them. A step ignores
+	 * breakpoints where it begins. */
+	bool step;
+	bool pass; /* asked: no breakpoint before the first instruction */
+	u8 stop; /* heard: enum debug_stop; run() returns once it is set */
+	u8 watch_kind; /* enum point_kind */
+	u64 watch_gla; /* first byte of the watchpoint that was touched */
+	u64 breaks, watches; /* the engine's: machine_debug's numbers that it has prepared for */
+};
+
 struct vcpu {
 	/* What handlers touch all the time. r[16] (SLOT_ZERO) is always 0; r[17] (SLOT_CODE) is the instruction pointer
 	 * that offset 0 of the current code page has: engines set it before they run a record. */
@@ -156,6 +179,7 @@ struct vcpu {
 	const struct cpu_model *model;
 	struct mmu *mmu; /* src/mmu's per-vCPU state */
 	void *engine; /* the engine's per-vCPU state */
+	struct vcpu_debug debug;
 	jmp_buf *unwind; /* landing for vcpu_raise: set by whoever runs instructions */
 	const struct insn *cur; /* record being executed by a slow path, for traces and restart */
 
@@ -175,6 +199,9 @@ struct vcpu {
 void vcpu_reset(struct vcpu *v);
 /* After INIT: as reset, but keeps x87/SSE state, caches and MTRRs; APs then wait for SIPI. */
 void vcpu_init_signal(struct vcpu *v);
+/* x87 tags: ours has a bit a register, FNSTENV's two (00 valid, 01 zero, 10 special, 11 empty). */
+u8 x87_tag_abridged(u16 full);
+u16 x87_tag_full(const struct vcpu *v);
 /* Recomputes mode and code_size from CR0, EFER, CS and RFLAGS.VM. Call after changing any of them. */
 void vcpu_update_mode(struct vcpu *v);
 /* Recomputes simd_ok. vcpu_update_mode does it too; call after a change of CR0.EM, CR0.TS, CR4 or XCR0. */

@@ -265,6 +265,8 @@ u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value)
 
 	check_alignment(v, gla, size, MMU_EXPLICIT);
 	unsigned first = resolve_span(v, gla, size, INTENT_WRITE, MMU_EXPLICIT, p);
+	if (unlikely(v->mmu->watching))
+		watch_check(v, gla, size, false);
 	if (first == size && p[0].host) {
 		u64 seen = old & mask;
 		host_cmpxchg(p[0].host, size, &seen, new_value);
@@ -292,6 +294,8 @@ bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2])
 	bool same;
 
 	resolve_span(v, gla, 16, INTENT_WRITE, MMU_EXPLICIT, p);
+	if (unlikely(v->mmu->watching))
+		watch_check(v, gla, 16, false);
 	if (!p[0].host) {
 		u64 seen[2];
 		place_read(v, &p[0], seen, 16);

@@ -63,7 +63,7 @@ struct mmu {
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
 	u64 high_executed[(1u << FILTER_BITS) / 64];
-	bool watching; /* DR7 has a data breakpoint */
+	bool watching; /* DR7 has a data breakpoint, or a debugger a watchpoint */
 };
 
 struct walk {
@@ -74,6 +74,17 @@ struct walk {
 
 /* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. */
 bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct walk *w, u32 *error);
+
+/* ---- walk.c, for inspect.c ---- */
+struct level {
+	u8 shift; /* of the linear address bits that index here */
+	u8 bits; /* how many */
+	bool may_map; /* PS = 1 maps a page here */
+};
+/* Where the walk of gla begins: the root table, the first level and how many there are. False: nothing is mapped there. */
+bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count);
+u64 walk_large_base(u64 e, unsigned shift, bool wide);
+#define WALK_ADDR_MASK (BIT(GPA_BITS) - PAGE_SIZE)
 
 void pdptes_load(struct vcpu *v, u64 cr3);
 

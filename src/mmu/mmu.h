@@ -58,6 +58,18 @@ const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa);
 /* Walk without side effects (no A/D updates, no faults): for debuggers and traces. false if not present. */
 bool mmu_translate(struct vcpu *v, u64 gla, u64 *gpa);
 
+/* Linear memory [first, last], mapped to consecutive physical addresses with the same rights. rights: PTE_W, PTE_U, PTE_NX as all
+ * levels combine to; PTE_G, and PTE_PS for large pages, of the leaf. */
+struct mmu_mapping {
+	u64 first, last, gpa, rights;
+};
+/* The current page tables, in order of addresses; fn returns false to end. Without side effects. Paging off: nothing. False: there
+ * was more, but fn ended it or the tables are without end. */
+bool mmu_list_mappings(struct vcpu *v, bool (*fn)(void *arg, const struct mmu_mapping *map), void *arg);
+/* The entries of the software TLB's current context, one page each; rights: PTE_W where a write needs no walk, PTE_U, PTE_G, PTE_PS.
+ * Nothing where the engine has no such TLB. */
+void mmu_list_tlb(struct vcpu *v, bool (*fn)(void *arg, const struct mmu_mapping *map), void *arg);
+
 /* ---- what changes translations ---- */
 void mmu_set_cr3(
 	struct vcpu *v,
@@ -67,7 +79,7 @@ void mmu_flush_page(struct vcpu *v, u64 gla); /* INVLPG */
 void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla);
 /* Points v->tlb at the view for CPL, CR4.SMAP and RFLAGS.AC. Call when one of them has changed. */
 void mmu_update_view(struct vcpu *v);
-/* DR7 changed: pages with data watchpoints get no fast entries. */
+/* DR7 or machine.debug.watches changed: pages with data watchpoints get no fast entries. */
 void mmu_update_watchpoints(struct vcpu *v);
 void mmu_load_pdptes(struct vcpu *v); /* CR0.PG, CR4.PAE: PAE paging begins */
 

@@ -10,14 +10,8 @@
 
 #include "mmu/mmu-internal.h"
 
-#define ADDR_MASK     (BIT(GPA_BITS) - PAGE_SIZE)
 #define RESERVED_HIGH (BIT(52) - BIT(GPA_BITS))
 
-struct level {
-	u8 shift; /* of the linear address bits that index here */
-	u8 bits; /* how many */
-	bool may_map; /* PS = 1 maps a page here */
-};
 static const struct level levels_32[] = { { 22, 10, true }, { 12, 10, false } };
 static const struct level levels_64[] = { { 39, 9, false }, { 30, 9, true }, { 21, 9, true }, { 12, 9, false } };
 
@@ -81,18 +75,17 @@ static u32 fault_code(const struct vcpu *v, const struct rights *r, u32 why)
 	return why | (r->write ? PF_W : 0) | (r->user ? PF_U : 0) | (show_fetch ? PF_I : 0);
 }
 
-/* Where the walk begins: the root table, and the first row. */
-static bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count)
+bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count)
 {
 	if (v->efer & EFER_LMA) {
-		*table = v->cr3 & ADDR_MASK;
+		*table = v->cr3 & WALK_ADDR_MASK;
 		*first = levels_64;
 		*count = 4;
 	} else if (v->cr4 & CR4_PAE) { /* the PDPTEs were loaded with CR3 */
 		u64 e = v->pdpte[gla >> 30 & 3];
 		if (!(e & PTE_P))
 			return false;
-		*table = e & ADDR_MASK;
+		*table = e & WALK_ADDR_MASK;
 		*first = levels_64 + 2;
 		*count = 2;
 	} else {
@@ -103,16 +96,16 @@ static bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct le
 	return true;
 }
 
-static u64 large_base(u64 e, unsigned shift, bool wide)
+u64 walk_large_base(u64 e, unsigned shift, bool wide)
 {
 	if (wide)
-		return e & ADDR_MASK & ~(BIT(shift) - 1);
+		return e & WALK_ADDR_MASK & ~(BIT(shift) - 1);
 	return (e & 0xffc00000u) | (e >> 13 & 0xff) << 32; /* PSE-36 */
 }
 
 static void walk_done(const struct vcpu *v, u64 gla, u64 e, unsigned shift, bool wide, bool may_write, struct walk *w)
 {
-	u64 base = shift > 12 ? large_base(e, shift, wide) : e & (wide ? ADDR_MASK : 0xfffff000u);
+	u64 base = shift > 12 ? walk_large_base(e, shift, wide) : e & (wide ? WALK_ADDR_MASK : 0xfffff000u);
 	w->gpa = base | (gla & (BIT(shift) - 1));
 	w->shift = shift;
 	w->global = (e & PTE_G) && (v->cr4 & CR4_PGE);
@@ -158,7 +151,7 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 			walk_done(v, gla, e | mark, l->shift, wide, writable || (!r->user && !(v->cr0 & CR0_WP)), w);
 			return true;
 		}
-		table = e & (wide ? ADDR_MASK : 0xfffff000u);
+		table = e & (wide ? WALK_ADDR_MASK : 0xfffff000u);
 	}
 }
 
@@ -211,7 +204,7 @@ bool mmu_translate(struct vcpu *v, u64 gla, u64 *gpa)
 			*gpa = w.gpa;
 			return true;
 		}
-		table = e & (wide ? ADDR_MASK : 0xfffff000u);
+		table = e & (wide ? WALK_ADDR_MASK : 0xfffff000u);
 	}
 }
 

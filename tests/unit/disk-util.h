@@ -51,11 +51,24 @@ static inline const char *disk_path(const char *name)
 
 static inline void disk_make(const char *name, u64 size)
 {
-	int fd = open(disk_path(name), O_RDWR | O_CREAT | O_TRUNC, 0600);
+	int fd;
+
+	unlink(disk_path(name)); /* an earlier one may be read-only */
+	fd = open(disk_path(name), O_RDWR | O_CREAT | O_TRUNC, 0600);
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, (off_t)size), 0);
 	close(fd);
+}
+
+/* What was reported last, and how often. Read it when no request is under way. */
+static char disk_said[512];
+static unsigned disk_reports;
+
+static inline void disk_says(void *arg, const char *text)
+{
+	snprintf(disk_said, sizeof(disk_said), "%s", text);
+	disk_reports++;
 }
 
 static inline struct blockdev *disk_try(struct error *err, const char *fmt, ...)
@@ -72,6 +85,7 @@ static inline struct blockdev *disk_try(struct error *err, const char *fmt, ...)
 	s = disk_parse(text, err);
 	if (!s)
 		return NULL;
+	s->log.line = disk_says;
 	b = disk_open(s, err);
 	disk_spec_free(s);
 	assert_true(b || err->code < 0);

@@ -131,10 +131,13 @@ static void fails(const char *words)
 	disk_make("f.img", SIZE);
 	b = disk_must("%s%s", disk_path("f.img"), words);
 	assert_int_equal(disk_do(b, DISK_FLUSH, 0, 0, NULL), 0);
+	disk_reports = 0;
 	host.error = EBADF;
 	assert_int_equal(disk_do(b, DISK_FLUSH, 0, 0, NULL), -EBADF);
 	host.error = 0;
 	assert_int_equal(disk_do(b, DISK_FLUSH, 0, 0, NULL), -EBADF);
+	assert_int_equal(disk_reports, 1);
+	assert_non_null(strstr(disk_said, "f.img"));
 	blockdev_destroy(b);
 }
 

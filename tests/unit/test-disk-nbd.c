@@ -397,6 +397,8 @@ static void test_handshake(void **state)
 	assert_null(connect_to(&err, ""));
 	assert_null(disk_try(&err, "nbd://127.0.0.1:1/"));
 	assert_non_null(strstr(err.text, "nbd://127.0.0.1:1/"));
+	assert_null(disk_try(&err, "nbds://127.0.0.1:1/"));
+	assert_non_null(strstr(err.text, "tls-certificates"));
 	assert_null(disk_try(&err, "nbd://"));
 	assert_null(disk_try(&err, "nbd+unix://"));
 }
@@ -465,6 +467,7 @@ static void crowd(enum fault fault, unsigned good, enum disk_op op)
 	struct blockdev *b = open_server(&s, ",timeout=1");
 	u8 data[512];
 
+	disk_reports = 0;
 	pthread_mutex_init(&c->lock, NULL);
 	pthread_cond_init(&c->cond, NULL);
 	for (unsigned i = 0; i < CROWD; i++) {
@@ -486,6 +489,7 @@ static void crowd(enum fault fault, unsigned good, enum disk_op op)
 	assert_true(c->failed > 0 && c->ended - c->failed <= good + 1);
 	assert_int_equal(disk_do(b, DISK_READ, 0, 512, data), -EIO);
 	assert_int_equal(disk_do(b, DISK_FLUSH, 0, 0, NULL), -EIO);
+	assert_int_equal(disk_reports, 1);
 	blockdev_destroy(b);
 	for (unsigned i = 0; i < CROWD; i++)
 		for (unsigned k = 4096; k < 8192; k++)

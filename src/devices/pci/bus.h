@@ -73,6 +73,9 @@ static inline u16 config_command(const struct pci_function *f)
 	return *(const u16_una *)(f->config + PCI_COMMAND);
 }
 
+/* ---- info.c ---- */
+void pci_info_print(struct device *bus, struct text *out);
+
 /* ---- window.c ---- */
 int window_add_all(struct pci_bus *b, struct error *err);
 /* Gives a BAR its registers and an address as a BIOS would. */

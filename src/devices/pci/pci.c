@@ -369,7 +369,13 @@ static void destroy(struct device *d)
 	free(b);
 }
 
-static const struct device_ops pci_ops = { .name = "pci", .reset = reset, .destroy = destroy };
+static const struct device_ops pci_ops = {
+	.name = "pci",
+	.reset = reset,
+	.destroy = destroy,
+	.info = pci_info_print,
+	.about = "the functions on the PCI bus",
+};
 
 struct device *pci_bus_new(struct machine *m, struct device *intc, const struct irq_line intx[4], struct error *err)
 {

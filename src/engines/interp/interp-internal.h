@@ -65,6 +65,7 @@ struct interp {
 	s64 quantum; /* what v->left began with */
 	u64 base_insns; /* instructions executed before this quantum */
 	bool deterministic, delivering;
+	bool at_break; /* a record that stands for a breakpoint was met: one of the debugger's may be at rip */
 	struct cpu_event first; /* what is being delivered */
 	struct tracer *tracer; /* --trace */
 	struct error *err;
@@ -99,7 +100,7 @@ insn_run_fn *select_handler(const struct vcpu *v, const struct insn *i, bool fla
 insn_run_fn *select_fused(const struct insn *i, const struct insn *next);
 
 /* ---- run.c: handlers that are no particular instruction's ---- */
-insn_run_fn run_generic, run_end, run_through, run_goto, run_page_end, run_cross, run_invalid, run_uncached;
+insn_run_fn run_generic, run_end, run_through, run_goto, run_page_end, run_cross, run_invalid, run_uncached, run_break;
 /* Takes direct branch i, whose target is not linked. run_jump: to a linear address, i being a finished branch. */
 insn_run_fn run_branch;
 void run_jump(struct vcpu *v, const struct insn *i, u64 rip);

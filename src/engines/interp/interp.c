@@ -4,7 +4,7 @@
  *
  * Whatever faults unwinds to the setjmp in interp_run, with v->rip at the faulting instruction. The loop
  * steps single instructions through src/emulate while something must be looked at after each: a trap flag, breakpoints, the
- * shadow of STI and MOV SS, or a trace file.
+ * shadow of STI and MOV SS, a trace file, or a debugger that steps or has a breakpoint nearby.
  */
 #include "engines/interp/interp.h"
 
@@ -13,6 +13,7 @@
 
 #include "emulate/vector.h"
 #include "engines/interp/interp-internal.h"
+#include "machine/control.h"
 
 /* ---- events ---- */
 
@@ -49,6 +50,12 @@ static void take_sipi(struct vcpu *v)
 	v->rip = 0;
 }
 
+/* A debugger's step takes no interrupt, so that it ends at the next instruction; a halt ends by nothing else. */
+static bool step_holds_off(const struct vcpu *v)
+{
+	return v->debug.step && !v->machine->debug.step_interrupts && !v->halted;
+}
+
 /* Between instructions, in the order of SDM vol. 3 table 6-2. false: leave run(). */
 static bool handle_events(struct vcpu *v)
 {
@@ -80,7 +87,7 @@ static bool handle_events(struct vcpu *v)
 	}
 	if (events & EV_SIPI)
 		take_sipi(v);
-	if (v->wait_sipi || v->shadow)
+	if (v->wait_sipi || v->shadow || step_holds_off(v))
 		return true;
 	if ((events & EV_NMI) && !v->nmi_blocked) {
 		atomic_fetch_and(&v->events, ~EV_NMI);
@@ -114,6 +121,12 @@ static void end_quantum(struct vcpu *v)
 	pass_time(v, done);
 }
 
+static void step_done(struct vcpu *v)
+{
+	if (unlikely(v->debug.step) && !v->debug.stop)
+		v->debug.stop = STOP_STEP;
+}
+
 /* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
 static void deliver(struct vcpu *v)
 {
@@ -124,6 +137,7 @@ static void deliver(struct vcpu *v)
 	pass_time(v, 1);
 	deliver_event(v);
 	in->delivering = false;
+	step_done(v);
 	if (in->tracer)
 		tracer_event(in->tracer, v);
 }
@@ -136,6 +150,7 @@ static bool landed(struct vcpu *v)
 	v->left -= v->cur->n;
 	v->cur = &in->none;
 	v->stop_now = false;
+	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
 	return !in->delivering || combine_exceptions(v, &in->first);
@@ -148,7 +163,22 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
+	if (unlikely(v->debug.step || v->debug.pass || interp_of(v)->at_break))
+		return true;
 	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || interp_of(v)->tracer);
+}
+
+/* Before an instruction that is stepped. Whatever is no breakpoint after all is stepped as well. */
+static bool stops_at_breakpoint(struct vcpu *v)
+{
+	const struct machine *m = v->machine;
+	bool passes = v->debug.step || v->debug.pass;
+
+	v->debug.pass = interp_of(v)->at_break = false;
+	if (passes || !m->debug.breaks || !machine_breaks_at(m, code_linear(v, v->rip)))
+		return false;
+	v->debug.stop = STOP_BREAK;
+	return true;
 }
 
 static void step(struct vcpu *v)
@@ -167,6 +197,7 @@ static void step(struct vcpu *v)
 		tracer_after(in->tracer, v);
 	if (trap)
 		debug_single_step(v, from);
+	step_done(v);
 }
 
 static void begin_quantum(struct vcpu *v)
@@ -199,14 +230,39 @@ static void wait_event(struct vcpu *v)
 
 static void go(struct vcpu *v)
 {
+	bool steps = must_step(v);
+
+	if (unlikely(steps) && stops_at_breakpoint(v))
+		return;
 	begin_quantum(v);
-	if (must_step(v))
+	if (steps)
 		step(v);
 	else
 		run_continue(v);
 	end_quantum(v);
 	v->stop_now = false;
-	if (unlikely(v->pending_db))
+	if (unlikely(v->pending_db) && !v->debug.stop)
+		debug_trap_check(v);
+}
+
+/* The debugger's points are not the ones of last time: decoded code and the TLB know the old. */
+static void prepare_points(struct vcpu *v)
+{
+	const struct machine_debug *d = &v->machine->debug;
+
+	if (v->debug.breaks != d->breaks)
+		code_forget_all(v);
+	if (v->debug.watches != d->watches)
+		mmu_update_watchpoints(v);
+	v->debug.breaks = d->breaks;
+	v->debug.watches = d->watches;
+}
+
+/* What a stop of the debugger's came before. */
+static void take_up(struct vcpu *v)
+{
+	prepare_points(v);
+	if (v->pending_db && !v->event.valid)
 		debug_trap_check(v);
 }
 
@@ -230,8 +286,10 @@ static int interp_run(struct vcpu *v, struct error *err)
 			v->halted = true;
 		}
 		in->delivering = false;
+	} else {
+		take_up(v);
 	}
-	while (handle_events(v)) {
+	while (!v->debug.stop && handle_events(v)) {
 		if (v->event.valid)
 			deliver(v);
 		else if (v->halted || v->wait_sipi)

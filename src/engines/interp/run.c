@@ -174,6 +174,18 @@ void run_page_end(struct vcpu *v, const struct insn *i)
 	return run_continue(v);
 }
 
+/*
+ * Stands where a breakpoint of the debugger has the same offset in its page; whether it is this page is for the loop to
+ * find out, as records know no linear address.
+ */
+void run_break(struct vcpu *v, const struct insn *i)
+{
+	v->rip = v->r[17] + i->off;
+	v->left -= i->n;
+	v->cur = &interp_of(v)->none;
+	interp_of(v)->at_break = true;
+}
+
 /* What the bytes at v->rip are could not be decoded: longer than 15 bytes (#GP) or no instruction (#UD). */
 void run_invalid(struct vcpu *v, const struct insn *i)
 {
@@ -263,6 +275,8 @@ void run_uncached(struct vcpu *v, const struct insn *i)
 {
 	struct insn insn;
 
+	if (unlikely(v->machine->debug.breaks))
+		return run_break(v, i);
 	v->rip = v->r[17] + i->off;
 	v->cur = &interp_of(v)->none;
 	decode_uncached(v, &insn);

@@ -7,6 +7,7 @@
  * them all, so that flags are exact wherever state can be looked at.
  */
 #include "engines/interp/interp-internal.h"
+#include "machine/control.h"
 
 /* A record that is no instruction: it leads from the end of a trace to what follows. */
 static void put_link(struct insn *i, insn_run_fn *run, unsigned off, unsigned n, const struct insn *target)
@@ -74,7 +75,7 @@ void trace_build(struct vcpu *v, struct code_page *p, const u8 *host, unsigned o
 	struct insn *t = in->arena + in->arena_used;
 	struct insn_info info[TRACE_MAX];
 	unsigned n = 0;
-	bool linked = true;
+	bool linked = true, breaks = v->machine->debug.breaks;
 
 	v->stats.traces++;
 	for (;;) {
@@ -84,6 +85,11 @@ void trace_build(struct vcpu *v, struct code_page *p, const u8 *host, unsigned o
 		}
 		if (n == TRACE_MAX || p->entry[off]) {
 			put_link(&t[n], run_goto, off, n, p->entry[off] ? in->arena + p->entry[off] : NULL);
+			break;
+		}
+		if (unlikely(breaks) && machine_breaks_at_offset(v->machine, off)) {
+			p->entry[off] = in->arena_used + n;
+			put_link(&t[n], run_break, off, n, NULL);
 			break;
 		}
 		unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);

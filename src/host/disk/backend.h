@@ -3,6 +3,9 @@
 #pragma once
 #include "host/disk/disk.h"
 
+/* One line, whose odd characters become '?'. */
+void disk_report(const struct disk_log *log, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
 /* A file or block device. */
 struct disk_file {
 	int fd; /* its open file description carries the locks */

@@ -17,6 +17,12 @@ enum disk_aio { DISK_AIO_AUTO, DISK_AIO_URING, DISK_AIO_THREADS };
 #define DISK_SERIAL_MAX	     20 /* virtio 1.2, 5.2.6: a device's ID string */
 #define DISK_TIMEOUT_DEFAULT 30
 
+/* Where one-line reports go: a server that is lost, data that the host could not write. No newline. Any thread. */
+struct disk_log {
+	void (*line)(void *arg, const char *text); /* NULL: nowhere */
+	void *arg;
+};
+
 struct disk_spec {
 	char *target; /* a path, or an NBD URI */
 	char *id; /* the disk's name for the user; NULL: none */
@@ -26,6 +32,7 @@ struct disk_spec {
 	enum disk_aio aio;
 	unsigned timeout; /* seconds that a request to an NBD server may wait for its answer; 0: the default */
 	bool readonly, snapshot;
+	struct disk_log log; /* the caller's to set before disk_open() */
 };
 
 /*

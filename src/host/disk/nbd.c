@@ -216,8 +216,10 @@ static void take_answers(struct nbd *n)
 			part_done(&n->slot[i]);
 }
 
-static void die(struct nbd *n)
+static void die(struct nbd *n, const char *why)
 {
+	if (why)
+		disk_report(&n->log, "disk: %s: %s; the guest's requests fail from now on", n->name, why);
 	nbd_close(n->handle); /* from here on nobody writes to a request's memory */
 	n->handle = NULL;
 	n->failed = true;
@@ -246,8 +248,10 @@ static void work(struct nbd *n, bool abandoned)
 {
 	s64 ms = patience(n, abandoned);
 
-	if (!ms || nbd_step(n->handle, n->inbox.fd, ms < 0 || ms > INT32_MAX ? (ms < 0 ? -1 : INT32_MAX) : (int)ms))
-		die(n);
+	if (!ms)
+		die(n, abandoned ? NULL : "the server has been silent for too long");
+	else if (nbd_step(n->handle, n->inbox.fd, ms < 0 ? -1 : (int)MIN(ms, (s64)INT32_MAX)))
+		die(n, "the server is lost");
 	else
 		take_answers(n);
 }
@@ -328,6 +332,7 @@ static void destroy(struct blockdev *b)
 		close(n->lock_fd);
 	for (unsigned i = 0; i < NBD_DEPTH; i++)
 		free(n->slot[i].buffer);
+	free(n->name);
 	free(n);
 }
 

@@ -27,6 +27,8 @@ struct nbd {
 	struct nbd_handle *handle; /* NULL: dead, all requests fail */
 	struct qemu_nbd *server; /* ours, or NULL */
 	int lock_fd;
+	char *name; /* for reports */
+	struct disk_log log;
 	u64 timeout; /* ms without an answer after which the server is taken for dead */
 	bool can_flush, can_zero, fua; /* fua: each write is durable, as the server has no flush */
 	u32 max_part, min_block;

@@ -17,6 +17,8 @@ static int refuse(struct error *err, const char *what)
 {
 	const char *why = nbd_get_error();
 
+	if (why && !strncmp(why, "nbd_", 4) && strstr(why, ": ")) /* the function's name */
+		why = strstr(why, ": ") + 2;
 	return error_set(err, EIO, "%s%s%s", what, why ? ": " : "", why ? why : "");
 }
 
@@ -86,10 +88,12 @@ static struct nbd *nbd_new(const struct disk_spec *s, unsigned timeout, struct e
 		n->b.ops = &nbd_ops;
 		n->lock_fd = -1;
 		n->timeout = (s->timeout ? s->timeout : timeout) * 1000ull;
+		n->log = s->log;
+		n->name = strdup(s->target);
 		n->handle = nbd_create();
-		if (n->handle)
+		if (n->handle && n->name)
 			return n;
-		free(n);
+		blockdev_destroy(&n->b);
 	}
 	error_set(err, ENOMEM, "out of memory");
 	return NULL;
@@ -104,11 +108,24 @@ static int set_up(struct nbd *n, const struct disk_spec *s, struct error *err)
 	return e ? e : nbd_start(n, err);
 }
 
+/* Without either, libnbd takes whatever certificate it is shown (so do 1.14 and its neighbours), and anybody in between. */
+static bool tls_is_checked(const char *uri)
+{
+	return strncmp(uri, "nbds", 4) || strstr(uri, "tls-certificates=") || strstr(uri, "tls-psk-file=");
+}
+
 struct blockdev *nbd_open_uri(const struct disk_spec *s, struct error *err)
 {
-	struct nbd *n = nbd_new(s, TIMEOUT, err);
+	struct nbd *n;
 	int e;
 
+	if (!tls_is_checked(s->target)) {
+		error_set(err, EINVAL,
+			  "%s: TLS needs ?tls-certificates=DIRECTORY or ?tls-psk-file=FILE to know the server by",
+			  s->target);
+		return NULL;
+	}
+	n = nbd_new(s, TIMEOUT, err);
 	if (!n)
 		return NULL;
 	/* The URI is the user's, who may name a file with a TLS key. */

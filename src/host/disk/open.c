@@ -2,6 +2,7 @@
 /* disk_open(): which back ends a disk is made of. */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -10,6 +11,22 @@
 #include "host/disk/format.h"
 #include "host/disk/lock.h"
 #include "util/cleanup.h"
+
+void disk_report(const struct disk_log *log, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	if (!log->line)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	for (char *c = text; *c; c++)
+		if ((u8)*c < ' ')
+			*c = '?';
+	log->line(log->arg, text);
+}
 
 static int open_file(const struct disk_spec *s, bool writable, struct error *err)
 {
@@ -32,6 +49,8 @@ static int open_file(const struct disk_spec *s, bool writable, struct error *err
 	if (writable && (errno == EACCES || errno == EROFS || errno == EPERM))
 		return error_set(err, errno, "%s cannot be written: %s (readonly=on or snapshot=on only reads it)",
 				 s->target, strerror(errno));
+	if (errno == EBUSY)
+		return error_set(err, EBUSY, "%s is in use: mounted, or another disk", s->target);
 	return error_set(err, errno, "%s: %s", s->target, strerror(errno));
 }
 

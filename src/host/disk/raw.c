@@ -94,6 +94,7 @@ static void raw_destroy(struct blockdev *b)
 		close(raw->file.direct_fd);
 	if (raw->file.fd >= 0)
 		close(raw->file.fd);
+	free(raw->file.name);
 	free(raw);
 }
 
@@ -195,8 +196,10 @@ struct blockdev *raw_open(struct disk_file *file, const struct disk_spec *s, str
 	}
 	raw->b.ops = &raw_ops;
 	raw->b.info.readonly = !file->writable;
-	raw->file = (struct raw_file){ .fd = file->fd, .direct_fd = -1, .align = 1 };
-	e = geometry(raw, file->path, err);
+	raw->file = (struct raw_file){
+		.fd = file->fd, .direct_fd = -1, .align = 1, .name = strdup(file->path), .log = s->log
+	};
+	e = raw->file.name ? geometry(raw, file->path, err) : error_set(err, ENOMEM, "out of memory");
 	if (!e && s->cache == DISK_CACHE_NONE)
 		e = open_direct(raw, file->path, err);
 	if (!e)
@@ -224,7 +227,7 @@ static int scratch_file(const char *dir)
 struct blockdev *raw_open_scratch(u64 size, const struct disk_spec *s, struct error *err)
 {
 	const char *dir = getenv("TMPDIR");
-	struct disk_spec ours = { .aio = s->aio };
+	struct disk_spec ours = { .aio = s->aio, .log = s->log };
 	struct disk_file file = { .writable = true };
 
 	file.path = dir && *dir ? dir : "/var/tmp";

@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "host/disk/backend.h"
 #include "host/disk/request.h"
 #include "util/cleanup.h"
 
@@ -164,8 +165,11 @@ int raw_flushed(struct raw_file *f, int error)
 {
 	int none = 0;
 
-	if (error)
-		atomic_compare_exchange_strong(&f->flush_error, &none, error);
+	if (error && atomic_compare_exchange_strong(&f->flush_error, &none, error))
+		disk_report(&f->log,
+			    "disk: %s: the host could not write what the guest had written: %s; no flush succeeds "
+			    "from now on",
+			    f->name, strerror(-error));
 	return f->flush_error;
 }
 

@@ -6,7 +6,7 @@
 #pragma once
 #include <stdatomic.h>
 
-#include "machine/blockdev.h"
+#include "host/disk/disk.h"
 
 struct raw_file {
 	int fd; /* through the page cache */
@@ -15,6 +15,8 @@ struct raw_file {
 	bool block; /* a block device */
 	u64 bytes; /* when it was opened; the disk's size is that, rounded up to sectors */
 	u32 block_size; /* of a block device */
+	char *name; /* for reports; owned by raw.c */
+	struct disk_log log;
 	/* Once the host could not write back, it forgets about it after having said so: no later flush may claim success. */
 	_Atomic int flush_error;
 };

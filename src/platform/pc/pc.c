@@ -16,6 +16,7 @@
 #include "devices/pci/pci.h"
 #include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
+#include "platform/pc/inspect.h"
 
 #define COM1_PORT    0x3f8
 #define IRQ_TIMER    0
@@ -185,10 +186,31 @@ static void set_mtrrs(struct vcpu *v)
 	v->msr.mtrr_def_type = MTRR_ENABLE | 0x06;
 }
 
-int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+/* What firmware does before it starts a kernel. */
+static void run_firmware(struct machine *m, struct pc *pc)
 {
 	u8 *low_ram = ram_ptr(m, 0, RAM_MIN);
-	if (!low_ram)
+	struct pci_windows windows;
+
+	pci_windows(pc->dev[PC_PCI], &windows);
+	write_bios_data(low_ram);
+	for (unsigned k = 0; k < m->config.cpus; k++)
+		set_mtrrs(m->vcpu[k]);
+	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus, &windows);
+}
+
+static int list_parts(struct machine *m, struct pc *pc, struct error *err)
+{
+	int r = 0;
+
+	for (unsigned i = 0; i < PC_DEVICES && !r; i++)
+		r = inspect_add_device(m, pc->dev[i], err);
+	return r ? r : inspect_add_balloon(m, pc->balloon, err);
+}
+
+int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
+{
+	if (!ram_ptr(m, 0, RAM_MIN))
 		return error_set(err, EINVAL,
 				 "memory of %llu KiB is too small, a PC has at least 2 MiB; try a larger --mem",
 				 (unsigned long long)m->low_size >> 10);
@@ -201,19 +223,26 @@ int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err)
 		r = wire_pci(m, pc, err);
 	if (!r)
 		r = add_virtio(m, pc, cfg, err);
+	if (!r)
+		r = list_parts(m, pc, err);
 	if (r) {
 		pc_destroy(m);
 		return r;
 	}
 	guest_status_on_ready(pc->dev[PC_STATUS], cfg->console_ready, cfg->console_arg);
-	write_bios_data(low_ram);
-	for (unsigned k = 0; k < m->config.cpus; k++)
-		set_mtrrs(m->vcpu[k]);
 	describe_memory(m, &pc->firmware);
-	struct pci_windows windows;
-	pci_windows(pc->dev[PC_PCI], &windows);
-	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus, &windows);
+	run_firmware(m, pc);
 	return 0;
+}
+
+/* Interrupt controllers first: what other devices then do to their lines is seen by fresh ones. */
+void pc_reset(struct machine *m)
+{
+	struct pc *pc = m->platform;
+
+	for (unsigned i = 0; i < PC_DEVICES; i++)
+		device_reset(pc->dev[i]);
+	run_firmware(m, pc);
 }
 
 void pc_destroy(struct machine *m)

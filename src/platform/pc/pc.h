@@ -41,6 +41,8 @@ struct pc_config {
 #define PC_MAX_SHARES 8
 
 int pc_create(struct machine *m, const struct pc_config *cfg, struct error *err);
+/* Everything that pc_create() made is as it was then, firmware's tables in memory too; vCPUs have been reset. While all stand. */
+void pc_reset(struct machine *m);
 void pc_destroy(struct machine *m);
 const struct firmware_info *pc_firmware(const struct machine *m);
 /* 0..255: the exit status that our init reported, -1 if none did. After the machine has ended. */

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A debugger's accesses to guest memory, a page at a time. */
+#include "debug/memory.h"
+
+#include "mmu/mmu.h"
+
+/* Physical address of a byte, and how many bytes from it on lie in the same page. False: nothing is mapped. */
+static bool locate(struct vcpu *v, enum address_space space, u64 addr, u64 *gpa, size_t *room)
+{
+	*room = PAGE_SIZE - (addr & ~PAGE_MASK);
+	if (space == LINEAR)
+		return mmu_translate(v, addr, gpa);
+	*gpa = addr;
+	return true;
+}
+
+size_t debug_read(struct vcpu *v, enum address_space space, u64 addr, void *buf, size_t len)
+{
+	size_t done = 0, n;
+	u64 gpa;
+
+	while (done < len && locate(v, space, addr + done, &gpa, &n)) {
+		n = MIN(n, len - done);
+		if (machine_read(v->machine, gpa, (u8 *)buf + done, n))
+			break;
+		done += n;
+	}
+	return done;
+}
+
+size_t debug_write(struct vcpu *v, enum address_space space, u64 addr, const void *buf, size_t len)
+{
+	size_t done = 0, n;
+	u64 gpa;
+
+	while (done < len && locate(v, space, addr + done, &gpa, &n)) {
+		n = MIN(n, len - done);
+		if (machine_write(v->machine, gpa, (const u8 *)buf + done, n))
+			break;
+		done += n;
+	}
+	return done;
+}
