@@ -95,6 +95,7 @@ static int halt(struct vcpu *v, struct error *err)
 	v->halted = true;
 	v->nmi_blocked = e.nmi.masked;
 	v->rflags = k->run->if_flag ? v->rflags | FL_IF : v->rflags & ~(u64)FL_IF;
+	debug_stepped(v);
 	return 0;
 }
 
@@ -135,6 +136,7 @@ int exit_handle(struct vcpu *v, struct error *err)
 	case KVM_EXIT_X86_RDMSR: return msr_exit_read(v, err);
 	case KVM_EXIT_X86_WRMSR: return msr_exit_write(v, err);
 	case KVM_EXIT_HLT: return halt(v, err);
+	case KVM_EXIT_DEBUG: debug_exit(v); return 0;
 	case KVM_EXIT_SHUTDOWN: triple_fault(v); return 0;
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 	case KVM_EXIT_SET_TPR: /* done by who entered */

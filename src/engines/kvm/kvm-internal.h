@@ -36,7 +36,10 @@ struct kvm_cpu {
 	s64 tsc_offset; /* vcpu.tsc_offset that the kernel's TSC stands for, once tsc_loaded */
 	bool tsc_loaded;
 	u64 own_msrs[2]; /* bit k: entry k of msrs.c's list is in the kernel, not in struct vcpu */
-	struct error *err;
+	/* debug.c */
+	struct kvm_guest_debug debug; /* as the kernel has it while `debugging` */
+	bool debugging, stepping; /* stepping: come out after each instruction */
+	u8 registers, register_point[4]; /* debug registers in use, and the point that each is for */
 };
 
 static inline struct kvm_cpu *cpu_of(const struct vcpu *v)
@@ -75,6 +78,12 @@ int msr_exit_read(struct vcpu *v, struct error *err);
 int msr_exit_write(struct vcpu *v, struct error *err);
 /* IA32_APIC_BASE to the kernel, which shows its enable bit in CPUID. */
 int apic_base_load(struct vcpu *v, struct error *err);
+
+/* ---- debug.c ---- */
+int debug_prepare(struct vcpu *v, struct error *err);
+bool debug_holds_off(const struct vcpu *v);
+void debug_stepped(struct vcpu *v); /* an instruction is done that KVM does not come out after: HLT */
+void debug_exit(struct vcpu *v);
 
 /* ---- run.c, exits.c ---- */
 int kvm_cpu_run(struct vcpu *v, struct error *err);

@@ -100,7 +100,7 @@ static int handle_events(struct vcpu *v, struct error *err)
 		take_sipi(v);
 	if (!r && cpu_of(v)->stale && !v->wait_sipi)
 		r = state_load(v, err);
-	if (r || v->wait_sipi)
+	if (r || v->wait_sipi || debug_holds_off(v))
 		return r ? r : 1;
 	if (events & EV_NMI)
 		r = take_nmi(v, err);
@@ -190,11 +190,9 @@ int kvm_cpu_run(struct vcpu *v, struct error *err)
 	int r;
 
 	cpu_of(v)->stale = true;
-	while ((r = handle_events(v, err)) > 0) {
+	r = debug_prepare(v, err);
+	while (!r && !v->debug.stop && (r = handle_events(v, err)) > 0)
 		r = go(v, err);
-		if (r < 0)
-			break;
-	}
 	if (!r)
 		r = settle(v, err);
 	if (!r && !cpu_of(v)->stale)
