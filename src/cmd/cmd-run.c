@@ -41,6 +41,21 @@ static int usage_or_failure(const struct error *err)
 	return err->code == -EINVAL ? EXIT_USAGE : EXIT_FAILURE;
 }
 
+/* gdb needs an engine that can be debugged: auto takes another then, as what it would have taken is only faster. */
+static int check_debugging(struct run *r, struct error *err)
+{
+	bool chose = !r->o.engine || !strcmp(r->o.engine, "auto");
+	const char *name = r->engine->name;
+
+	if (!r->o.gdb || r->engine->vcpu->debugs)
+		return 0;
+	r->engine = chose ? engine_find("interp", err) : NULL;
+	if (r->engine)
+		return 0;
+	say("engine '%s' cannot be debugged by gdb; --engine interp can", name);
+	return EXIT_USAGE;
+}
+
 /* The names that the options gave: of an engine and of a CPU model. 0 or an exit status. */
 static int look_up(struct run *r)
 {
@@ -53,6 +68,9 @@ static int look_up(struct run *r)
 		say("engine '%s' runs no machine", r->engine->name);
 		return EXIT_USAGE;
 	}
+	int unfit = check_debugging(r, &err);
+	if (unfit)
+		return unfit;
 	const struct cpu_model *model = cpu_model_find(r->o.cpu, &err);
 	if (!model) {
 		say("%s", err.text);

@@ -4,12 +4,18 @@
 
 #include "mmu/mmu.h"
 
+/* Not an alias of one: the page walk looks at as many bits as there are levels. */
+static bool is_linear(const struct vcpu *v, u64 addr)
+{
+	return v->efer & EFER_LMA ? (u64)((s64)(addr << 16) >> 16) == addr : !(addr >> 32);
+}
+
 /* Physical address of a byte, and how many bytes from it on lie in the same page. False: nothing is mapped. */
 static bool locate(struct vcpu *v, enum address_space space, u64 addr, u64 *gpa, size_t *room)
 {
 	*room = PAGE_SIZE - (addr & ~PAGE_MASK);
 	if (space == LINEAR)
-		return mmu_translate(v, addr, gpa);
+		return is_linear(v, addr) && mmu_translate(v, addr, gpa);
 	*gpa = addr;
 	return true;
 }

@@ -32,6 +32,10 @@ static void cmd_step(struct monitor *mon, const char *args, struct text *out)
 
 	if (*args && !only_expression(mon, args, &n, out))
 		return;
+	if (mon->machine->vcpu_ops && !mon->machine->vcpu_ops->debugs) {
+		text_puts(out, "this engine cannot step\n");
+		return;
+	}
 	if (!n || n > STEPS_MAX) {
 		text_printf(out, "1 to %u steps\n", STEPS_MAX);
 		return;

@@ -45,17 +45,19 @@ void control_leave(struct vcpu *v)
 {
 	struct machine *m = v->machine;
 	u64 one = 1;
+	bool stopped;
 
 	pthread_mutex_lock(&m->lock);
 	m->control.roaming--;
-	if (v->debug.stop) {
+	stopped = v->debug.stop;
+	if (stopped) {
 		m->control.user = true;
 		post_stop(m);
 	}
 	pthread_cond_broadcast(&m->changed);
 	pthread_mutex_unlock(&m->lock);
 	/* A counter at its maximum is readable as well. */
-	if (v->debug.stop && write(m->control.stop_fd, &one, sizeof(one)) < 0)
+	if (stopped && write(m->control.stop_fd, &one, sizeof(one)) < 0)
 		return;
 }
 
@@ -64,7 +66,8 @@ void control_leave(struct vcpu *v)
 void machine_hold(struct machine *m, enum hold why)
 {
 	pthread_mutex_lock(&m->lock);
-	m->control.user |= why == HOLD_USER;
+	if (why == HOLD_USER)
+		m->control.user = true;
 	m->control.looks += why == HOLD_LOOK;
 	post_stop(m);
 	while (m->control.roaming)
@@ -76,7 +79,8 @@ void machine_hold(struct machine *m, enum hold why)
 void machine_release(struct machine *m, enum hold why)
 {
 	pthread_mutex_lock(&m->lock);
-	m->control.user &= why != HOLD_USER;
+	if (why == HOLD_USER)
+		m->control.user = false;
 	m->control.looks -= why == HOLD_LOOK;
 	if (!m->control.user && !m->control.looks)
 		clock_start(m->clock);

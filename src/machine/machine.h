@@ -91,6 +91,7 @@ struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machin
 	int (*run)(struct vcpu *v, struct error *err);
 	/* Makes run() look at v->events soon. Any thread. NULL: the engine polls. */
 	void (*kick)(struct vcpu *v);
+	bool debugs; /* run() does what v->debug and machine.debug ask */
 	/* Guest RAM [gpa, gpa + len) was written from outside (device, loader, debugger): drop decoded code. Any thread. */
 	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
 };
@@ -154,7 +155,7 @@ struct machine {
 	pthread_cond_t changed; /* any of end and control */
 	struct machine_debug debug;
 	struct { /* control.c */
-		bool user; /* HOLD_USER: vCPUs stand */
+		_Atomic bool user; /* HOLD_USER: vCPUs stand */
 		unsigned looks; /* HOLD_LOOK, this often */
 		unsigned roaming; /* vCPUs that are in run() */
 		u64 allowed; /* vCPUs that go when nothing holds them */

@@ -66,7 +66,14 @@ static void complete(void)
 	}
 }
 
-static const struct blockdev_ops disk_ops = { .name = "memory", .submit = submit };
+/* As a server that never answers: it gives up when it is told to. */
+static void abandon(struct blockdev *b)
+{
+	disk.error = -EIO;
+	complete();
+}
+
+static const struct blockdev_ops disk_ops = { .name = "memory", .submit = submit, .abandon = abandon };
 
 static void open_disk(u64 features, bool readonly)
 {
@@ -322,14 +329,28 @@ static void reset_under_way(void **state)
 	assert_int_equal(request(VIRTIO_BLK_T_IN, 1, 0, 512), VIRTIO_BLK_S_OK);
 }
 
+static void reset_after_the_end(void **state)
+{
+	u64 a = driver_alloc(&dr, 1024);
+	struct virtio_blk_outhdr h = { .type = VIRTIO_BLK_T_IN };
+	const struct part out = { a, 16 }, in = { a + 64, 513 };
+
+	memcpy(driver_ptr(&dr, a, 16), &h, 16);
+	driver_add(&dr, 0, &out, 1, &in, 1);
+	driver_kick(&dr, 0);
+	machine_end(m, END_USER, 0);
+	transport_write_status(dr.d, 0);
+	assert_int_equal(disk.queued, 0);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(reads_and_writes),	    TEST(outside),	   TEST(other_requests), TEST(discarding),
-		TEST(write_through),	    TEST(errors),	   TEST(malformed),	 TEST(configuration),
-		cmocka_unit_test(readonly), TEST(reset_under_way),
+		TEST(reads_and_writes),	    TEST(outside),	   TEST(other_requests),      TEST(discarding),
+		TEST(write_through),	    TEST(errors),	   TEST(malformed),	      TEST(configuration),
+		cmocka_unit_test(readonly), TEST(reset_under_way), TEST(reset_after_the_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -553,6 +553,292 @@ static void changed_while_read(void **state)
 	end();
 }
 
+/* ---- packed rings ---- */
+
+#define PACKED	   (BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_INDIRECT_DESC))
+#define ROUND_BITS (1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED)
+
+static struct packed { /* queue 0's driver: where it is, and its round's flags */
+	u16 next, seen;
+	u16 available, used;
+} pk;
+
+static void begin_packed(u64 features)
+{
+	begin(PACKED | features);
+	pk = (struct packed){ .available = 1u << VRING_PACKED_DESC_F_AVAIL, .used = ROUND_BITS };
+}
+
+static struct vring_packed_desc *packed_desc(unsigned i)
+{
+	return (struct vring_packed_desc *)driver_ptr(&dr, dr.q[0].desc, 256) + i;
+}
+
+static struct vring_packed_desc_event *event(u64 gpa)
+{
+	return driver_ptr(&dr, gpa, 4);
+}
+
+/* One more descriptor; those that follow its first are there before it, as they are only looked at after it. */
+static void packed_add(u64 addr, u32 len, u16 id, u16 flags)
+{
+	*packed_desc(pk.next) = (struct vring_packed_desc){ addr, len, id, flags | pk.available };
+	if (++pk.next == dr.q[0].size) {
+		pk.next = 0;
+		pk.available ^= ROUND_BITS;
+	}
+}
+
+/* The ID of what comes next, and how many descriptors it had; -1: nothing. */
+static int packed_used(u32 *len, u16 slots)
+{
+	struct vring_packed_desc d = *packed_desc(pk.seen);
+
+	if ((d.flags & ROUND_BITS) != pk.used)
+		return -1;
+	*len = d.len;
+	pk.seen += slots;
+	if (pk.seen >= dr.q[0].size) {
+		pk.seen -= dr.q[0].size;
+		pk.used ^= ROUND_BITS;
+	}
+	return d.id;
+}
+
+static void packed_buffers(void **state)
+{
+	u32 len;
+
+	begin_packed(0);
+	for (unsigned round = 0; round < 1000; round++) { /* 3, 1 and 2 descriptors; 16 is no multiple of 6 */
+		packed_add(0x3000, 8, 0, VRING_DESC_F_NEXT);
+		packed_add(0x3100, 4, 0, VRING_DESC_F_NEXT | OUT);
+		packed_add(0x3200, 2, 7, OUT);
+		packed_add(0x3300, 1, 0xffff, OUT);
+		packed_add(0x3400, 16, 0, VRING_DESC_F_NEXT);
+		packed_add(0x3500, 16, 9, 0);
+		driver_kick(&dr, 0);
+		if (k.count != 3)
+			fail_msg("round %u: %u buffers", round, k.count);
+		assert_int_equal(k.kept[0].out_len * 100 + k.kept[0].in_len, 806);
+		assert_int_equal(k.kept[2].outs * 10 + k.kept[2].ins, 20);
+		assert_ptr_equal(k.kept[0].iov[2].iov_base, driver_ptr(&dr, 0x3200, 2));
+		virtq_push(queue(0), &k.kept[1], 1); /* in any order */
+		virtq_push(queue(0), &k.kept[2], 0);
+		virtq_push(queue(0), &k.kept[0], 6);
+		k.count = 0;
+		assert_int_equal(packed_used(&len, 1), 0xffff);
+		assert_int_equal(len, 1);
+		assert_int_equal(packed_used(&len, 2), 9);
+		assert_int_equal(packed_used(&len, 3), 7);
+		assert_int_equal(len, 6);
+		assert_int_equal(packed_used(&len, 1), -1);
+	}
+	assert_false(driver_broken(&dr));
+	end();
+}
+
+static void packed_unpop(void **state)
+{
+	u32 len;
+
+	begin_packed(0);
+	for (unsigned round = 0; round < 40; round++) { /* across the end of the ring too */
+		for (unsigned i = 0; i < 3; i++)
+			packed_add(0x3000, 8, (u16)round, i < 2 ? VRING_DESC_F_NEXT : 0);
+		driver_kick(&dr, 0);
+		assert_int_equal(k.count, 1);
+		k.count = 0;
+		virtq_unpop(queue(0), &k.kept[0]);
+		driver_kick(&dr, 0);
+		assert_int_equal(k.count, 1);
+		assert_int_equal(k.kept[0].outs, 3);
+		give_back(0);
+		assert_int_equal(packed_used(&len, 3), round);
+	}
+	end();
+}
+
+static void packed_events(void **state)
+{
+	u32 len;
+	unsigned before;
+
+	begin_packed(BIT(VIRTIO_RING_F_EVENT_IDX));
+	for (unsigned i = 0; i < 13; i++)
+		packed_add(0x3000, 8, (u16)i, 0);
+	driver_kick(&dr, 0);
+	assert_int_equal(event(dr.q[0].used)->flags, VRING_PACKED_EVENT_FLAG_DESC);
+	assert_int_equal(event(dr.q[0].used)->off_wrap, 13 | 1u << 15);
+	event(dr.q[0].avail)->flags = VRING_PACKED_EVENT_FLAG_DISABLE;
+	give_back(0);
+	assert_int_equal(dr.q[0].interrupts, 0);
+	for (unsigned i = 0; i < 13; i++)
+		packed_used(&len, 1);
+	/* The next is at place 13; interrupt with the one at place 1 of the next round. */
+	event(dr.q[0].avail)->off_wrap = 1;
+	event(dr.q[0].avail)->flags = VRING_PACKED_EVENT_FLAG_DESC;
+	for (unsigned i = 0; i < 5; i++) {
+		packed_add(0x3000, 8, (u16)i, 0);
+		driver_kick(&dr, 0);
+		assert_int_equal(dr.q[0].interrupts, 0);
+		give_back(0);
+		assert_int_equal(dr.q[0].interrupts, i == 4);
+	}
+	assert_int_equal(event(dr.q[0].used)->off_wrap, 2);
+	/* The whole ring at once. */
+	before = dr.q[0].interrupts;
+	event(dr.q[0].avail)->off_wrap = 9;
+	for (unsigned i = 0; i < 16; i++)
+		packed_add(0x3000, 8, (u16)i, 0);
+	driver_kick(&dr, 0);
+	give_back(0);
+	assert_int_equal(dr.q[0].interrupts, before + 1);
+	event(dr.q[0].avail)->flags = VRING_PACKED_EVENT_FLAG_ENABLE;
+	packed_add(0x3000, 8, 1, 0);
+	driver_kick(&dr, 0);
+	give_back(0);
+	assert_int_equal(dr.q[0].interrupts, before + 2);
+	end();
+}
+
+static void packed_indirect(void **state)
+{
+	struct vring_packed_desc *table;
+
+	begin_packed(0);
+	table = driver_ptr(&dr, 0x2000, 64);
+	table[0] = (struct vring_packed_desc){ 0x3000, 4, 0, VRING_DESC_F_NEXT }; /* which means nothing here */
+	table[1] = (struct vring_packed_desc){ 0x3100, 4, 0, OUT };
+	packed_add(0x2000, 32, 3, VRING_DESC_F_INDIRECT);
+	driver_kick(&dr, 0);
+	assert_int_equal(k.count, 1);
+	assert_int_equal(k.kept[0].outs * 10 + k.kept[0].ins, 11);
+	assert_int_equal(k.kept[0].slots, 1);
+	end();
+}
+
+static const struct {
+	const char *what;
+	struct vring_packed_desc desc[2], table[2];
+} hostile_packed[] = {
+	{ "outside RAM", { { RAM, 1, 0, 0 } }, { { 0 } } },
+	{ "wraps around", { { ~0ull, 2, 0, 0 } }, { { 0 } } },
+	{ "readable after writable", { { 0x3000, 1, 0, OUT | OK }, { 0x3000, 1, 0, 0 } }, { { 0 } } },
+	{ "indirect and next", { { 0x2000, 16, 0, INDIRECT | OK }, { 0x3000, 1, 0, 0 } }, { { 0x3000, 4, 0, 0 } } },
+	{ "indirect after another", { { 0x3000, 1, 0, OK }, { 0x2000, 16, 0, INDIRECT } }, { { 0x3000, 4, 0, 0 } } },
+	{ "indirect of indirect", { { 0x2000, 16, 0, INDIRECT } }, { { 0x2010, 16, 0, INDIRECT } } },
+	{ "indirect of no length", { { 0x2000, 0, 0, INDIRECT } }, { { 0 } } },
+	{ "indirect of odd length", { { 0x2000, 24, 0, INDIRECT } }, { { 0x3000, 4, 0, 0 } } },
+	{ "indirect of huge length", { { 0x2000, 0x10000, 0, INDIRECT } }, { { 0x3000, 4, 0, 0 } } },
+	{ "indirect outside RAM", { { RAM - 16, 32, 0, INDIRECT } }, { { 0 } } },
+};
+
+static void packed_hostile(void **state)
+{
+	begin_packed(0);
+	for (unsigned i = 0; i <= ARRAY_SIZE(hostile_packed); i++) {
+		driver_negotiate(&dr, PACKED);
+		dr.config_interrupts = 0;
+		pk = (struct packed){ .available = 1u << VRING_PACKED_DESC_F_AVAIL };
+		for (unsigned j = 0; j < dr.q[0].size; j++) /* last: a chain without an end */
+			if (i == ARRAY_SIZE(hostile_packed))
+				packed_add(0x3000, 1, 0, VRING_DESC_F_NEXT);
+			else if (j < 2 && hostile_packed[i].desc[j].addr)
+				packed_add(hostile_packed[i].desc[j].addr, hostile_packed[i].desc[j].len, 0,
+					   hostile_packed[i].desc[j].flags);
+		if (i < ARRAY_SIZE(hostile_packed))
+			memcpy(driver_ptr(&dr, 0x2000, 32), hostile_packed[i].table, 32);
+		driver_kick(&dr, 0);
+		is_broken(i < ARRAY_SIZE(hostile_packed) ? hostile_packed[i].what : "endless");
+		heals(0);
+	}
+	end();
+}
+
+static void packed_random(void **state)
+{
+	unsigned kept = 0;
+
+	begin_packed(0);
+	for (unsigned i = 0; i < 40000; i++) {
+		if (driver_broken(&dr) || i % 64 == 0)
+			driver_negotiate(&dr, BIT(VIRTIO_F_RING_PACKED) | (rnd() % 4) << VIRTIO_RING_F_INDIRECT_DESC);
+		for (unsigned j = 0; j < 6; j++) {
+			struct vring_desc d = any_descriptor();
+
+			d.flags |= (u16)(rnd() & ROUND_BITS);
+			driver_descriptor(&dr, rnd() % 3 ? dr.q[0].desc : 0x2000, (unsigned)rnd() % 16,
+					  (struct vring_desc){ d.addr, d.len, d.next, d.flags });
+		}
+		driver_kick(&dr, 0);
+		kept += k.count;
+		for (unsigned n = 0; n < k.count; n++) {
+			virtq_write(&k.kept[n], rnd() % 64, &seed, 8);
+			if (queue(0) && rnd() % 4)
+				virtq_push(queue(0), &k.kept[n], (u32)rnd());
+		}
+		if (k.count && queue(0) && rnd() % 8 == 0)
+			virtq_unpop(queue(0), &k.kept[k.count - 1]);
+		k.count = 0;
+		if (queue(0))
+			virtq_signal(queue(0));
+	}
+	assert_true(kept > 1000);
+	end();
+}
+
+/* ---- a guest that never stops filling its queue leaves the I/O thread to others ---- */
+
+/* As if another CPU made the next buffer available before this one is done. */
+static void swallow(struct virtio_device *d, unsigned index)
+{
+	struct virtq *q = virtio_queue(d, index);
+	struct virtq_buffer b;
+
+	while (virtq_pop(q, &b) > 0) {
+		virtq_push(q, &b, 0);
+		if (!atomic_load(&done))
+			driver_offer(&dr, 0, dr.q[0].added % 16);
+	}
+	virtq_signal(q);
+}
+
+static const struct virtio_ops swallow_ops = { .name = "swallow", .id = 63, .notify = swallow, .destroy = gone };
+
+static void *io_thread(void *arg)
+{
+	loop_run(m->loop);
+	return NULL;
+}
+
+static void other_work(void *arg, u64 now)
+{
+	atomic_store(&done, true);
+	loop_quit(m->loop);
+}
+
+static void greedy_guest(void **state)
+{
+	const struct machine_config c = { .ram_size = BIT(24), .cpus = 1, .model = cpu_model_find(NULL, NULL) };
+	struct timer t = { ~0ull, other_work, NULL };
+	pthread_t io;
+
+	m = machine_new(&c, NULL);
+	k = (struct keeper){ .d = { .ops = &swallow_ops, .machine = m, .queues = 1, .queue_size = 16 } };
+	driver_start(&dr, &k.d, 0);
+	for (unsigned i = 0; i < 16; i++)
+		driver_descriptor(&dr, dr.q[0].desc, i, (struct vring_desc){ 0x1000, 4, OUT, 0 });
+	atomic_store(&done, false);
+	driver_offer(&dr, 0, 0);
+	driver_kick(&dr, 0);
+	timer_arm(m->clock, &t, clock_now(m->clock) + 20 * MS);
+	assert_int_equal(pthread_create(&io, NULL, io_thread, NULL), 0);
+	pthread_join(io, NULL);
+	assert_true(dr.q[0].added > VIRTQ_SIZE_MAX);
+	end();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -571,6 +857,13 @@ int main(void)
 		cmocka_unit_test(reset_under_way),
 		cmocka_unit_test(random_rings),
 		cmocka_unit_test(changed_while_read),
+		cmocka_unit_test(packed_buffers),
+		cmocka_unit_test(packed_unpop),
+		cmocka_unit_test(packed_events),
+		cmocka_unit_test(packed_indirect),
+		cmocka_unit_test(packed_hostile),
+		cmocka_unit_test(packed_random),
+		cmocka_unit_test(greedy_guest),
 	};
 	const char *other = getenv("SEXTANT_SEED");
 

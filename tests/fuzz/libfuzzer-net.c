@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "host/net/dns.h"
+#include "host/net/packet.h"
 #include "host/net/policy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -279,6 +281,41 @@ static void host_answer(const u8 *msg, size_t len)
 	host_frame(frame, 42 + len);
 }
 
+/* The readers alone, on memory that is exactly as long as the message: the policy's own buffers have room behind it. */
+static void read_exactly(const u8 *data, size_t len)
+{
+	struct dns_query q, asked = { .type = DNS_A, .name = "www.example.org" };
+	struct dns_answer a;
+	struct packet k, quoted;
+	u8 out[REPLY_MAX], msg[DNS_MESSAGE_MAX];
+	int r = dns_read_query(data, (u32)len, &q);
+
+	assert(r >= 0 || len < 12 || data[2] & 0x80);
+	if (r >= 0) {
+		a = (struct dns_answer){ .code = DNS_NO_SUCH_NAME };
+		assert(dns_write_answer(&q, &a, msg) <= sizeof(msg) && strlen(q.name) <= 253);
+	}
+	if (r == DNS_OK)
+		assert(dns_write_query(&q, 1, msg) <= sizeof(msg));
+	if (len >= 2 && dns_read_answer(data, (u32)len, &asked, (u16)(data[0] << 8 | data[1]), &a)) {
+		assert(a.count <= DNS_ADDRESSES && a.ttl <= 86400);
+		q = asked;
+		q.room = DNS_MESSAGE_MAX;
+		assert(dns_write_answer(&q, &a, msg) <= sizeof(msg));
+	}
+	packet_parse(&k, data, (u32)len);
+	assert(k.len <= len);
+	if (k.state == PACKET_OK && (k.protocol == PROTO_TCP || k.protocol == PROTO_UDP))
+		assert(k.payload <= k.len && k.payload_len <= k.len - k.payload);
+	if (k.state != PACKET_MALFORMED && k.state != PACKET_UNKNOWN && k.ethertype != ETHERTYPE_ARP) {
+		assert(packet_prohibited(&k, out) <= sizeof(out));
+		if (k.state == PACKET_OK && k.protocol == PROTO_TCP)
+			assert(packet_reset(&k, out) <= sizeof(out));
+	}
+	packet_parse_quoted(&quoted, data, (u32)len, false);
+	packet_parse_quoted(&quoted, data, (u32)len, true);
+}
+
 static void event(unsigned kind, u8 *data, size_t len)
 {
 	struct virtio_net_hdr h = { 0 };
@@ -318,6 +355,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		copy = malloc(len ? len : 1); /* exactly as long: reading past its end shows */
 		assert(copy);
 		memcpy(copy, data, len);
+		read_exactly(copy, len);
 		event(kind, copy, len);
 		free(copy);
 		data += len;

@@ -20,10 +20,11 @@ def frame(body):
 
 
 class Client:
-    def __init__(self, path, ack=False):
-        self.sock = socket.socket(socket.AF_UNIX)
+    def __init__(self, address, ack=False):
+        tcp = isinstance(address, tuple)
+        self.sock = socket.socket(socket.AF_INET if tcp else socket.AF_UNIX)
         self.sock.settimeout(LIMIT)
-        self.sock.connect(path)
+        self.sock.connect(address)
         self.buf = b''
         self.ack = True
         if not ack:
@@ -79,6 +80,18 @@ class Client:
         assert r.startswith('T05'), r
         return self.reg('eip')
 
+    def run_until(self, done):
+        """Lets it go and stops it again by Ctrl-c, until done(); a busy host may not run it each time. The last stop."""
+        for _ in range(200):
+            self.send('vCont;c')
+            time.sleep(0.05)
+            self.sock.sendall(b'\x03')
+            r = self.reply()
+            assert r.startswith('T02'), r
+            if done():
+                return r
+        raise AssertionError('it does not get there')
+
     def memory(self, addr, length):
         return bytes.fromhex(self.ask(f'm{addr:x},{length:x}'))
 
@@ -105,9 +118,9 @@ class Guest:
 
     def __enter__(self):
         deadline = time.monotonic() + LIMIT
-        while not os.path.exists(self.path):
+        while 'can connect' not in self.errors():
             assert self.process.poll() is None, f'ended: {self.errors()}'
-            assert time.monotonic() < deadline, 'no socket'
+            assert time.monotonic() < deadline, 'it does not listen'
             time.sleep(0.02)
         return self
 

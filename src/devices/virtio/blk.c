@@ -4,7 +4,8 @@
  *
  * A request is the driver's buffer: a header that it wrote, the data, and a status byte at the very end of what we write.
  * How it is cut into parts is the driver's affair. The back end works on guest memory itself and completes on threads of its
- * own; a reset waits until it has completed everything, as nothing else gets it out of guest memory.
+ * own; a reset waits until it has completed everything, as nothing else gets it out of guest memory. Only once the machine has
+ * ended the back end is told to give up on servers that do not answer.
  *
  * Write-back is what the driver asked for (5.2.5.1: FLUSH, then the writeback byte). Without it each write is flushed before it
  * completes.
@@ -13,6 +14,7 @@
 #include <linux/virtio_blk.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "devices/virtio/devices.h"
 
@@ -21,6 +23,8 @@
 #define MAX_SECTORS  0x400000u /* of one discard or write zeroes: 2 GiB */
 /* A chain also has the header, the status and, in the ring, the indirect table. */
 #define MAX_SEGMENTS (VIRTQ_SIZE_MAX - 3)
+
+#define WAIT_NSEC 100000000l
 
 struct blk {
 	struct virtio_device d;
@@ -261,12 +265,29 @@ static void features_chosen(struct virtio_device *d)
 	container_of(d, struct blk, d)->writeback = virtio_has(d, VIRTIO_BLK_F_FLUSH);
 }
 
+/* The machine's end is not announced to who waits here: it is looked at. */
+static void wait_a_little(struct blk *k)
+{
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_nsec += WAIT_NSEC;
+	until.tv_sec += until.tv_nsec / (long)NSEC_PER_SEC;
+	until.tv_nsec %= (long)NSEC_PER_SEC;
+	pthread_cond_clockwait(&k->idle, &k->d.lock, CLOCK_MONOTONIC, &until);
+	if (k->under_way && atomic_load(&k->d.machine->end) != END_NONE) {
+		virtio_unlock(&k->d);
+		blockdev_abandon(k->back);
+		virtio_lock(&k->d);
+	}
+}
+
 static void reset(struct virtio_device *d)
 {
 	struct blk *k = container_of(d, struct blk, d);
 
 	while (k->under_way)
-		pthread_cond_wait(&k->idle, &d->lock);
+		wait_a_little(k);
 	k->writeback = true;
 }
 

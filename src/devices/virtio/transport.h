@@ -12,8 +12,27 @@
 #define VIRTIO_NO_VECTOR 0xffff
 #define KICK_WORDS	 ((VIRTIO_QUEUES_MAX + 63) / 64)
 
+struct virtq;
+/* One format of rings: what differs between split and packed ones. All of it is the driver's memory, and hostile. */
+struct ring_ops {
+	/* Finds the rings in RAM and starts at their beginning; false where the guest has put them elsewhere, or misaligned. */
+	bool (*enable)(struct virtq *q);
+	/* How many buffers wait, at least: 0: none; -1: the driver claims more than there can be. */
+	int (*waiting)(const struct virtq *q);
+	/* Takes the next one of those, filling in all of b; false: it breaks the rules. */
+	bool (*take)(struct virtq *q, struct virtq_buffer *b);
+	void (*untake)(struct virtq *q, const struct virtq_buffer *b);
+	void (*give)(struct virtq *q, const struct virtq_buffer *b, u32 written);
+	/* Whether the driver wants to hear of what was given since `signalled`. */
+	bool (*wants_interrupt)(const struct virtq *q);
+	/* Asks the driver for notifications from here on, or for none. */
+	void (*want)(struct virtq *q, bool notifications);
+};
+extern const struct ring_ops ring_split, ring_packed;
+
 struct virtq {
 	struct virtio_device *d;
+	const struct ring_ops *ring;
 	u16 index;
 	u16 size; /* as the guest chose: a power of two up to max */
 	u16 max;
@@ -21,12 +40,15 @@ struct virtq {
 	bool enabled;
 	u64 desc_gpa, avail_gpa, used_gpa;
 	/* While enabled: the rings in host memory. Every field of them may change at any time: each is read once. */
-	const u8 *desc, *avail;
-	u8 *used;
+	u8 *desc, *used;
+	const u8 *avail;
+	/* Split rings: free-running indices. Packed: places in the ring, and what the flags are there in this round. */
 	u16 next_avail, used_idx, signalled; /* signalled: used_idx when the driver was last told */
+	bool avail_wrap, used_wrap;
 	bool unsignalled; /* something was pushed since */
-	bool quiet; /* without event indices: we have asked for no notifications */
+	bool quiet; /* the driver has been asked for no notifications, by a flag */
 	u32 epoch;
+	s32 budget; /* buffers that notify() may still take; negative: any number */
 };
 
 /* How a transport raises an interrupt: q, or -1 for the configuration. Device's lock held. */
@@ -74,7 +96,28 @@ void transport_reset(struct virtio_device *d);
 /* ---- any thread, no lock held ---- */
 void transport_kick(struct virtio_device *d, unsigned q);
 
-/* ---- virtq.c ---- */
-/* Finds the rings in RAM and starts at their beginning; false where the guest has put them elsewhere, or misaligned. */
-bool virtq_enable(struct virtq *q);
+/* ---- virtq.c, for the formats ---- */
 void virtq_disable(struct virtq *q);
+/* RAM of a ring; NULL: it is not all RAM, or misaligned. */
+u8 *virtq_memory(const struct virtq *q, u64 gpa, u64 len, u64 alignment);
+/* Appends a part to a buffer; false: not RAM, or a readable one after a writable one. */
+bool virtq_add_part(const struct virtq *q, struct virtq_buffer *b, u64 gpa, u32 len, bool writable);
+/* Host address of an indirect table with *entries descriptors; NULL: the driver must not do that. */
+const u8 *virtq_indirect(const struct virtq *q, u64 gpa, u32 len, bool chained, u32 *entries);
+
+#define DESC_BYTES 16u
+
+static inline u16 ring_load(const u8 *p)
+{
+	return __atomic_load_n((const u16 *)p, __ATOMIC_ACQUIRE);
+}
+static inline void ring_store(u8 *p, u16 value)
+{
+	__atomic_store_n((u16 *)p, value, __ATOMIC_RELEASE);
+}
+/* Two halves of a descriptor, each read once; in an indirect table it may be misaligned. */
+static inline void ring_load_descriptor(const u8 *p, u64 *addr, u64 *rest)
+{
+	*addr = *(const volatile u64_una *)p;
+	*rest = *(const volatile u64_una *)(p + 8);
+}

@@ -4,7 +4,8 @@
  * configuration space, reset; and the doorbell, by which a vCPU tells the I/O thread which queues to look at.
  *
  * The doorbell costs the vCPU two atomic operations, and a system call only if the I/O thread has not been told yet. The I/O
- * thread takes the word back before it looks at the queues, so a ring during the look brings another look.
+ * thread takes the word back before it looks at the queues, so a ring during the look brings another look. A guest that fills
+ * a queue faster than it is emptied does not keep the I/O thread: after some buffers the queue has to wait for its next turn.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,8 +16,10 @@
 
 #include "devices/virtio/transport.h"
 
-#define TRANSPORT_FEATURES (BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX))
-#define STATUS_DRIVERS	   (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED)
+#define TRANSPORT_FEATURES                                                                        \
+	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
+	 BIT(VIRTIO_RING_F_EVENT_IDX))
+#define STATUS_DRIVERS (VIRTIO_CONFIG_S_ACKNOWLEDGE | VIRTIO_CONFIG_S_DRIVER | VIRTIO_CONFIG_S_FAILED)
 
 void virtio_lock(struct virtio_device *d)
 {
@@ -206,8 +209,14 @@ void transport_set_queue_address(struct virtq *q, u64 *address, unsigned half, u
 void transport_enable_queue(struct virtq *q)
 {
 	virtio_lock(q->d);
-	if (!q->enabled && !virtq_enable(q))
-		virtio_broken(q->d);
+	if (!q->enabled) {
+		q->ring = virtio_has(q->d, VIRTIO_F_RING_PACKED) ? &ring_packed : &ring_split;
+		q->next_avail = q->used_idx = q->signalled = 0;
+		q->unsignalled = q->quiet = false;
+		q->enabled = q->ring->enable(q);
+		if (!q->enabled)
+			virtio_broken(q->d);
+	}
 	virtio_unlock(q->d);
 }
 
@@ -231,10 +240,15 @@ static void silence(int fd)
 		return;
 }
 
-static void notify(struct virtio_device *d, unsigned q)
+static void notify(struct virtio_device *d, unsigned index, s32 budget)
 {
-	if (virtio_queue(d, q))
-		d->ops->notify(d, q);
+	struct virtq *q = virtio_queue(d, index);
+
+	if (!q)
+		return;
+	q->budget = budget;
+	d->ops->notify(d, index);
+	q->budget = -1;
 }
 
 void transport_kick(struct virtio_device *d, unsigned q)
@@ -245,7 +259,7 @@ void transport_kick(struct virtio_device *d, unsigned q)
 		return;
 	if (clock_deterministic(d->machine->clock)) {
 		virtio_lock(d);
-		notify(d, q);
+		notify(d, q, -1); /* the guest stands still meanwhile */
 		virtio_unlock(d);
 	} else {
 		atomic_fetch_or(&t->kicked[q / 64], BIT(q % 64));
@@ -264,7 +278,7 @@ static void answer(void *arg, u32 events)
 	virtio_lock(t->d);
 	for (unsigned i = 0; i < KICK_WORDS; i++)
 		for (u64 bits = atomic_exchange(&t->kicked[i], 0); bits; bits &= bits - 1)
-			notify(t->d, i * 64 + (unsigned)__builtin_ctzll(bits));
+			notify(t->d, i * 64 + (unsigned)__builtin_ctzll(bits), VIRTQ_SIZE_MAX);
 	virtio_unlock(t->d);
 }
 
@@ -321,8 +335,9 @@ static int make_queues(struct virtio_transport *t)
 	if (!t->queue)
 		return -ENOMEM;
 	for (unsigned i = 0; i < d->queues; i++)
-		t->queue[i] =
-			(struct virtq){ .d = d, .index = (u16)i, .size = max, .max = max, .vector = VIRTIO_NO_VECTOR };
+		t->queue[i] = (struct virtq){
+			.d = d, .index = (u16)i, .size = max, .max = max, .vector = VIRTIO_NO_VECTOR, .budget = -1
+		};
 	return 0;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * virtio 1.2: what a device type is to its transport, and rings. The transport (virtio_pci.c) does discovery, features, status and
- * interrupts; virtq.c, the one place that reads rings, treats every index, length and address in them as hostile; a device
- * (blk.c, net.c, ...) sees buffers only.
+ * interrupts; virtq.c and the two formats of rings below it, the one place that reads rings, treat every index, length and
+ * address in them as hostile; a device (blk.c, net.c, ...) sees buffers only.
  *
  * Threads. notify(), and whatever a device does on its own (a disk request is done, a frame arrived), run with the device's
  * lock held: take it with virtio_lock(). notify() is called on the I/O thread, never on a vCPU's, except in a
@@ -80,6 +80,7 @@ struct virtq *virtio_queue(struct virtio_device *d, unsigned q); /* NULL while t
 #define VIRTQ_IOVS_MAX (VIRTQ_SIZE_MAX + 8) /* a buffer that straddles the end of low RAM takes one more */
 struct virtq_buffer { /* one buffer of a queue: what the device reads, and after it what it writes */
 	u16 head; /* names it when it is pushed */
+	u16 slots; /* packed rings: how many descriptors it has there */
 	u32 epoch; /* of the queue; a buffer from before a reset is known by it */
 	unsigned outs, ins; /* iov[0..outs) is device-readable, iov[outs..outs + ins) device-writable */
 	u64 out_len, in_len; /* bytes */

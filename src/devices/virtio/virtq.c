@@ -1,72 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split rings (virtio 1.2, 2.7): the one place that reads what a guest's driver wrote to them. The guest may write any of it
- * at any time, from another CPU while we look: so each field is read exactly once, into a local, and checked there.
+ * Queues, whatever the format of their rings (ring_split.c, ring_packed.c): taking buffers and giving them back, when to notify
+ * whom, what a buffer's parts may be. These three files are the one place that reads what a guest's driver wrote to a
+ * ring. The guest may write any of it at any time, from another CPU while we look: so each field is read exactly once,
+ * into a local, and checked there. What breaks the rules marks the device broken.
  *
- *   descriptors  addr 8, len 4, flags 2, next 2                              at 16-byte boundaries
- *   available    flags 2, idx 2, ring 2 * size, used_event 2                 the driver writes
- *   used         flags 2, idx 2, ring (id 4, len 4) * size, avail_event 2    we write
- *
- * What breaks the rules marks the device broken. Departure from 2.7.4.2: parts of length 0 are skipped, as nothing forbids
- * them and there is nothing to get wrong.
+ * Departure from 2.7.4.2: parts of length 0 are skipped, as nothing forbids them and there is nothing to get wrong.
  */
 #include <string.h>
 
 #include "devices/virtio/transport.h"
-
-#define DESC_BYTES 16u
-#define RING_AT	   4u /* flags, idx */
-#define USED_ELEM  8u
-
-static u16 load16(const u8 *p)
-{
-	return __atomic_load_n((const u16 *)p, __ATOMIC_ACQUIRE);
-}
-
-static void store16(u8 *p, u16 value)
-{
-	__atomic_store_n((u16 *)p, value, __ATOMIC_RELEASE);
-}
-
-/* An indirect table may be misaligned: halves of a descriptor, each read once. */
-static void load_descriptor(struct vring_desc *d, const u8 *p)
-{
-	u64 addr = *(const volatile u64_una *)p, rest = *(const volatile u64_una *)(p + 8);
-
-	d->addr = addr;
-	d->len = (u32)rest;
-	d->flags = (u16)(rest >> 32);
-	d->next = (u16)(rest >> 48);
-}
 
 static bool usable(const struct virtq *q)
 {
 	return q->enabled && virtio_running(q->d);
 }
 
-/* ---- where the rings are ---- */
-
-static u8 *ring_memory(const struct virtq *q, u64 gpa, u64 len, u64 alignment)
-{
-	return gpa % alignment ? NULL : ram_ptr(q->d->machine, gpa, len);
-}
-
-bool virtq_enable(struct virtq *q)
-{
-	u8 *desc = ring_memory(q, q->desc_gpa, (u64)DESC_BYTES * q->size, 16);
-	u8 *avail = ring_memory(q, q->avail_gpa, RING_AT + 2ull * q->size + 2, 2);
-	u8 *used = ring_memory(q, q->used_gpa, RING_AT + (u64)USED_ELEM * q->size + 2, 4);
-
-	if (!desc || !avail || !used)
-		return false;
-	q->desc = desc;
-	q->avail = avail;
-	q->used = used;
-	q->next_avail = q->used_idx = q->signalled = 0;
-	q->unsignalled = q->quiet = false;
-	q->enabled = true;
-	return true;
-}
+/* ---- for the formats ---- */
 
 void virtq_disable(struct virtq *q)
 {
@@ -74,96 +24,59 @@ void virtq_disable(struct virtq *q)
 	q->epoch++;
 }
 
-/* ---- one buffer ---- */
-
-/* Appends what a descriptor names; readable parts come first (2.7.4.2). */
-static bool add_part(struct virtq *q, struct virtq_buffer *b, const struct vring_desc *d)
+u8 *virtq_memory(const struct virtq *q, u64 gpa, u64 len, u64 alignment)
 {
-	bool in = d->flags & VRING_DESC_F_WRITE;
+	return gpa % alignment ? NULL : ram_ptr(q->d->machine, gpa, len);
+}
+
+bool virtq_add_part(const struct virtq *q, struct virtq_buffer *b, u64 gpa, u32 len, bool writable)
+{
 	u8 *host;
 
-	if (!in && b->ins)
+	if (!writable && b->ins)
 		return false;
-	if (!d->len)
+	if (!len)
 		return true;
-	host = ram_ptr(q->d->machine, d->addr, d->len);
+	host = ram_ptr(q->d->machine, gpa, len);
 	if (!host)
 		return false;
-	b->iov[b->outs + b->ins] = (struct iovec){ host, d->len };
-	if (in) {
+	b->iov[b->outs + b->ins] = (struct iovec){ host, len };
+	if (writable) {
 		b->ins++;
-		b->in_len += d->len;
+		b->in_len += len;
 	} else {
 		b->outs++;
-		b->out_len += d->len;
+		b->out_len += len;
 	}
 	return true;
 }
 
-static bool walk_indirect(struct virtq *q, struct virtq_buffer *b, const struct vring_desc *d, unsigned budget);
-
-/* Follows a chain; `budget` bounds its length, so that a loop ends. 2.7.5.3.1: a table is neither nested nor followed. */
-static bool walk(struct virtq *q, struct virtq_buffer *b, const u8 *table, u32 entries, u16 first, bool indirect,
-		 unsigned budget)
+const u8 *virtq_indirect(const struct virtq *q, u64 gpa, u32 len, bool chained, u32 *entries)
 {
-	struct vring_desc d = { .next = first };
+	if (!virtio_has(q->d, VIRTIO_RING_F_INDIRECT_DESC) || chained || !len || len % DESC_BYTES)
+		return NULL;
+	*entries = len / DESC_BYTES;
+	return ram_ptr(q->d->machine, gpa, len);
+}
 
-	do {
-		if (d.next >= entries || !budget--)
-			return false;
-		load_descriptor(&d, table + (u64)DESC_BYTES * d.next);
-		if (d.flags & VRING_DESC_F_INDIRECT)
-			return !indirect && walk_indirect(q, b, &d, budget);
-		if (!add_part(q, b, &d))
-			return false;
-	} while (d.flags & VRING_DESC_F_NEXT);
+/* ---- taking ---- */
+
+/* What is left is looked at again after others have had their turn. */
+static bool turn_is_over(struct virtq *q)
+{
+	if (q->budget < 0 || q->budget--)
+		return false;
+	q->budget = 0;
+	transport_kick(q->d, q->index);
 	return true;
 }
 
-static bool walk_indirect(struct virtq *q, struct virtq_buffer *b, const struct vring_desc *d, unsigned budget)
+/* The driver looks at what we want after it has written its index; we look at that again after we have said it. */
+static int ask_for_more(struct virtq *q)
 {
-	const u8 *table;
-
-	if (!virtio_has(q->d, VIRTIO_RING_F_INDIRECT_DESC) || d->flags & VRING_DESC_F_NEXT || !d->len ||
-	    d->len % DESC_BYTES)
-		return false;
-	table = ram_ptr(q->d->machine, d->addr, d->len);
-	return table && walk(q, b, table, d->len / DESC_BYTES, 0, true, budget);
-}
-
-/* ---- the available ring ---- */
-
-static u16 available_ring_index(const struct virtq *q)
-{
-	return load16(q->avail + 2);
-}
-
-/* How many buffers wait; -1 when the driver claims more than there can be. */
-static int waiting(struct virtq *q)
-{
-	u16 n = (u16)(available_ring_index(q) - q->next_avail);
-
-	return n > q->size ? -1 : n;
-}
-
-/* 2.7.7: by an index up to which there is no need to notify, or by a flag. */
-static void want_notifications(struct virtq *q)
-{
-	if (virtio_has(q->d, VIRTIO_RING_F_EVENT_IDX))
-		store16(q->used + RING_AT + USED_ELEM * q->size, q->next_avail);
-	else if (q->quiet)
-		store16(q->used, 0);
-	q->quiet = false;
-	/* The driver looks at this after it has written its index, we at that after we wrote this. */
+	q->ring->want(q, true);
 	atomic_thread_fence(memory_order_seq_cst);
-}
-
-static void want_quiet(struct virtq *q)
-{
-	if (q->quiet || virtio_has(q->d, VIRTIO_RING_F_EVENT_IDX))
-		return;
-	q->quiet = true;
-	store16(q->used, VRING_USED_F_NO_NOTIFY);
+	return q->ring->waiting(q);
 }
 
 int virtq_pop(struct virtq *q, struct virtq_buffer *b)
@@ -172,35 +85,32 @@ int virtq_pop(struct virtq *q, struct virtq_buffer *b)
 
 	if (!usable(q))
 		return -1;
-	n = waiting(q);
-	if (!n) {
-		want_notifications(q);
-		n = waiting(q);
-	} else {
-		want_quiet(q);
-	}
+	if (turn_is_over(q))
+		return 0;
+	n = q->ring->waiting(q);
+	if (!n)
+		n = ask_for_more(q);
+	else
+		q->ring->want(q, false);
 	if (!n)
 		return 0;
 	b->outs = b->ins = 0;
 	b->out_len = b->in_len = 0;
 	b->epoch = q->epoch;
-	b->head = load16(q->avail + RING_AT + 2 * (q->next_avail % q->size));
-	if (n < 0 || !walk(q, b, q->desc, q->size, b->head, false, VIRTQ_SIZE_MAX) ||
-	    MAX(b->in_len, b->out_len) > UINT32_MAX) {
+	if (n < 0 || !q->ring->take(q, b) || MAX(b->in_len, b->out_len) > UINT32_MAX) {
 		virtio_broken(q->d);
 		return -1;
 	}
-	q->next_avail++;
 	return 1;
 }
 
 void virtq_unpop(struct virtq *q, const struct virtq_buffer *b)
 {
 	if (b->epoch == q->epoch)
-		q->next_avail--;
+		q->ring->untake(q, b);
 }
 
-/* ---- the used ring ---- */
+/* ---- giving back ---- */
 
 /* Also of a buffer that was forgotten meanwhile: its bytes may have been written all the same. */
 static void tell_engines(const struct virtq *q, const struct virtq_buffer *b)
@@ -211,26 +121,11 @@ static void tell_engines(const struct virtq *q, const struct virtq_buffer *b)
 
 void virtq_push(struct virtq *q, const struct virtq_buffer *b, u32 written)
 {
-	u8 *element;
-
 	tell_engines(q, b);
 	if (b->epoch != q->epoch || !usable(q))
 		return;
-	element = q->used + RING_AT + USED_ELEM * (q->used_idx % q->size);
-	__atomic_store_n((u32 *)element, b->head, __ATOMIC_RELAXED);
-	__atomic_store_n((u32 *)(element + 4), written, __ATOMIC_RELAXED);
-	machine_written(q->d->machine, element, USED_ELEM);
 	q->unsignalled = true;
-	store16(q->used + 2, ++q->used_idx);
-	machine_written(q->d->machine, q->used, RING_AT);
-}
-
-/* 2.7.7.2, 2.7.10: whether the driver wants to hear of what was pushed since it was told last. */
-static bool wants_interrupt(const struct virtq *q)
-{
-	if (!virtio_has(q->d, VIRTIO_RING_F_EVENT_IDX))
-		return !(load16(q->avail) & VRING_AVAIL_F_NO_INTERRUPT);
-	return vring_need_event(load16(q->avail + RING_AT + 2 * q->size), q->used_idx, q->signalled);
+	q->ring->give(q, b, written);
 }
 
 void virtq_signal(struct virtq *q)
@@ -240,9 +135,9 @@ void virtq_signal(struct virtq *q)
 
 	if (!usable(q) || !q->unsignalled)
 		return;
-	/* The driver writes what it wants and then looks at our index; we have written that and now look. */
+	/* The driver writes what it wants and then looks at the ring; we have written that and now look. */
 	atomic_thread_fence(memory_order_seq_cst);
-	wanted = wants_interrupt(q);
+	wanted = q->ring->wants_interrupt(q);
 	q->signalled = q->used_idx;
 	q->unsignalled = false;
 	if (wanted)

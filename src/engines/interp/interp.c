@@ -364,6 +364,7 @@ static const struct vcpu_ops interp_vcpu_ops = {
 	.destroy = interp_destroy,
 	.run = interp_run,
 	.memory_changed = interp_memory_changed,
+	.debugs = true,
 };
 
 const struct engine engine_interp = {

@@ -190,11 +190,11 @@ static void policy_destroy(struct netdev *n)
 {
 	struct policy *p = policy_of(n);
 
+	netdev_destroy(p->inner); /* first: its thread still calls us */
 	if (p->wake_fd >= 0) {
 		loop_unwatch(p->config.loop, p->wake_fd);
 		close(p->wake_fd);
 	}
-	netdev_destroy(p->inner);
 	queue_clear(&p->replies);
 	flows_free(p->flows);
 	free(p->config.rules.rule);
