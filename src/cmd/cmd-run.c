@@ -49,7 +49,7 @@ static int check_debugging(struct run *r, struct error *err)
 
 	if (!r->o.gdb || r->engine->vcpu->debugs)
 		return 0;
-	r->engine = chose ? engine_find("interp", err) : NULL;
+	r->engine = chose ? engine_find("interp", false, err) : NULL;
 	if (r->engine)
 		return 0;
 	say("engine '%s' cannot be debugged by gdb; --engine interp can", name);

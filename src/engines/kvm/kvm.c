@@ -140,6 +140,7 @@ static const struct vcpu_ops kvm_vcpu_ops = {
 	.destroy = kvm_destroy,
 	.run = kvm_cpu_run,
 	.kick = kvm_kick,
+	.debugs = true,
 };
 
 const struct engine engine_kvm = {
