@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 
-from harness import BUSYBOX, GUEST, HERE, SEXTANT, Skip, copy_program
+from harness import BUSYBOX, GUEST, SEXTANT, Skip
 
 HYPERVISOR = os.path.join(GUEST, 'hypervisor')
 QEMU = 'qemu-system-x86_64'
@@ -50,18 +50,6 @@ def libraries(program):
     return [w for line in listing.splitlines() for w in line.split() if w.startswith('/')]
 
 
-def add_tests(root):
-    """What test-* files need there: Python without its large corners, an assembler and a linker; and the files."""
-    for program in ('/usr/bin/python3', '/usr/bin/as', '/usr/bin/ld', '/usr/bin/nm'):
-        copy_program(root, program)
-    library = subprocess.run(['/usr/bin/python3', '-c', 'import sysconfig; print(sysconfig.get_path("stdlib"))'],
-                             capture_output=True, text=True, check=True).stdout.strip()
-    shutil.copytree(library, root + library, symlinks=True, dirs_exist_ok=True, ignore=shutil.ignore_patterns(
-        '__pycache__', 'test', 'idlelib', 'lib2to3', 'ensurepip', 'distutils', 'pydoc_data', 'tkinter', 'unittest', 'dist-packages',
-        'config-*', 'asyncio', 'email', 'xml', '*.a'))
-    shutil.copytree(HERE, os.path.join(root, 'tests', 'system'))
-
-
 def lay_out(root, payload, script):
     for d in ('bin', 'dev', 'etc', 'modules', 'proc', 'sys', 'tmp', 'root'):
         os.makedirs(os.path.join(root, d), exist_ok=True)
@@ -75,7 +63,6 @@ def lay_out(root, payload, script):
         os.makedirs(os.path.dirname(to), exist_ok=True)
         shutil.copy(os.path.realpath(path), to)
     shutil.copytree(payload, os.path.join(root, 'payload'), symlinks=True)
-    add_tests(root)
     for path, text in (('init', INIT), ('script', script)):
         with open(os.path.join(root, path), 'w', encoding='utf-8') as f:
             f.write(text)

@@ -66,8 +66,7 @@ static void set_breakpoints(struct kvm_cpu *k, const struct machine_debug *md)
 			k->stepping = true;
 }
 
-/* Before the first entry of a run(), with the state in struct vcpu. */
-int debug_prepare(struct vcpu *v, struct error *err)
+void debug_prepare(struct vcpu *v)
 {
 	struct kvm_cpu *k = cpu_of(v);
 	const struct machine_debug *md = &v->machine->debug;
@@ -87,6 +86,12 @@ int debug_prepare(struct vcpu *v, struct error *err)
 	    v->debug.step) /* SDM vol. 3, 18.3.1.1: the breakpoint at the first instruction does not fire */
 		v->rflags |= FL_RF;
 	v->debug.pass = false;
+}
+
+int debug_load(struct vcpu *v, struct error *err)
+{
+	struct kvm_cpu *k = cpu_of(v);
+
 	if (!k->debug.control && !k->debugging)
 		return 0;
 	k->debugging = k->debug.control;

@@ -80,7 +80,10 @@ int msr_exit_write(struct vcpu *v, struct error *err);
 int apic_base_load(struct vcpu *v, struct error *err);
 
 /* ---- debug.c ---- */
-int debug_prepare(struct vcpu *v, struct error *err);
+/* At the beginning of a run(), while the state is in struct vcpu. */
+void debug_prepare(struct vcpu *v);
+/* After the state, as the kernel keeps the address that a step begins at. */
+int debug_load(struct vcpu *v, struct error *err);
 bool debug_holds_off(const struct vcpu *v);
 void debug_stepped(struct vcpu *v); /* an instruction is done that KVM does not come out after: HLT */
 void debug_exit(struct vcpu *v);

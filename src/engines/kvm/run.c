@@ -98,8 +98,11 @@ static int handle_events(struct vcpu *v, struct error *err)
 		r = take_init(v, err);
 	if (!r && events & EV_SIPI)
 		take_sipi(v);
-	if (!r && cpu_of(v)->stale && !v->wait_sipi)
+	bool loads = !r && cpu_of(v)->stale && !v->wait_sipi;
+	if (loads)
 		r = state_load(v, err);
+	if (loads && !r)
+		r = debug_load(v, err);
 	if (r || v->wait_sipi || debug_holds_off(v))
 		return r ? r : 1;
 	if (events & EV_NMI)
@@ -187,10 +190,10 @@ static int go(struct vcpu *v, struct error *err)
 
 int kvm_cpu_run(struct vcpu *v, struct error *err)
 {
-	int r;
+	int r = 0;
 
 	cpu_of(v)->stale = true;
-	r = debug_prepare(v, err);
+	debug_prepare(v);
 	while (!r && !v->debug.stop && (r = handle_events(v, err)) > 0)
 		r = go(v, err);
 	if (!r)

@@ -221,7 +221,7 @@ int apic_base_load(struct vcpu *v, struct error *err)
 }
 
 /* ---- debug registers ---- */
-static int debug_load(struct vcpu *v, struct error *err)
+static int debug_regs_load(struct vcpu *v, struct error *err)
 {
 	struct kvm_debugregs d = { .dr6 = v->dr[6] | v->pending_db, .dr7 = v->dr[7] };
 
@@ -229,7 +229,7 @@ static int debug_load(struct vcpu *v, struct error *err)
 	return ioctl(cpu_of(v)->fd, KVM_SET_DEBUGREGS, &d) < 0 ? failed(err, "debug registers") : 0;
 }
 
-static int debug_save(struct vcpu *v, struct error *err)
+static int debug_regs_save(struct vcpu *v, struct error *err)
 {
 	struct kvm_debugregs d;
 
@@ -322,7 +322,7 @@ int state_load(struct vcpu *v, struct error *err)
 	r = r ? r : regs_load(v, err);
 	r = r ? r : fpu_load(v, err);
 	r = r ? r : msrs_load(v, err);
-	r = r ? r : debug_load(v, err);
+	r = r ? r : debug_regs_load(v, err);
 	r = r ? r : events_load(v, err);
 	if (!r)
 		cpu_of(v)->stale = false;
@@ -336,7 +336,7 @@ int state_save(struct vcpu *v, struct error *err)
 	r = r ? r : regs_save(v, err);
 	r = r ? r : fpu_save(v, err);
 	r = r ? r : msrs_save(v, err);
-	r = r ? r : debug_save(v, err);
+	r = r ? r : debug_regs_save(v, err);
 	r = r ? r : events_save(v, err);
 	if (r)
 		return r;
