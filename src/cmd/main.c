@@ -2,6 +2,7 @@
 /* The command table, and the way from argv[1] to a row of it. */
 #include <fcntl.h>
 #include <locale.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,6 +43,7 @@ int main(int argc, char **argv)
 	int status;
 
 	open_standard_descriptors();
+	signal(SIGXFSZ, SIG_IGN); /* what may not grow (ulimit -f: guest RAM, disks, traces) is an error, EFBIG */
 	setlocale(LC_MESSAGES, "");
 	if (argc < 2) {
 		say("no command given; see sextant --help");

@@ -53,7 +53,6 @@ static int watch_signals(struct run_watch *w, struct error *err)
 	sigset_t set;
 
 	signal(SIGPIPE, SIG_IGN); /* a closed output is seen as EPIPE */
-	signal(SIGXFSZ, SIG_IGN); /* a disk that may not grow (ulimit -f) as EFBIG */
 	sigemptyset(&set);
 	for (unsigned i = 0; i < ARRAY_SIZE(which); i++) {
 		/* What was ignored when we started stays so: nohup, background jobs of scripts. */

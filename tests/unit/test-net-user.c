@@ -514,6 +514,81 @@ static void test_flood(void **state)
 	server_stop(&s);
 }
 
+static u32 random_u32(void)
+{
+	static u64 state = 88172645463325252ull;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return (u32)(state >> 16);
+}
+
+/* A frame of any kind that libslirp knows, to nobody but itself and this host. */
+static void any_frame(u16 port)
+{
+	static const u8 data[600] = {
+		1, 1, 6, 0, [236] = 0x63, [237] = 0x82, [238] = 0x53, [239] = 0x63, [240] = 53, [241] = 1, [242] = 1
+	};
+	static const u16 ports[] = { 67, 69, 547, 7 };
+	const char *me = random_u32() % 2 ? ME : "fec0::15", *host = me[0] == '1' ? HOST : "fec0::2";
+	u32 len = random_u32() % 2 ? random_u32() % 32 : random_u32() % sizeof(data);
+	u8 *body;
+
+	switch (random_u32() % 5) {
+	case 0:
+		tcp_frame(&out, me, (u16)(40000 + random_u32() % 4), host, port, (u8)random_u32(), random_u32(),
+			  random_u32(), len);
+		break;
+	case 1: udp_frame(&out, me, (u16)random_u32(), host, ports[random_u32() % 4], data, len); break;
+	case 2: udp_frame(&out, "0.0.0.0", 68, "255.255.255.255", 67, data, sizeof(data)); break;
+	case 3: udp_frame(&out, "fe80::1", 546, "ff02::1:2", 547, data, len); break;
+	default:
+		body = ip_frame(&out, me, host, me[0] == '1' ? ICMP4 : ICMP6, 24 + len);
+		body[0] = (u8)(random_u32() % 2 ? 133 + random_u32() % 5 : random_u32());
+		out.b[14 + 7] = me[0] == '1' ? 0 : 255;
+		finish(&out);
+	}
+}
+
+/* Some bytes behind the addresses, or of the header before them, are others; checksums are right more often than not. */
+static void spoil(void)
+{
+	u32 header = is6(out.b) ? 40 : 20;
+
+	for (u32 i = random_u32() % 4; i; i--) {
+		u32 at = 14 + header + random_u32() % (out.len - 14 - header);
+
+		out.b[at] = (u8)(random_u32() % 2 ? random_u32() : 0xff * (random_u32() % 2));
+	}
+	if (random_u32() % 8 == 0)
+		out.b[14 + (is6(out.b) ? random_u32() % 8 : 1 + random_u32() % 9)] = (u8)random_u32();
+	if (random_u32() % 8)
+		finish(&out);
+	if (random_u32() % 8 == 0)
+		out.len = 14 + random_u32() % (out.len - 14);
+}
+
+static void test_garbage(void **state)
+{
+	struct guest *g = guest_start("user");
+	struct server s;
+
+	server_start(&s);
+	ask_arp(g);
+	for (unsigned i = 0; i < 30000; i++) {
+		any_frame(s.port);
+		spoil();
+		put(g, &out, NULL);
+	}
+	guest_end(g);
+	g = guest_start("user"); /* the same process still can */
+	ask_arp(g);
+	fetch(g, s.port);
+	guest_end(g);
+	server_stop(&s);
+}
+
 static void test_specs(void **state)
 {
 	static const char *const bad[] = { "",
@@ -587,7 +662,8 @@ int main(void)
 		cmocka_unit_test(test_nat),	     cmocka_unit_test(test_dhcp),
 		cmocka_unit_test(test_segmentation), cmocka_unit_test(test_forwarded_port),
 		cmocka_unit_test(test_policy),	     cmocka_unit_test(test_flood),
-		cmocka_unit_test(test_specs),	     cmocka_unit_test(test_port_in_use),
+		cmocka_unit_test(test_garbage),	     cmocka_unit_test(test_specs),
+		cmocka_unit_test(test_port_in_use),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,6 +39,7 @@ struct slirp_timer {
 struct user {
 	struct netdev netdev;
 	int wake_fd;
+	struct net_ip host6;
 	atomic_bool stop;
 	pthread_t thread;
 	bool have_thread;
@@ -265,13 +266,23 @@ static struct user *user_of(struct netdev *n)
 	return container_of(n, struct user, netdev);
 }
 
-/* What libslirp does not do and would complain of to our standard error, once a packet. */
-static bool unsupported(const struct packet *k)
+/*
+ * What libslirp gets to see: whole packets without options, of the protocols that it has. Its reassembly of fragments (4.7.0)
+ * follows pointers that are none any more, so a guest could crash us; its NC-SI and its options code have no use here. Pings over IPv6 it
+ * sends to nobody but itself, and complains of others on our standard error, once a packet.
+ */
+static bool fit_for_slirp(const struct user *u, const struct packet *k)
 {
-	return k->v6 && k->protocol == PROTO_ICMP6 && k->type == 128 && k->dst.b[0] != 0xfe;
+	static const u8 link_local[8] = { 0xfe, 0x80 };
+	bool ping6 = k->v6 && k->protocol == PROTO_ICMP6 && k->type == 128;
+	bool host = ip_equal(&k->dst, &u->host6) ||
+		    (!memcmp(k->dst.b, link_local, 8) && !memcmp(k->dst.b + 8, u->host6.b + 8, 8));
+
+	return k->state == PACKET_OK && (!ping6 || host);
 }
 
-static struct frame *copy_frame(const struct virtio_net_hdr *h, const struct iovec *iov, unsigned iovs)
+static struct frame *copy_frame(const struct user *u, const struct virtio_net_hdr *h, const struct iovec *iov,
+				unsigned iovs)
 {
 	u32 len = iov_total(iov, iovs, NET_FRAME_MAX);
 	bool checksum = *(const volatile u8 *)&h->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -282,12 +293,14 @@ static struct frame *copy_frame(const struct virtio_net_hdr *h, const struct iov
 		return NULL;
 	iov_gather(f->data, iov, iovs, len);
 	packet_parse(&k, f->data, len);
-	if (checksum && k.state == PACKET_OK && (k.protocol == PROTO_TCP || k.protocol == PROTO_UDP))
+	if (!fit_for_slirp(u, &k)) {
+		free(f);
+		return NULL;
+	}
+	if (checksum && (k.protocol == PROTO_TCP || k.protocol == PROTO_UDP))
 		packet_checksum(&k, f->data);
-	if (!unsupported(&k))
-		return f;
-	free(f);
-	return NULL;
+	f->len = k.len;
+	return f;
 }
 
 static bool user_send(struct netdev *n, const struct virtio_net_hdr *h, const struct iovec *iov, unsigned iovs)
@@ -302,7 +315,7 @@ static bool user_send(struct netdev *n, const struct virtio_net_hdr *h, const st
 	pthread_mutex_unlock(&u->lock);
 	if (!room)
 		return false;
-	f = copy_frame(h, iov, iovs);
+	f = copy_frame(u, h, iov, iovs);
 	if (!f)
 		return true;
 	pthread_mutex_lock(&u->lock);
@@ -456,6 +469,7 @@ struct netdev *user_new(const struct net_spec *s, bool restricted, struct error 
 	}
 	u->netdev = (struct netdev){ .ops = &user_ops, .takes = NET_CSUM | NET_TSO4 };
 	u->wake_fd = -1;
+	u->host6 = s->lan.host6;
 	pthread_mutex_init(&u->lock, NULL);
 	if (set_up(u, s, restricted, err)) {
 		user_destroy(&u->netdev);
