@@ -61,7 +61,7 @@ static int look_up(struct run *r)
 {
 	struct error err = { 0 };
 
-	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace, &err);
+	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
 	if (!r->engine->vcpu) {

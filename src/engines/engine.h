@@ -13,7 +13,7 @@ struct engine {
 	/* 0 when this host can run it; else negative errno, and why not. NULL: not built yet. */
 	int (*probe)(struct error *why);
 	const struct vcpu_ops *vcpu;
-	/* It sees each instruction, so that it can count (--deterministic) and tell (--trace) them. */
+	/* It sees each instruction, so that it can count (--deterministic), tell (--trace) and stop at (--gdb) any of them. */
 	bool each_instruction;
 	/* Clears the bits (by enum feature) of what it cannot give a guest on this host. Optional: all can be given. */
 	void (*limit_features)(u64 feature[2]);
