@@ -71,16 +71,16 @@ static int look_up(struct run *r)
 	int unfit = check_debugging(r, &err);
 	if (unfit)
 		return unfit;
-	const struct cpu_model *model = cpu_model_find(r->o.cpu, &err);
-	if (!model) {
+	struct cpu_model asked;
+	if (cpu_model_parse(&asked, r->o.cpu, &err)) {
 		say("%s", err.text);
 		return EXIT_USAGE;
 	}
-	r->model = *model;
+	r->model = asked;
 	if (r->engine->limit_features)
 		r->engine->limit_features(r->model.feature);
-	if (r->o.verbose && memcmp(r->model.feature, model->feature, sizeof(model->feature)) != 0)
-		say("CPU model %s with fewer features: this host or engine cannot give them all", model->name);
+	if (r->o.verbose && memcmp(r->model.feature, asked.feature, sizeof(asked.feature)) != 0)
+		say("CPU model %s with fewer features: this host or engine cannot give them all", asked.name);
 	return 0;
 }
 

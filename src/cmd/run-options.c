@@ -38,7 +38,8 @@ enum {
 static const struct argp_option options[] = {
 	{ "engine", OPT_ENGINE, "NAME", 0,
 	  "How to run the guest: auto (the default: kvm, else dbt, else interp) or a name from sextant engines", 1 },
-	{ "cpu", OPT_CPU, "MODEL", 0, "CPU model that the guest sees: default, x86-64-v2, x86-64-v3", 1 },
+	{ "cpu", OPT_CPU, "MODEL", 0,
+	  "CPU model that the guest sees: default, x86-64-v2, x86-64-v3; MODEL,+FEATURE,-FEATURE changes one", 1 },
 	{ "cpus", OPT_CPUS, "N", 0, "Number of CPUs (1)", 1 },
 	{ "mem", OPT_MEM, "SIZE", 0, "Memory of the guest, with suffix K, M or G (512M)", 1 },
 	{ "kernel", OPT_KERNEL, "FILE", 0,

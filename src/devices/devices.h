@@ -25,9 +25,10 @@ struct device_ops {
 struct device { /* first member of each device's state */
 	const struct device_ops *ops;
 };
-static inline void device_reset(struct device *d)
+static inline void device_reset(struct device *d) /* NULL is fine */
 {
-	d->ops->reset(d);
+	if (d)
+		d->ops->reset(d);
 }
 static inline void device_destroy(struct device *d) /* NULL is fine */
 {
@@ -60,6 +61,10 @@ struct device *pit_new(struct machine *m, struct irq_line irq, struct error *err
 struct device *rtc_new(struct machine *m, struct irq_line irq, struct error *err);
 /* A byte of CMOS RAM (0eh..7fh), for a platform to prepare. */
 void rtc_set_cmos(struct device *rtc, u8 index, u8 value);
+
+#define HPET_BASE 0xfed00000ull
+/* Event timers; they interrupt by I/O APIC pins 20 to 23 or by messages. */
+struct device *hpet_new(struct machine *m, struct device *intc, struct error *err);
 
 /* ---- serial: uart.c ---- */
 /* 16550A at base..base+7. back is not owned and may be NULL (nothing connected); it must outlive the UART. */
@@ -107,6 +112,9 @@ struct device *fw_cfg_new(struct machine *m, struct error *err);
 /* Before the machine starts; data are copied. An absent item reads as zeros. */
 int fw_cfg_add(struct device *d, u16 key, const void *data, size_t len, struct error *err);
 int fw_cfg_add_file(struct device *d, const char *name, const void *data, size_t len, struct error *err);
+
+/* ---- for kvm-unit-tests: test_ports.c ---- */
+struct device *test_ports_new(struct machine *m, struct device *intc, struct error *err);
 
 /* ---- for our own init inside a guest: guest_status.c ---- */
 struct device *guest_status_new(struct machine *m, struct error *err);

@@ -170,6 +170,15 @@ static bool write_msr(struct vcpu *v, u32 msr, u64 value)
 	return lapic_write_msr(lapic_of(v), msr, value);
 }
 
+static void send_command(struct vcpu *v, u32 apic_id, u32 icr)
+{
+	struct intc *c = v->machine->intc_dev;
+	struct apic_message msg = { .dest = apic_id, .mode = icr >> 8 & 7, .vector = (u8)icr };
+
+	if (msg.mode == DM_NMI || (msg.mode == DM_FIXED && msg.vector >= 16))
+		intc_send(c, &msg, NULL);
+}
+
 static void reset_vcpu(struct vcpu *v)
 {
 	lapic_reset(lapic_of(v), false);
@@ -182,6 +191,7 @@ static const struct intc_ops vcpu_side = {
 	.set_tpr = set_tpr,
 	.read_msr = read_msr,
 	.write_msr = write_msr,
+	.send = send_command,
 	.reset = reset_vcpu,
 };
 

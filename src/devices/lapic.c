@@ -190,7 +190,7 @@ bool lapic_request(struct lapic *l, u8 vector, bool level)
 static bool deliver_special(struct lapic *l, u8 mode, u8 vector)
 {
 	switch (mode) {
-	case DM_NMI: vcpu_post(l->v, EV_NMI); break;
+	case DM_NMI: vcpu_nmi(l->v); break;
 	case DM_INIT: vcpu_post(l->v, EV_INIT); break;
 	case DM_SIPI:
 		atomic_store(&l->v->sipi_vector, vector);
@@ -271,7 +271,7 @@ static bool matches(const struct lapic *l, u32 dest, bool logical)
 	if (dest == APIC_BROADCAST)
 		return true;
 	if (!logical)
-		return dest == l->v->id;
+		return dest == (lapic_x2(l) ? l->v->id : l->xid);
 	if (lapic_x2(l))
 		return dest >> 16 == l->ldr >> 16 && dest & l->ldr & 0xffff;
 	if (l->dfr >> 28 == 0xf)
@@ -314,6 +314,8 @@ static void reset_registers(struct lapic *l)
 void lapic_reset(struct lapic *l, bool power_up)
 {
 	pthread_mutex_lock(&l->lock);
+	if (power_up)
+		l->xid = (u8)l->v->id;
 	if (power_up)
 		l->base = LAPIC_BASE | BASE_ENABLED | (l->v->id == 0 ? BASE_BSP : 0);
 	reset_registers(l);

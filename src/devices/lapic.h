@@ -56,6 +56,7 @@ struct lapic {
 	struct intc *intc;
 	pthread_mutex_t lock;
 	u64 base; /* IA32_APIC_BASE */
+	u8 xid; /* the ID in xAPIC mode */
 	u32 ldr, dfr, svr;
 	u8 tpr;
 	u32 esr, errors; /* as read; collected since the last write */

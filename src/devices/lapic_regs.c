@@ -36,7 +36,7 @@ static u32 set_word(const struct vector_set *s, unsigned i)
 static bool read_reg(struct lapic *l, unsigned reg, u32 *value)
 {
 	switch (reg) {
-	case REG_ID: *value = lapic_x2(l) ? l->v->id : l->v->id << 24; break;
+	case REG_ID: *value = lapic_x2(l) ? l->v->id : (u32)l->xid << 24; break;
 	case REG_VERSION: *value = VERSION; break;
 	case REG_TPR: *value = l->tpr; break;
 	case REG_APR: *value = 0; break;
@@ -118,7 +118,11 @@ static void write_icr(struct lapic *l, u32 low, struct after *after)
 static bool write_reg(struct lapic *l, unsigned reg, u32 value, struct after *after)
 {
 	switch (reg) {
-	case REG_ID: return !lapic_x2(l); /* the ID is fixed */
+	case REG_ID:
+		/* CPUs with x2APIC have it fixed; software may change it on some of the others (SDM vol. 3, 11.4.6). */
+		if (!cpu_has(l->v->model, FEAT_X2APIC))
+			l->xid = (u8)(value >> 24);
+		return !lapic_x2(l);
 	case REG_TPR:
 		l->tpr = (u8)value;
 		lapic_signal(l);
@@ -254,6 +258,8 @@ static bool write_base(struct lapic *l, u64 value)
 	if (new == BASE_X2 || (new &BASE_X2 && !old) || (old & BASE_X2 && new == BASE_ENABLED))
 		return false;
 	l->base = (value & address) | new | (l->base & BASE_BSP);
+	if (!lapic_enabled(l))
+		l->xid = (u8)l->v->id; /* as after power-up, unlike after INIT (11.4.3) */
 	return true;
 }
 

@@ -94,6 +94,7 @@ static u64 cr4_valid(const struct vcpu *v)
 		{ FEAT_PGE, CR4_PGE },		 { FEAT_FXSR, CR4_OSFXSR },	  { FEAT_SSE, CR4_OSXMMEXCPT },
 		{ FEAT_UMIP, CR4_UMIP },	 { FEAT_FSGSBASE, CR4_FSGSBASE }, { FEAT_PCID, CR4_PCIDE },
 		{ FEAT_XSAVE, CR4_OSXSAVE },	 { FEAT_SMEP, CR4_SMEP },	  { FEAT_SMAP, CR4_SMAP },
+		{ FEAT_PKU, CR4_PKE },		 { FEAT_PKS, CR4_PKS },
 	};
 	u64 valid = CR4_PCE;
 
@@ -117,7 +118,7 @@ void control_set_cr4(struct vcpu *v, u64 value)
 		load_pdptes_for(v, v->cr0, value);
 
 	v->cr4 = value;
-	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PCIDE)) {
+	if (changed & (CR4_PAE | CR4_PGE | CR4_PSE | CR4_SMEP | CR4_SMAP | CR4_PCIDE | CR4_PKE | CR4_PKS)) {
 		mmu_flush_all(v);
 		mmu_update_view(v);
 	}
@@ -326,7 +327,8 @@ void exec_xgetbv(struct vcpu *v, const struct insn *i)
 void exec_xsetbv(struct vcpu *v, const struct insn *i)
 {
 	u64 value = edx_eax(v);
-	u64 valid = XCR0_X87 | XCR0_SSE | (cpu_can(v, FEAT_AVX) ? XCR0_AVX : 0);
+	u64 valid = XCR0_X87 | XCR0_SSE | (cpu_can(v, FEAT_AVX) ? XCR0_AVX : 0) |
+		    (cpu_can(v, FEAT_PKU) ? XCR0_PKRU : 0);
 
 	need_osxsave(v);
 	need_level_0(v);
@@ -335,5 +337,38 @@ void exec_xsetbv(struct vcpu *v, const struct insn *i)
 		gp0(v);
 	v->xcr0 = value;
 	simd_update(v);
+	v->rip = vcpu_next_rip(v, i);
+}
+
+/* ---- protection keys (SDM vol. 3, 4.6.2): translations in the TLB were made with the rights that change ---- */
+void control_set_keys(struct vcpu *v, u32 *rights, u32 value)
+{
+	if (*rights == value)
+		return;
+	*rights = value;
+	mmu_flush_all(v);
+}
+
+static void check_pkru(struct vcpu *v)
+{
+	if (!(v->cr4 & CR4_PKE))
+		vcpu_raise(v, EXC_UD);
+	if ((u32)v->r[RCX])
+		gp0(v);
+}
+
+void exec_rdpkru(struct vcpu *v, const struct insn *i)
+{
+	check_pkru(v);
+	v->r[RAX] = v->pkru;
+	v->r[RDX] = 0;
+}
+
+void exec_wrpkru(struct vcpu *v, const struct insn *i)
+{
+	check_pkru(v);
+	if ((u32)v->r[RDX])
+		gp0(v);
+	control_set_keys(v, &v->pkru, (u32)v->r[RAX]);
 	v->rip = vcpu_next_rip(v, i);
 }

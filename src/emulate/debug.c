@@ -6,6 +6,12 @@
 #include "emulate/debug.h"
 #include "emulate/descriptor.h"
 
+/* A debug exception says which breakpoints it is of, and forgets those of earlier ones; what else is in DR6 stays (18.2.3). */
+static void debug_conditions(struct vcpu *v, u32 bits)
+{
+	v->dr[6] = (v->dr[6] & ~DR6_ALL_B) | bits;
+}
+
 bool debug_code_breakpoint(struct vcpu *v)
 {
 	u64 at = v->code_size == CODE_64 ? v->rip : (u32)(v->seg[SEG_CS].base + v->rip);
@@ -20,7 +26,8 @@ bool debug_code_breakpoint(struct vcpu *v)
 	for (unsigned n = 0; n < 4; n++)
 		if (DR7_ENABLED(v->dr[7], n) && DR7_RW(v->dr[7], n) == 0 && v->dr[n] == at)
 			hit |= DR6_B(n);
-	v->dr[6] |= hit;
+	if (hit)
+		debug_conditions(v, hit);
 	return hit;
 }
 
@@ -54,7 +61,7 @@ void debug_trap_check(struct vcpu *v)
 	if (!due || (v->shadow && v->shadow_ss))
 		return;
 	v->pending_db = 0;
-	v->dr[6] |= due;
+	debug_conditions(v, due);
 	vcpu_raise(v, EXC_DB);
 }
 

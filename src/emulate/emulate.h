@@ -156,6 +156,7 @@ void io_check(struct vcpu *v, u16 port, unsigned size);
 /* ---- control registers and MSRs: control.c, msr.c ---- */
 void control_set_cr0(struct vcpu *v, u64 value); /* with all checks and consequences (mode, TLB) */
 void control_set_cr4(struct vcpu *v, u64 value);
+void control_set_keys(struct vcpu *v, u32 *rights, u32 value); /* PKRU, IA32_PKRS */
 u64 msr_read(struct vcpu *v, u32 msr); /* #GP if there is none */
 void msr_write(struct vcpu *v, u32 msr, u64 value);
 /* XINUSE (SDM vol. 1, 13.6): which state components are not in their initial state. fpstate.c */

@@ -121,7 +121,7 @@ u64 xstate_in_use(const struct vcpu *v)
 		low |= v->v[k].q[0] | v->v[k].q[1];
 		high |= v->v[k].q[2] | v->v[k].q[3];
 	}
-	return (f ? XCR0_X87 : 0) | (low ? XCR0_SSE : 0) | (high ? XCR0_AVX : 0);
+	return (f ? XCR0_X87 : 0) | (low ? XCR0_SSE : 0) | (high ? XCR0_AVX : 0) | (v->pkru ? XCR0_PKRU : 0);
 }
 
 static void check_mxcsr(struct vcpu *v, u32 mxcsr)
@@ -183,8 +183,19 @@ static u64 xsave_begin(struct vcpu *v, bool supervisor)
 	return (v->xcr0 | (supervisor ? v->msr.xss : 0)) & ((u64)(u32)v->r[RDX] << 32 | (u32)v->r[RAX]);
 }
 
-static unsigned area_size(u64 components)
+/* PKRU's eight bytes: far behind in the standard format, next to the others in the compacted one. */
+#define PKRU_OFFSET 2688
+#define PKRU_SIZE   8
+
+static unsigned pkru_offset(bool compact, u64 components)
 {
+	return !compact ? PKRU_OFFSET : components & XCR0_AVX ? sizeof(struct area) : HEADER_END;
+}
+
+static unsigned area_size(bool compact, u64 components)
+{
+	if (components & XCR0_PKRU)
+		return pkru_offset(compact, components) + PKRU_SIZE;
 	return components & XCR0_AVX ? sizeof(struct area) : HEADER_END;
 }
 
@@ -194,8 +205,11 @@ static void put(struct vcpu *v, u64 gla, const struct area *a, unsigned at, unsi
 }
 
 /* Writes the components in `what`; MXCSR apart, as the formats differ about when it goes along. */
-static void save_components(struct vcpu *v, const struct insn *i, u64 gla, struct area *a, u64 what, bool mxcsr)
+static void save_components(struct vcpu *v, const struct insn *i, u64 gla, struct area *a, u64 what, bool mxcsr,
+			    unsigned pkru_at)
 {
+	if (what & XCR0_PKRU)
+		mmu_store(v, gla + pkru_at, PKRU_SIZE, v->pkru, MMU_EXPLICIT);
 	if (what & XCR0_X87) {
 		x87_to(v, a, is_wide(i));
 		put(v, gla, a, 0, AT(mxcsr));
@@ -219,14 +233,14 @@ static void save_components(struct vcpu *v, const struct insn *i, u64 gla, struc
 static void save_standard(struct vcpu *v, const struct insn *i, bool optimise)
 {
 	u64 rfbm = xsave_begin(v, false), used = xstate_in_use(v) & rfbm;
-	unsigned size = area_size(rfbm);
+	unsigned size = area_size(false, rfbm);
 	u64 gla = linear_aligned(v, i, size, SEG_WRITE, 64);
 	struct area a;
 
 	mmu_probe_write(v, gla, size, MMU_EXPLICIT);
 	a.xstate_bv = mmu_load(v, gla + AT(xstate_bv), 8, MMU_EXPLICIT);
 	a.xstate_bv = (a.xstate_bv & ~rfbm) | used;
-	save_components(v, i, gla, &a, optimise ? used : rfbm, rfbm & (XCR0_SSE | XCR0_AVX));
+	save_components(v, i, gla, &a, optimise ? used : rfbm, rfbm & (XCR0_SSE | XCR0_AVX), PKRU_OFFSET);
 	put(v, gla, &a, AT(xstate_bv), 8);
 }
 
@@ -244,7 +258,7 @@ void exec_xsaveopt(struct vcpu *v, const struct insn *i)
 static void save_compact(struct vcpu *v, const struct insn *i, bool supervisor)
 {
 	u64 rfbm = xsave_begin(v, supervisor), used = xstate_in_use(v);
-	unsigned size = area_size(rfbm);
+	unsigned size = area_size(true, rfbm);
 	u64 gla = linear_aligned(v, i, size, SEG_WRITE, 64);
 	struct area a;
 
@@ -254,7 +268,7 @@ static void save_compact(struct vcpu *v, const struct insn *i, bool supervisor)
 	mmu_probe_write(v, gla, size, MMU_EXPLICIT);
 	a.xstate_bv = used;
 	a.xcomp_bv = rfbm | COMPACT;
-	save_components(v, i, gla, &a, used, used & XCR0_SSE);
+	save_components(v, i, gla, &a, used, used & XCR0_SSE, pkru_offset(true, rfbm));
 	put(v, gla, &a, AT(xstate_bv), 16);
 }
 
@@ -288,6 +302,7 @@ static void restore(struct vcpu *v, const struct insn *i, bool supervisor)
 	u64 rfbm = xsave_begin(v, supervisor);
 	u64 gla = linear_aligned(v, i, HEADER_END, SEG_READ, 64);
 	struct area a;
+	u32 pkru = 0;
 	bool mxcsr;
 
 	mmu_read(v, gla, &a, HEADER_END, MMU_EXPLICIT);
@@ -297,6 +312,11 @@ static void restore(struct vcpu *v, const struct insn *i, bool supervisor)
 	if (load & XCR0_AVX) {
 		gla = op_linear(v, i, sizeof(a), SEG_READ);
 		mmu_read(v, gla + HEADER_END, a.ymm_high, 16 * vectors(v), MMU_EXPLICIT);
+	}
+	if (load & XCR0_PKRU) {
+		unsigned at = pkru_offset(a.xcomp_bv & COMPACT, a.xcomp_bv);
+		gla = op_linear(v, i, at + PKRU_SIZE, SEG_READ);
+		pkru = (u32)mmu_load(v, gla + at, PKRU_SIZE, MMU_EXPLICIT);
 	}
 	/* The standard format never initialises MXCSR; the compacted one has it follow the SSE component. */
 	mxcsr = a.xcomp_bv & COMPACT ? load & XCR0_SSE : rfbm & (XCR0_SSE | XCR0_AVX);
@@ -313,6 +333,8 @@ static void restore(struct vcpu *v, const struct insn *i, bool supervisor)
 		vectors_from(v, 0, load & XCR0_SSE ? a.xmm : NULL);
 	if (rfbm & XCR0_AVX)
 		vectors_from(v, 1, load & XCR0_AVX ? a.ymm_high : NULL);
+	if (rfbm & XCR0_PKRU)
+		control_set_keys(v, &v->pkru, pkru);
 }
 
 void exec_xrstor(struct vcpu *v, const struct insn *i)

@@ -375,4 +375,5 @@ void exec_into(struct vcpu *v, const struct insn *i)
 void exec_int1(struct vcpu *v, const struct insn *i)
 {
 	software_interrupt(v, i, EXC_DB, EVENT_ICEBP);
+	v->pending_db = 0; /* traps that MOV SS held back until now are part of this one */
 }

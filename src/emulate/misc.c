@@ -5,7 +5,10 @@
 
 #include "emulate/operand.h"
 
-#define PAUSES_A_YIELD 32
+/* How often a CPU pauses before it yields: sooner where vCPUs outnumber the host's CPUs and the one that it waits for may need
+ * this one's; later where that one most likely runs. */
+#define PAUSES_CROWDED 32
+#define PAUSES_ROOMY   4096
 
 void exec_nop(struct vcpu *v, const struct insn *i)
 {
@@ -14,7 +17,10 @@ void exec_nop(struct vcpu *v, const struct insn *i)
 /* A spinning CPU may keep the one that it waits for from a host CPU. */
 void exec_pause(struct vcpu *v, const struct insn *i)
 {
-	if (v->machine->config.cpus > 1 && ++v->pauses % PAUSES_A_YIELD == 0)
+	const struct machine *m = v->machine;
+	unsigned patience = m->config.cpus > m->host_cpus ? PAUSES_CROWDED : PAUSES_ROOMY;
+
+	if (m->config.cpus > 1 && ++v->pauses % patience == 0)
 		sched_yield();
 }
 

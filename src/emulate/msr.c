@@ -150,6 +150,8 @@ static bool read_other(struct vcpu *v, u32 msr, u64 *value)
 	case MSR_UCODE_REV: *value = v->msr.ucode_rev; return true;
 	case MSR_SMI_COUNT:
 	case MSR_MISC_FEATURES: *value = 0; return true;
+	case MSR_PKRS: *value = v->pkrs; return cpu_can(v, FEAT_PKS);
+	case MSR_K7_EVNTSEL0 ... MSR_K7_EVNTSEL0 + 7: *value = 0; return cpu_can(v, FEAT_AMD);
 	default: return false;
 	}
 }
@@ -263,6 +265,8 @@ static bool write_mc_bank(u64 *field, unsigned which, u64 value)
 {
 	if (which == 1 && value) /* status: only to clear it */
 		return false;
+	if (which == 0 && value && ~value) /* control: all or nothing (SDM vol. 3, 16.3.2.1) */
+		return false;
 	*field = value;
 	return true;
 }
@@ -283,12 +287,17 @@ static bool write_other(struct vcpu *v, u32 msr, u64 value)
 	case MSR_FEATURE_CONTROL: return write_feature_control(v, value);
 	case MSR_EFER: return write_efer(v, value);
 	case MSR_PAT: return write_pat(v, value);
+	case MSR_PKRS:
+		if (value >> 32 || !cpu_can(v, FEAT_PKS))
+			return false;
+		control_set_keys(v, &v->pkrs, (u32)value);
+		return true;
 	case MSR_MTRR_DEF_TYPE: return write_mtrr_def_type(v, value);
 	case MSR_PRED_CMD: return cpu_can(v, FEAT_SPEC_CTRL) && !(value & ~1ull);
-	case MSR_FLUSH_CMD: return cpu_can(v, FEAT_ARCH_CAPABILITIES) && !(value & ~1ull);
 	case MSR_MISC_FEATURES: return !value;
 	case MSR_UCODE_REV: /* software writes 0, then CPUID puts the revision there: it always is */
 	case MSR_UCODE_LOAD: return true;
+	case MSR_K7_EVNTSEL0 ... MSR_K7_EVNTSEL0 + 7: return cpu_can(v, FEAT_AMD); /* counters that stand */
 	default: return false;
 	}
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Fast system calls (SYSCALL, SYSRET, SYSENTER, SYSEXIT), SWAPGS, and the FS and GS bases as registers. As on
- * Intel's CPUs, SYSCALL and SYSRET exist in 64-bit mode only. Segments get fixed contents, whatever the tables say
+ * Fast system calls (SYSCALL, SYSRET, SYSENTER, SYSEXIT), SWAPGS, and the FS and GS bases as registers. On Intel's
+ * CPUs, SYSCALL and SYSRET exist in 64-bit mode only; on AMD's in compatibility mode (and legacy mode, which we leave
+ * out) too, where SYSCALL enters at CSTAR (APM vol. 3, SYSCALL). Segments get fixed contents, whatever the tables say
  * (SDM vol. 2, SYSCALL).
  */
 #include "emulate/descriptor.h"
@@ -24,19 +25,22 @@ static void set_flat(struct vcpu *v, u16 cs, u16 ss, unsigned cpl, bool wide)
 
 static void need_long_mode_and_sce(struct vcpu *v)
 {
-	if (v->mode != MODE_LONG || !(v->efer & EFER_SCE))
+	bool mode = v->mode == MODE_LONG || (v->mode == MODE_COMPAT && cpu_can(v, FEAT_AMD));
+
+	if (!mode || !(v->efer & EFER_SCE))
 		vcpu_raise(v, EXC_UD);
 }
 
 void exec_syscall(struct vcpu *v, const struct insn *i)
 {
 	need_long_mode_and_sce(v);
-	v->r[RCX] = v->rip + i->len;
+	u64 target = v->mode == MODE_LONG ? v->msr.lstar : v->msr.cstar;
+	v->r[RCX] = vcpu_next_rip(v, i);
 	v->r[R11] = flags_settle(v) & ~(u64)FL_RF;
 	u16 cs = (u16)(v->msr.star >> 32) & ~SEL_RPL;
 	set_rflags(v, 0, v->msr.sfmask | FL_RF);
 	set_flat(v, cs, (u16)(cs + 8), 0, true);
-	v->rip = v->msr.lstar;
+	v->rip = target;
 }
 
 void exec_sysret(struct vcpu *v, const struct insn *i)
@@ -50,6 +54,10 @@ void exec_sysret(struct vcpu *v, const struct insn *i)
 	set_flat(v, (u16)(base + (wide ? 16 : 0)), (u16)(base + 8), 3, wide);
 	set_rflags(v, v->r[R11], FL_ALL & ~(FL_RF | FL_VM));
 	v->rip = wide ? v->r[RCX] : (u32)v->r[RCX];
+	if (v->rflags & FL_TF) { /* unlike after POPF and IRET, the step is this instruction's */
+		v->pending_db |= DR6_BS;
+		v->stop_now = true;
+	}
 }
 
 static void need_sysenter(struct vcpu *v)

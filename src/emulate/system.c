@@ -24,13 +24,17 @@ void exec_cpuid(struct vcpu *v, const struct insn *i)
 		.tsc_hz = CLOCK_TSC_HZ,
 		.apic_hz = CLOCK_TSC_HZ,
 		.osxsave = v->cr4 & CR4_OSXSAVE,
+		.ospke = v->cr4 & CR4_PKE,
 		.apic_on = apic_enabled(v),
 		.xcr0 = v->xcr0,
 		.xss = v->msr.xss,
 	};
 	struct cpuid_regs r = cpuid_query(v->model, &ctx, (u32)v->r[RAX], (u32)v->r[RCX]);
 
-	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* serializing: stores are visible by its end (SDM vol. 3, 8.3) */
+	/* Serializing: stores are visible by its end, and what others have made of the code that follows is seen (SDM vol. 3, 8.3). */
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (atomic_load(&v->events))
+		v->stop_now = true;
 	v->r[RAX] = r.eax;
 	v->r[RBX] = r.ebx;
 	v->r[RCX] = r.ecx;

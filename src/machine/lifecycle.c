@@ -6,6 +6,7 @@
  * made yet or has already torn down.
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,6 +86,13 @@ static int create_parts(struct machine *m, struct error *err)
 	return create_vcpus(m, err);
 }
 
+static unsigned count_host_cpus(void)
+{
+	cpu_set_t set;
+
+	return sched_getaffinity(0, sizeof(set), &set) ? 1 : (unsigned)CPU_COUNT(&set);
+}
+
 struct machine *machine_new(const struct machine_config *config, struct error *err)
 {
 	struct machine *m = calloc(1, sizeof(*m));
@@ -97,6 +105,7 @@ struct machine *machine_new(const struct machine_config *config, struct error *e
 		return NULL;
 	}
 	m->config = *config;
+	m->host_cpus = count_host_cpus();
 	m->debug.step_interrupts = config->deterministic; /* the run is the same with and without a debugger */
 	m->ram_fd = m->control.stop_fd = -1;
 	pthread_mutex_init(&m->lock, NULL);

@@ -66,6 +66,8 @@ struct intc_ops {
 	/* IA32_APIC_BASE, IA32_TSC_DEADLINE and x2APIC's MSRs; false: #GP. */
 	bool (*read_msr)(struct vcpu *v, u32 msr, u64 *value);
 	bool (*write_msr)(struct vcpu *v, u32 msr, u64 value);
+	/* An interrupt command as the local APIC's ICR has it, to one APIC ID. */
+	void (*send)(struct vcpu *v, u32 apic_id, u32 icr);
 	/* The vCPU was reset, or got INIT. */
 	void (*reset)(struct vcpu *v);
 };
@@ -143,6 +145,7 @@ struct machine {
 	struct clock *clock;
 	struct loop *loop;
 
+	unsigned host_cpus; /* that our threads may run on */
 	struct vcpu *vcpu[MACHINE_MAX_CPUS];
 	const struct vcpu_ops *vcpu_ops;
 	void *engine; /* the engine's own state for the machine as a whole, if it has any; under `lock` */

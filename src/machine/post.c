@@ -37,6 +37,16 @@ void vcpu_post(struct vcpu *v, u32 events)
 		m->vcpu_ops->kick(v);
 }
 
+/* The CPU takes one and latches one (SDM vol. 3, 6.7.1): a third is lost. */
+void vcpu_nmi(struct vcpu *v)
+{
+	u32 n = atomic_load(&v->nmis);
+
+	while (n < 2 && !atomic_compare_exchange_weak(&v->nmis, &n, n + 1))
+		;
+	vcpu_post(v, EV_NMI);
+}
+
 /* Sleeps until the word changes from `seen`, for at most ns (~0: no limit). */
 static void sleep_on_events(struct vcpu *v, u32 seen, u64 ns)
 {

@@ -74,6 +74,7 @@ static void reset_msrs(struct vcpu *v)
 	v->msr.feature_control = 1; /* locked, VMX off: as firmware leaves it */
 	v->msr.ucode_rev = BIT(32);
 	v->tsc_offset = 0;
+	v->nmis = 0;
 }
 
 void vcpu_reset(struct vcpu *v)
@@ -87,6 +88,7 @@ void vcpu_reset(struct vcpu *v)
 	v->x87.tag = 0xff; /* tag word 5555h: zeros, so nothing is empty */
 	v->mxcsr = 0x1f80;
 	v->xcr0 = XCR0_X87;
+	v->pkru = v->pkrs = 0;
 }
 
 void vcpu_init_signal(struct vcpu *v)

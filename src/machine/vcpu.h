@@ -151,6 +151,7 @@ struct vcpu {
 	struct x87 x87;
 
 	u64 cr0, cr2, cr3, cr4, efer, xcr0;
+	u32 pkru, pkrs; /* protection keys' rights: of user pages, of supervisor pages */
 	u64 dr[8]; /* 4 and 5 unused */
 	u64 pdpte[4]; /* PAE paging: loaded with CR3 (SDM vol. 3, 4.4.1) */
 	struct segment ldtr, tr;
@@ -173,6 +174,7 @@ struct vcpu {
 	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
 	_Atomic u32 sipi_vector;
+	_Atomic u32 nmis; /* how many EV_NMI stands for: a second may come before the first is taken */
 
 	struct machine *machine;
 	unsigned id; /* 0..; also the initial APIC ID */
@@ -212,6 +214,7 @@ _Noreturn void vcpu_raise(struct vcpu *v, u8 vector);
 _Noreturn void vcpu_raise_error(struct vcpu *v, u8 vector, u32 error);
 _Noreturn void vcpu_page_fault(struct vcpu *v, u64 gla, u32 error);
 
+void vcpu_nmi(struct vcpu *v); /* any thread */
 /* Sets event bits and wakes or kicks the vCPU. Any thread. */
 void vcpu_post(struct vcpu *v, u32 events);
 

@@ -69,6 +69,18 @@ static bool allowed(const struct vcpu *v, const struct rights *r, bool user_page
 	return !r->write || writable || (!r->user && !(v->cr0 & CR0_WP));
 }
 
+/* What protection keys forbid a data access to a page that the tables allow: PKRU rules user pages, PKRS the others (4.6.2).
+ * Two bits a key: no access, no write; the supervisor heeds the latter only with CR0.WP. */
+static bool key_forbids(const struct vcpu *v, u64 leaf, bool user_page, bool by_user, bool write)
+{
+	unsigned shift = 2 * (leaf >> 59 & 15);
+	u32 rights = (user_page ? v->pkru : v->pkrs) >> shift & 3;
+
+	if (!(v->cr4 & (user_page ? CR4_PKE : CR4_PKS)) || !(v->efer & EFER_LMA))
+		return false;
+	return rights & 1 || (write && rights & 2 && (by_user || v->cr0 & CR0_WP));
+}
+
 static u32 fault_code(const struct vcpu *v, const struct rights *r, u32 why)
 {
 	bool show_fetch = r->fetch && ((v->efer & EFER_NXE) || (v->cr4 & CR4_SMEP));
@@ -138,8 +150,10 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 		user &= (e & PTE_U) != 0;
 		writable &= (e & PTE_W) != 0;
 		nx |= wide && (e & PTE_NX);
-		if (leaf && !allowed(v, r, user, writable, nx)) {
-			*error = fault_code(v, r, PF_P);
+		bool keys = leaf && v->cr4 & (CR4_PKE | CR4_PKS) && !r->fetch;
+		u32 key = keys && key_forbids(v, e, user, r->user, r->write) ? PF_PK : 0;
+		if (leaf && (key || !allowed(v, r, user, writable, nx))) {
+			*error = fault_code(v, r, PF_P | key);
 			return false;
 		}
 		u64 mark = PTE_A | (leaf && r->write ? PTE_D : 0);
@@ -148,7 +162,10 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 			return false;
 		}
 		if (leaf) {
-			walk_done(v, gla, e | mark, l->shift, wide, writable || (!r->user && !(v->cr0 & CR0_WP)), w);
+			writable |= !r->user && !(v->cr0 & CR0_WP);
+			if (keys && key_forbids(v, e, user, r->user, true))
+				writable = false;
+			walk_done(v, gla, e | mark, l->shift, wide, writable, w);
 			return true;
 		}
 		table = e & (wide ? WALK_ADDR_MASK : 0xfffff000u);

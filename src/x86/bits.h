@@ -59,18 +59,21 @@ enum seg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, NR_SEG };
 #define CR4_SMEP       BIT(20)
 #define CR4_SMAP       BIT(21)
 #define CR4_PKE	       BIT(22)
+#define CR4_PKS	       BIT(24)
 
 #define EFER_SCE BIT(0)
 #define EFER_LME BIT(8)
 #define EFER_LMA BIT(10)
 #define EFER_NXE BIT(11)
 
-#define XCR0_X87 BIT(0)
-#define XCR0_SSE BIT(1)
-#define XCR0_AVX BIT(2)
+#define XCR0_X87  BIT(0)
+#define XCR0_SSE  BIT(1)
+#define XCR0_AVX  BIT(2)
+#define XCR0_PKRU BIT(9)
 
 /* Debug registers (SDM vol. 3, 18.2). */
 #define DR6_B(n)	    (1u << (n))
+#define DR6_ALL_B	    0xfull /* DR6_B(0) to DR6_B(3) */
 #define DR6_BD		    BIT(13) /* general detect */
 #define DR6_BS		    BIT(14) /* single step */
 #define DR6_BT		    BIT(15) /* task switch */
@@ -109,6 +112,7 @@ enum vector {
 #define PF_U	0x4u
 #define PF_RSVD 0x8u
 #define PF_I	0x10u
+#define PF_PK	0x20u
 
 /* Page-table entry bits (SDM vol. 3, 4.5). */
 #define PTE_P  BIT(0)

@@ -5,6 +5,7 @@
  * 6 part, as kernels take the architectural paths there: TSC and APIC rates from leaf 15h, topology from leaf 0Bh,
  * mitigations from ARCH_CAPABILITIES.
  */
+#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -46,10 +47,13 @@
 	 X(FEAT_FSGSBASE) | X(FEAT_PCID) | X(FEAT_INVPCID) | X(FEAT_SMEP) | X(FEAT_SMAP) | X(FEAT_UMIP) |    \
 	 X(FEAT_ERMS) | X(FEAT_FSRM) | X(FEAT_XSAVEOPT) | X(FEAT_XSAVEC) | X(FEAT_XGETBV1) | X(FEAT_RDPID) | \
 	 X(FEAT_CLFLUSHOPT) | X(FEAT_CLWB) | X(FEAT_PREFETCHW) | X(FEAT_MONITOR))
-#define V1(X)  (LEVEL_1(X) | SYSTEM(X))
-#define V2(X)  (V1(X) | LEVEL_2(X))
-#define V3(X)  (V2(X) | LEVEL_3(X))
-#define ALL(X) (V3(X) | BEYOND(X))
+#define V1(X)	      (LEVEL_1(X) | SYSTEM(X))
+#define V2(X)	      (V1(X) | LEVEL_2(X))
+#define V3(X)	      (V2(X) | LEVEL_3(X))
+#define ALL(X)	      (V3(X) | BEYOND(X))
+/* Costs something, or is news to kernels: not in the default model. */
+#define RARE(X)	      (X(FEAT_PKU) | X(FEAT_PKS))
+#define EVERYTHING(X) (ALL(X) | RARE(X))
 #define FEATURES(list)             \
 	{                          \
 		list(LO), list(HI) \
@@ -58,6 +62,7 @@
 const struct cpu_model cpu_models[] = {
 	{ "default", "x86-64-v3 and all else that Sextant knows (AES, SHA, ADX, RDRAND, PCID, SMAP, ...)",
 	  FEATURES(ALL) },
+	{ "max", "default, and protection keys", FEATURES(EVERYTHING) },
 	{ "x86-64-v3", "the psABI's third level: AVX2, BMI, FMA, F16C, MOVBE", FEATURES(V3) },
 	{ "x86-64-v2", "the psABI's second level: SSE4.2, POPCNT, CMPXCHG16B", FEATURES(V2) },
 	{ "x86-64", "the psABI's baseline: SSE2", FEATURES(V1) },
@@ -78,6 +83,55 @@ const struct cpu_model *cpu_model_find(const char *name, struct error *err)
 	}
 	error_set(err, EINVAL, "unknown CPU model '%s'; known: %s", name, known);
 	return NULL;
+}
+
+#define FEATURE_NAME(name) #name,
+static const char *const feature_names[NR_FEATURES] = { CPU_FEATURES(FEATURE_NAME) };
+
+/* "tsc-deadline" and "TSC_DEADLINE" are one. */
+static bool names_feature(const char *word, size_t len, const char *name)
+{
+	if (strlen(name) != len)
+		return false;
+	for (size_t k = 0; k < len; k++)
+		if (toupper((unsigned char)word[k]) != name[k] && !(word[k] == '-' && name[k] == '_'))
+			return false;
+	return true;
+}
+
+static int apply(struct cpu_model *m, const char *word, size_t len, struct error *err)
+{
+	if (len > 1 && (*word == '+' || *word == '-')) {
+		for (unsigned f = 0; f < NR_FEATURES; f++) {
+			if (!names_feature(word + 1, len - 1, feature_names[f]))
+				continue;
+			m->feature[f / 64] &= ~BIT(f % 64);
+			if (*word == '+')
+				m->feature[f / 64] |= BIT(f % 64);
+			return 0;
+		}
+	}
+	return error_set(err, EINVAL, "CPU model %s: '%.*s' is no +FEATURE or -FEATURE that is known", m->name,
+			 (int)len, word);
+}
+
+int cpu_model_parse(struct cpu_model *out, const char *spec, struct error *err)
+{
+	size_t len = spec ? strcspn(spec, ",") : 0;
+	char name[64] = "";
+	int r = 0;
+
+	snprintf(name, sizeof(name), "%.*s", (int)len, spec ? spec : "");
+	const struct cpu_model *m = cpu_model_find(spec ? name : NULL, err);
+	if (!m)
+		return -EINVAL;
+	*out = *m;
+	for (const char *word = spec ? spec + len : ""; !r && *word; word += len) {
+		word++;
+		len = strcspn(word, ",");
+		r = apply(out, word, len, err);
+	}
+	return r;
 }
 
 /* ---- feature words ---- */
@@ -109,7 +163,8 @@ static const struct {
 	{ FEAT_ADX, W_7_EBX, 19 },	    { FEAT_SMAP, W_7_EBX, 20 },	     { FEAT_CLFLUSHOPT, W_7_EBX, 23 },
 	{ FEAT_CLWB, W_7_EBX, 24 },	    { FEAT_SHA, W_7_EBX, 29 },
 
-	{ FEAT_UMIP, W_7_ECX, 2 },	    { FEAT_RDPID, W_7_ECX, 22 },
+	{ FEAT_UMIP, W_7_ECX, 2 },	    { FEAT_PKU, W_7_ECX, 3 },	     { FEAT_RDPID, W_7_ECX, 22 },
+	{ FEAT_PKS, W_7_ECX, 31 },
 
 	{ FEAT_FSRM, W_7_EDX, 4 },	    { FEAT_SPEC_CTRL, W_7_EDX, 26 }, { FEAT_ARCH_CAPABILITIES, W_7_EDX, 29 },
 
@@ -220,13 +275,14 @@ static struct cpuid_regs leaf_5(const struct cpu_model *m)
  * BHI_NO: with it they set a bit once, without it they flush the branch history by hundreds of branches at each
  * system call.
  */
-static struct cpuid_regs leaf_7(const struct cpu_model *m, u32 sub)
+static struct cpuid_regs leaf_7(const struct cpu_model *m, const struct cpuid_context *c, u32 sub)
 {
 	switch (sub) {
 	case 0:
-		return (struct cpuid_regs){
-			.eax = 2, .ebx = word_of(m, W_7_EBX), .ecx = word_of(m, W_7_ECX), .edx = word_of(m, W_7_EDX)
-		};
+		return (struct cpuid_regs){ .eax = 2,
+					    .ebx = word_of(m, W_7_EBX),
+					    .ecx = word_of(m, W_7_ECX) | (c->ospke ? 1u << 4 : 0),
+					    .edx = word_of(m, W_7_EDX) };
 	case 2: return (struct cpuid_regs){ .edx = cpu_has(m, FEAT_SPEC_CTRL) ? 1u << 4 | 1u << 5 /* MCDT_NO */ : 0 };
 	default: return (struct cpuid_regs){ 0 };
 	}
@@ -248,19 +304,28 @@ static struct cpuid_regs leaf_b(const struct cpuid_context *c, u32 sub)
 	return r;
 }
 
-#define XSAVE_LEGACY	 576u /* legacy area and header */
-#define XSAVE_AVX_OFFSET 576u
-#define XSAVE_AVX_SIZE	 256u
+#define XSAVE_LEGACY	  576u /* legacy area and header */
+#define XSAVE_AVX_OFFSET  576u
+#define XSAVE_AVX_SIZE	  256u
+#define XSAVE_PKRU_OFFSET 2688u /* in the standard format; in the compacted one it follows AVX */
+#define XSAVE_PKRU_SIZE	  8u
 
 static u32 xsave_size(u64 components)
 {
+	if (components & XCR0_PKRU)
+		return XSAVE_PKRU_OFFSET + XSAVE_PKRU_SIZE;
 	return components & XCR0_AVX ? XSAVE_AVX_OFFSET + XSAVE_AVX_SIZE : XSAVE_LEGACY;
+}
+
+static u32 xsave_compact_size(u64 components)
+{
+	return xsave_size(components & ~XCR0_PKRU) + (components & XCR0_PKRU ? XSAVE_PKRU_SIZE : 0);
 }
 
 static struct cpuid_regs leaf_d(const struct cpu_model *m, const struct cpuid_context *c, u32 sub)
 {
 	bool avx = cpu_has(m, FEAT_AVX);
-	u64 all = XCR0_X87 | XCR0_SSE | (avx ? XCR0_AVX : 0);
+	u64 all = XCR0_X87 | XCR0_SSE | (avx ? XCR0_AVX : 0) | (cpu_has(m, FEAT_PKU) ? XCR0_PKRU : 0);
 
 	if (!cpu_has(m, FEAT_XSAVE))
 		return (struct cpuid_regs){ 0 };
@@ -268,11 +333,14 @@ static struct cpuid_regs leaf_d(const struct cpu_model *m, const struct cpuid_co
 	case 0: return (struct cpuid_regs){ .eax = (u32)all, .ebx = xsave_size(c->xcr0), .ecx = xsave_size(all) };
 	case 1: {
 		u32 how = word_of(m, W_D1_EAX);
-		return (struct cpuid_regs){ .eax = how, .ebx = how & 0xa ? xsave_size(c->xcr0 | c->xss) : 0 };
+		return (struct cpuid_regs){ .eax = how, .ebx = how & 0xa ? xsave_compact_size(c->xcr0 | c->xss) : 0 };
 	}
 	case 2:
 		return avx ? (struct cpuid_regs){ .eax = XSAVE_AVX_SIZE, .ebx = XSAVE_AVX_OFFSET }
 			   : (struct cpuid_regs){ 0 };
+	case 9:
+		return all & XCR0_PKRU ? (struct cpuid_regs){ .eax = XSAVE_PKRU_SIZE, .ebx = XSAVE_PKRU_OFFSET }
+				       : (struct cpuid_regs){ 0 };
 	default: return (struct cpuid_regs){ 0 };
 	}
 }
@@ -297,18 +365,25 @@ static struct cpuid_regs leaf_15(const struct cpuid_context *c)
 	return (struct cpuid_regs){ .eax = (u32)(c->apic_hz / g), .ebx = (u32)(c->tsc_hz / g), .ecx = (u32)c->apic_hz };
 }
 
+static struct cpuid_regs vendor(const struct cpu_model *m, u32 max)
+{
+	if (cpu_has(m, FEAT_AMD))
+		return (struct cpuid_regs){ max, text4("Auth"), text4("cAMD"), text4("enti") };
+	return (struct cpuid_regs){ max, text4("Genu"), text4("ntel"), text4("ineI") };
+}
+
 static struct cpuid_regs basic(const struct cpu_model *m, const struct cpuid_context *c, u32 leaf, u32 sub)
 {
 	u32 mhz = (u32)(c->tsc_hz / 1000000);
 
 	switch (leaf) {
-	case 0x0: return (struct cpuid_regs){ MAX_BASIC, text4("Genu"), text4("ntel"), text4("ineI") };
+	case 0x0: return vendor(m, MAX_BASIC);
 	case 0x1: return leaf_1(m, c);
 	case 0x2: return (struct cpuid_regs){ .eax = 0x00ff0001 }; /* FFh: see leaf 4 */
 	case 0x4: return leaf_4(c, sub);
 	case 0x5: return leaf_5(m);
 	case 0x6: return (struct cpuid_regs){ .eax = word_of(m, W_6_EAX) };
-	case 0x7: return leaf_7(m, sub);
+	case 0x7: return leaf_7(m, c, sub);
 	case 0xb: return leaf_b(c, sub);
 	case 0xd: return leaf_d(m, c, sub);
 	case 0x15: return leaf_15(c);
@@ -329,7 +404,8 @@ static struct cpuid_regs brand(unsigned part)
 static struct cpuid_regs extended(const struct cpu_model *m, u32 leaf)
 {
 	switch (leaf) {
-	case 0x80000000: return (struct cpuid_regs){ .eax = MAX_EXTENDED };
+	case 0x80000000:
+		return cpu_has(m, FEAT_AMD) ? vendor(m, MAX_EXTENDED) : (struct cpuid_regs){ .eax = MAX_EXTENDED };
 	case 0x80000001: return (struct cpuid_regs){ .ecx = word_of(m, W_EXT_ECX), .edx = word_of(m, W_EXT_EDX) };
 	case 0x80000002:
 	case 0x80000003:

@@ -16,6 +16,9 @@ extern const struct cpu_model cpu_models[];
 /* name NULL is the default. NULL and err ("unknown CPU model ...; known: ...") if there is none of that name. */
 const struct cpu_model *cpu_model_find(const char *name, struct error *err);
 
+/* "MODEL", or "MODEL,+FEATURE,-FEATURE...": the model with features added and taken away, by the manuals' names in any case. */
+int cpu_model_parse(struct cpu_model *out, const char *spec, struct error *err);
+
 static inline bool cpu_has(const struct cpu_model *c, enum feature f)
 {
 	return c->feature[f / 64] >> (f % 64) & 1;
@@ -28,6 +31,7 @@ struct cpuid_context {
 	u64 tsc_hz; /* leaf 15h, 16h and the hypervisor's timing leaf */
 	u64 apic_hz; /* rate of the local APIC timer before its divider */
 	bool osxsave; /* CR4.OSXSAVE, shown in leaf 1 */
+	bool ospke; /* CR4.PKE, shown in leaf 7 */
 	bool apic_on; /* IA32_APIC_BASE.EN, shown in leaf 1 */
 	u64 xcr0; /* size of the XSAVE area, leaf Dh */
 	u64 xss;

@@ -15,7 +15,6 @@
 #define MSR_PLATFORM_INFO     0xce
 #define MSR_MTRRCAP	      0xfe
 #define MSR_ARCH_CAPABILITIES 0x10a
-#define MSR_FLUSH_CMD	      0x10b
 #define MSR_MISC_FEATURES     0x140
 #define MSR_SYSENTER_CS	      0x174
 #define MSR_SYSENTER_ESP      0x175
@@ -34,12 +33,14 @@
 #define MSR_MTRR_DEF_TYPE     0x2ff
 #define MSR_MC0_CTL	      0x400
 #define MSR_TSC_DEADLINE      0x6e0
+#define MSR_PKRS	      0x6e1
 #define MSR_X2APIC_FIRST      0x800
 #define MSR_X2APIC_LAST	      0x8ff
 #define MSR_XSS		      0xda0
 #define MSR_EFER	      0xc0000080
 #define MSR_STAR	      0xc0000081
 #define MSR_LSTAR	      0xc0000082
+#define MSR_K7_EVNTSEL0	      0xc0010000 /* AMD's four event selects and four counters */
 #define MSR_CSTAR	      0xc0000083
 #define MSR_SFMASK	      0xc0000084
 #define MSR_FS_BASE	      0xc0000100

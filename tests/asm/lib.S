@@ -94,6 +94,10 @@ scratch: .skip 4 * 4096
 	.globl start
 start:	cli
 	cld
+	/* Firmware leaves the timer ticking, at a vector that is #DF's. */
+	movb $0xff, %al
+	outb %al, $0x21
+	outb %al, $0xa1
 	movl $stack_top, %esp
 	lgdt gdt_ptr
 	ljmp $CODE32, $1f

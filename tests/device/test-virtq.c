@@ -337,6 +337,26 @@ static void index_jumps(void **state)
 	end();
 }
 
+/* Each offer is fine, but no ring holds as many. */
+static void too_many_under_way(void **state)
+{
+	for (unsigned packed = 0; packed < 2; packed++) {
+		begin(packed ? BIT(VIRTIO_F_RING_PACKED) : 0);
+		for (unsigned i = 0; i < 17; i++) {
+			u16 flags = i < 16 ? 1u << VRING_PACKED_DESC_F_AVAIL : 1u << VRING_PACKED_DESC_F_USED;
+
+			driver_descriptor(&dr, dr.q[0].desc, i % 16,
+					  (struct vring_desc){ 0x1000, 4, 0, packed ? flags : 0 });
+			if (!packed)
+				driver_offer(&dr, 0, 3);
+			driver_kick(&dr, 0);
+			assert_int_equal(driver_broken(&dr), i == 16);
+		}
+		assert_int_equal(k.count, 16);
+		end();
+	}
+}
+
 static void bad_ring(u64 desc, u64 avail, u64 used)
 {
 	struct virtq *q = &k.d.transport->queue[1];
@@ -863,6 +883,7 @@ int main(void)
 		cmocka_unit_test(packed_indirect),
 		cmocka_unit_test(packed_hostile),
 		cmocka_unit_test(packed_random),
+		cmocka_unit_test(too_many_under_way),
 		cmocka_unit_test(greedy_guest),
 	};
 	const char *other = getenv("SEXTANT_SEED");

@@ -48,6 +48,10 @@ struct step {
 
 struct fuzz {
 	struct machine *m;
+	struct blockdev disk;
+	struct disk_request *request[QUEUE_SIZE]; /* under way */
+	unsigned requests;
+	bool packed; /* the rings */
 	struct virtio_device *d;
 	struct netdev net;
 	unsigned sent;
@@ -56,6 +60,40 @@ struct fuzz {
 };
 
 /* ---- back ends ---- */
+
+/* A disk that does nothing, after the step that asked for it. */
+static void disk_submit(struct blockdev *b, struct disk_request *r)
+{
+	struct fuzz *f = container_of(b, struct fuzz, disk);
+
+	assert(r->offset + r->len <= b->info.size && r->offset + r->len >= r->offset);
+	assert(f->requests < QUEUE_SIZE);
+	f->request[f->requests++] = r;
+}
+
+static const struct blockdev_ops disk_ops = { .name = "nothing", .submit = disk_submit };
+
+static void disk_complete(struct fuzz *f)
+{
+	while (f->requests) {
+		struct disk_request *r = f->request[--f->requests];
+
+		r->done(r, 0);
+	}
+}
+
+static size_t console_write(struct chardev *c, const u8 *data, size_t len)
+{
+	return len / 2;
+}
+
+static void console_resume(struct chardev *c)
+{
+}
+
+static const struct chardev_ops console_ops = { console_write, console_resume };
+static struct chardev console = { .ops = &console_ops };
+
 static bool net_send(struct netdev *n, const struct virtio_net_hdr *h, const struct iovec *iov, unsigned iovs)
 {
 	static u8 copy[NET_FRAME_MAX];
@@ -121,17 +159,19 @@ static u64 ring_of(unsigned q)
 	return RINGS + q * RING;
 }
 
+/* Without the highest bit the rings are packed ones. */
 static void negotiate(struct fuzz *f, u32 features)
 {
 	struct virtio_transport *t = f->d->transport;
 
+	f->packed = !(features >> 31);
 	memset(ram_ptr(f->m, RINGS, 8 * RING), 0, 8 * RING);
 	memset(f->added, 0, sizeof(f->added));
 	f->heap = BUFFERS;
 	transport_write_status(f->d, 0);
 	transport_write_status(f->d, 3);
 	transport_write_features(f->d, 0, features & transport_read_features(f->d, 0));
-	transport_write_features(f->d, 1, 1);
+	transport_write_features(f->d, 1, f->packed ? 1 | 1u << (VIRTIO_F_RING_PACKED - 32) : 1);
 	transport_write_status(f->d, 0xb);
 	for (unsigned k = 0; k < f->d->queues; k++) {
 		struct virtq *q = &t->queue[k];
@@ -145,6 +185,16 @@ static void negotiate(struct fuzz *f, u32 features)
 	transport_write_status(f->d, 0xf);
 }
 
+/* The same pair of descriptors in a packed ring, the first one's flags last. */
+static void add_packed(struct vring_packed_desc *desc, u16 added, const struct vring_desc *pair)
+{
+	unsigned slot = 2 * (added % (QUEUE_SIZE / 2));
+	u16 round = added / (QUEUE_SIZE / 2) & 1 ? 1u << VRING_PACKED_DESC_F_USED : 1u << VRING_PACKED_DESC_F_AVAIL;
+
+	for (int i = 1; i >= 0; i--)
+		desc[slot + i] = (struct vring_packed_desc){ pair[i].addr, pair[i].len, added, pair[i].flags | round };
+}
+
 /* A buffer of `len` bytes to be read and value % 8192 to be written. */
 static void add(struct fuzz *f, const struct step *s, const u8 *data)
 {
@@ -156,9 +206,14 @@ static void add(struct fuzz *f, const struct step *s, const u8 *data)
 	if (f->heap + s->len + in > RAM_SIZE)
 		f->heap = BUFFERS;
 	memcpy(ram_ptr(f->m, f->heap, s->len), data, s->len);
-	desc[2 * slot] = (struct vring_desc){ f->heap, s->len, VRING_DESC_F_NEXT, (u16)(2 * slot + 1) };
-	desc[2 * slot + 1] = (struct vring_desc){ f->heap + s->len, in, VRING_DESC_F_WRITE, 0 };
+	struct vring_desc pair[2] = { { f->heap, s->len, VRING_DESC_F_NEXT, (u16)(2 * slot + 1) },
+				      { f->heap + s->len, in, VRING_DESC_F_WRITE, 0 } };
 	f->heap += s->len + in;
+	if (f->packed) {
+		add_packed((void *)desc, f->added[q]++, pair);
+		return;
+	}
+	memcpy(desc + 2 * slot, pair, sizeof(pair));
 	avail[2 + f->added[q] % QUEUE_SIZE] = (u16)(2 * slot);
 	avail[1] = ++f->added[q];
 }
@@ -215,6 +270,12 @@ static struct virtio_device *make(struct fuzz *f, unsigned which, struct vsockde
 {
 	int listener;
 
+	if (which & 8) {
+		f->disk = (struct blockdev){ &disk_ops, { 1 << 20, 512, 0, which & 1, true, true, "disk" } };
+		return virtio_blk_new(f->m, &f->disk, NULL);
+	}
+	if (which & 16)
+		return virtio_console_new(f->m, &console, NULL);
 	switch (which % 4) {
 	case 0: return virtio_rng_new(f->m, NULL);
 	case 1:
@@ -251,6 +312,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		size -= sizeof(s);
 		s.len = (u16)MIN(s.len, size);
 		take(&f, &s, data);
+		disk_complete(&f);
 		if (s.kind % KINDS == ADD || s.kind % KINDS == ADD_AND_KICK || s.kind % KINDS == RECEIVE) {
 			data += s.len;
 			size -= s.len;

@@ -21,8 +21,8 @@ struct pci_function;
 #define PCI_ECAM_BASE	0xe0000000ull
 #define PCI_ECAM_LEN	0x10000000ull
 #define PCI_ECAM_BUS	0x100000ull /* of which a bus takes this much, and there is one bus */
-#define PCI_PORTS_BASE	0x1000u /* to 64 Ki; at reset BARs are put from PCI_PORTS_PLACE on */
-#define PCI_PORTS_LEN	0xf000u
+#define PCI_PORTS_BASE	0x3000u /* to 64 Ki; at reset BARs are put from PCI_PORTS_PLACE on */
+#define PCI_PORTS_LEN	0xd000u
 #define PCI_PORTS_PLACE 0xc000u
 #define PCI_HIGH_ALIGN	BIT(30)
 #define PCI_HIGH_LEN	BIT(35)

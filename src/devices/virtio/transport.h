@@ -48,6 +48,7 @@ struct virtq {
 	bool unsignalled; /* something was pushed since */
 	bool quiet; /* the driver has been asked for no notifications, by a flag */
 	u32 epoch;
+	u16 under_way; /* buffers taken and not given back */
 	s32 budget; /* buffers that notify() may still take; negative: any number */
 };
 

@@ -211,7 +211,7 @@ void transport_enable_queue(struct virtq *q)
 	virtio_lock(q->d);
 	if (!q->enabled) {
 		q->ring = virtio_has(q->d, VIRTIO_F_RING_PACKED) ? &ring_packed : &ring_split;
-		q->next_avail = q->used_idx = q->signalled = 0;
+		q->next_avail = q->used_idx = q->signalled = q->under_way = 0;
 		q->unsignalled = q->quiet = false;
 		q->enabled = q->ring->enable(q);
 		if (!q->enabled)

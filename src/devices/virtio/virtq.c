@@ -97,17 +97,21 @@ int virtq_pop(struct virtq *q, struct virtq_buffer *b)
 	b->outs = b->ins = 0;
 	b->out_len = b->in_len = 0;
 	b->epoch = q->epoch;
-	if (n < 0 || !q->ring->take(q, b) || MAX(b->in_len, b->out_len) > UINT32_MAX) {
+	/* More buffers than descriptors: then a slow disk would have any number of requests to keep. */
+	if (n < 0 || q->under_way == q->size || !q->ring->take(q, b) || MAX(b->in_len, b->out_len) > UINT32_MAX) {
 		virtio_broken(q->d);
 		return -1;
 	}
+	q->under_way++;
 	return 1;
 }
 
 void virtq_unpop(struct virtq *q, const struct virtq_buffer *b)
 {
-	if (b->epoch == q->epoch)
-		q->ring->untake(q, b);
+	if (b->epoch != q->epoch)
+		return;
+	q->under_way--;
+	q->ring->untake(q, b);
 }
 
 /* ---- giving back ---- */
@@ -124,6 +128,7 @@ void virtq_push(struct virtq *q, const struct virtq_buffer *b, u32 written)
 	tell_engines(q, b);
 	if (b->epoch != q->epoch || !usable(q))
 		return;
+	q->under_way--;
 	q->unsignalled = true;
 	q->ring->give(q, b, written);
 }

@@ -38,6 +38,16 @@ static void take_interrupt(struct vcpu *v)
 	begin_event(v, EVENT_EXTINT, (u8)vector);
 }
 
+/* One is taken; another that came as early is latched. */
+static void take_nmi(struct vcpu *v)
+{
+	atomic_fetch_and(&v->events, ~EV_NMI);
+	if (atomic_exchange(&v->nmis, 0) > 1)
+		vcpu_nmi(v);
+	v->stats.vec[EXC_NMI]++;
+	begin_event(v, EVENT_NMI, EXC_NMI);
+}
+
 static void take_sipi(struct vcpu *v)
 {
 	atomic_fetch_and(&v->events, ~EV_SIPI);
@@ -89,10 +99,10 @@ static bool handle_events(struct vcpu *v)
 		take_sipi(v);
 	if (v->wait_sipi || v->shadow || step_holds_off(v))
 		return true;
+	if (events & EV_NMI && v->nmi_blocked && atomic_load(&v->nmis) > 1)
+		atomic_store(&v->nmis, 1);
 	if ((events & EV_NMI) && !v->nmi_blocked) {
-		atomic_fetch_and(&v->events, ~EV_NMI);
-		v->stats.vec[EXC_NMI]++;
-		begin_event(v, EVENT_NMI, EXC_NMI);
+		take_nmi(v);
 	} else if ((events & EV_INTR) && (v->rflags & FL_IF)) {
 		take_interrupt(v);
 	}

@@ -75,6 +75,9 @@ void kvm_limit_features(u64 feature[2])
 		if (ours[i] != FEAT_TSC_DEADLINE || kvm_scales_tsc(kvm))
 			keep[ours[i] / 64] |= feature[ours[i] / 64] & BIT(ours[i] % 64);
 	cpuid_limit(feature, supported_leaf, c);
+	/* Their rights lie where the host's CPU has them in an XSAVE image, which is not where the model says. */
+	feature[FEAT_PKU / 64] &= ~BIT(FEAT_PKU % 64);
+	feature[FEAT_PKS / 64] &= ~BIT(FEAT_PKS % 64);
 	feature[0] |= keep[0];
 	feature[1] |= keep[1];
 }

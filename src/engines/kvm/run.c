@@ -75,13 +75,20 @@ static int take_interrupt(struct vcpu *v, struct error *err)
 	return call(v, KVM_INTERRUPT, &in, "interrupt", err);
 }
 
+/* The kernel keeps them until they can be delivered: one more while one is being handled, as the CPU does. */
 static int take_nmi(struct vcpu *v, struct error *err)
 {
+	u32 n;
+	int r;
+
 	if (v->halted && v->nmi_blocked)
 		return 0;
 	atomic_fetch_and(&v->events, ~EV_NMI);
+	n = atomic_exchange(&v->nmis, 0);
 	v->halted = false;
-	return call(v, KVM_NMI, NULL, "send an NMI to", err);
+	v->stats.vec[EXC_NMI]++;
+	r = call(v, KVM_NMI, NULL, "send an NMI to", err);
+	return r || n < 2 ? r : call(v, KVM_NMI, NULL, "send an NMI to", err);
 }
 
 /* 1: go on; 0: leave run(). */

@@ -285,7 +285,7 @@ static int events_save(struct vcpu *v, struct error *err)
 	v->shadow = e.interrupt.shadow;
 	v->shadow_ss = e.interrupt.shadow & KVM_X86_SHADOW_INT_MOV_SS;
 	if (e.nmi.pending)
-		atomic_fetch_or(&v->events, EV_NMI);
+		vcpu_nmi(v);
 	if (e.exception.injected) {
 		ev.vector = e.exception.nr;
 		ev.type = ev.vector == EXC_BP || ev.vector == EXC_OF ? EVENT_SOFTEXC : EVENT_EXCEPTION;

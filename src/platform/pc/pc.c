@@ -16,19 +16,17 @@
 #include "devices/pci/pci.h"
 #include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
+#include "platform/pc/bios.h"
 #include "platform/pc/inspect.h"
 
-#define COM1_PORT    0x3f8
 #define IRQ_TIMER    0
 #define IRQ_KEYBOARD 1
 #define IRQ_COM1     4
 #define IRQ_RTC	     8
 #define IRQ_FPU	     13
 
-#define EBDA_BASE 0x9fc00u
-#define EBDA_LEN  0x400u
-#define MIB	  (1ull << 20)
-#define RAM_MIN	  (2 * MIB)
+#define MIB	(1ull << 20)
+#define RAM_MIN (2 * MIB)
 
 enum pc_device {
 	PC_INTC,
@@ -41,6 +39,8 @@ enum pc_device {
 	PC_DEBUG,
 	PC_STATUS,
 	PC_FW_CFG,
+	PC_HPET,
+	PC_TEST, /* with the debug-exit port alone */
 	PC_LPC,
 	PC_PCI,
 	PC_DEVICES
@@ -61,12 +61,14 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 	bool made = (d[PC_INTC] = intc_new(m, err)) &&
 		    (d[PC_PIT] = pit_new(m, intc_isa_line(d[PC_INTC], IRQ_TIMER), err)) &&
 		    (d[PC_RTC] = rtc_new(m, intc_isa_line(d[PC_INTC], IRQ_RTC), err)) &&
-		    (d[PC_COM1] = uart_new(m, COM1_PORT, intc_isa_line(d[PC_INTC], IRQ_COM1), cfg->console, err)) &&
+		    (d[PC_COM1] = uart_new(m, BIOS_COM1, intc_isa_line(d[PC_INTC], IRQ_COM1), cfg->console, err)) &&
 		    (d[PC_PM] = acpi_pm_new(m, intc_isa_line(d[PC_INTC], SCI_IRQ), err)) &&
 		    (d[PC_I8042] = i8042_new(m, intc_isa_line(d[PC_INTC], IRQ_KEYBOARD), err)) &&
 		    (d[PC_FPU] = fpu_error_new(m, intc_isa_line(d[PC_INTC], IRQ_FPU), err)) &&
 		    (d[PC_DEBUG] = debug_ports_new(m, cfg->debug_exit, err)) &&
 		    (d[PC_STATUS] = guest_status_new(m, err)) && (d[PC_FW_CFG] = fw_cfg_new(m, err)) &&
+		    (d[PC_HPET] = hpet_new(m, d[PC_INTC], err)) &&
+		    (!cfg->debug_exit || (d[PC_TEST] = test_ports_new(m, d[PC_INTC], err))) &&
 		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
 	return made ? 0 : err ? err->code : -ENOMEM;
 }
@@ -148,8 +150,8 @@ static void add_range(struct firmware_info *f, u64 base, u64 len, enum mem_kind 
 
 static void describe_memory(const struct machine *m, struct firmware_info *f)
 {
-	add_range(f, 0, EBDA_BASE, MEM_RAM);
-	add_range(f, EBDA_BASE, EBDA_LEN, MEM_RESERVED);
+	add_range(f, 0, BIOS_EBDA, MEM_RAM);
+	add_range(f, BIOS_EBDA, BIOS_EBDA_LEN, MEM_RESERVED);
 	add_range(f, BIOS_BASE, BIOS_LEN, MEM_RESERVED);
 	add_range(f, MIB, m->low_size - MIB, MEM_RAM);
 	add_range(f, PCI_ECAM_BASE, PCI_ECAM_BUS, MEM_RESERVED);
@@ -157,16 +159,6 @@ static void describe_memory(const struct machine *m, struct firmware_info *f)
 	add_range(f, LAPIC_BASE, PAGE_SIZE, MEM_RESERVED);
 	if (m->high_size)
 		add_range(f, HIGH_RAM_BASE, m->high_size, MEM_RAM);
-}
-
-/* The BIOS data area's few fields that 64-bit kernels still read. */
-static void write_bios_data(u8 *low_ram)
-{
-	*(u16_una *)(low_ram + 0x400) = COM1_PORT;
-	*(u16_una *)(low_ram + 0x40e) = EBDA_BASE >> 4;
-	*(u16_una *)(low_ram + 0x410) = 1 << 9; /* equipment: one serial port */
-	*(u16_una *)(low_ram + 0x413) = EBDA_BASE >> 10;
-	low_ram[EBDA_BASE] = EBDA_LEN >> 10;
 }
 
 #define MTRR_UC	       0x00ull
@@ -193,7 +185,7 @@ static void run_firmware(struct machine *m, struct pc *pc)
 	struct pci_windows windows;
 
 	pci_windows(pc->dev[PC_PCI], &windows);
-	write_bios_data(low_ram);
+	bios_leave(m, low_ram);
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		set_mtrrs(m->vcpu[k]);
 	pc->firmware.rsdp = acpi_write(low_ram, m->config.cpus, &windows);
@@ -204,7 +196,7 @@ static int list_parts(struct machine *m, struct pc *pc, struct error *err)
 	int r = 0;
 
 	for (unsigned i = 0; i < PC_DEVICES && !r; i++)
-		r = inspect_add_device(m, pc->dev[i], err);
+		r = !pc->dev[i] ? 0 : inspect_add_device(m, pc->dev[i], err);
 	return r ? r : inspect_add_balloon(m, pc->balloon, err);
 }
 

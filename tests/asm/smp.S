@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Four CPUs: INIT and SIPI, IPIs that wake from HLT, locked and plain counters, the ordering that x86 promises (message passing, and
+ * store buffering with fences and with locked instructions), another CPU's TLB after a shootdown by IPI, and code that another
+ * CPU changes (SDM vol. 3, 8.1.3, 8.2.3, 8.4.4, 4.10.5).
+ * cpus: 4
+ * timeout: 120
+ */
+#include "lib.inc"
+#define APIC	 0xfee00000
+#define CPUS	 4
+#define ROUNDS	 20000
+#define WIN	 0x40000000
+#define WAIT(what, value) 66: pause; cmpl $(value), what; jne 66b
+
+	/* Where a SIPI of vector 9 begins: real mode, CS 900h. All code of CPUs that follows is here or in .text. */
+	.section .low, "ax"
+	MODE 16
+	.balign 4096 /* lib.S has the beginning */
+sipi:	cli
+	xorw %ax, %ax
+	movw %ax, %ds
+	lgdtl sipi_gdt
+	movl %cr0, %eax
+	orl $1, %eax
+	movl %eax, %cr0
+	ljmpl $CODE32, $ap32
+	.balign 4
+sipi_gdt:
+	.word 0x6f
+	.long gdt
+
+	.data
+	.balign 4096 /* a page without code: stores are fast */
+arrived: .long 0
+	.balign 64
+phase:	.long 0
+done:	.long 0
+	.balign 64
+locked:	.quad 0
+	.balign 64
+plain:	.quad 0
+	.balign 64
+flag:	.quad 0
+	.balign 64
+datum:	.quad 0
+	.balign 64
+x:	.quad 0
+	.balign 64
+y:	.quad 0
+	.balign 64
+saw:	.quad 0, 0, 0, 0
+	.balign 64
+both:	.quad 0
+woken:	.long 0
+flushed: .long 0
+which:	.long 0
+	.balign 4096
+	.globl main
+	.bss
+	.balign 4096
+pd1:	.skip 4096
+pt:	.skip 4096
+pd3:	.skip 4096
+page_a:	.skip 4096
+page_b:	.skip 4096
+code:	.skip 4096
+stacks:	.skip 4096 * CPUS
+
+	.text
+	MODE 32
+ap32:	movl $DATA32, %eax
+	movl %eax, %ds
+	movl %eax, %es
+	movl %eax, %ss
+	movl $1, %ebx
+	lock xaddl %ebx, arrived
+	incl %ebx /* this CPU's number, in the order of arrival */
+	movl %ebx, %esp
+	shll $12, %esp
+	addl $stacks + 4096, %esp
+	lidt idt_ptr64
+	movl %cr4, %eax
+	orl $CR4_PAE, %eax
+	movl %eax, %cr4
+	movl $pml4, %eax
+	movl %eax, %cr3
+	movl $MSR_EFER, %ecx
+	rdmsr
+	orl $0x100, %eax
+	wrmsr
+	movl %cr0, %eax
+	orl $CR0_PG, %eax
+	movl %eax, %cr0
+	ljmp $CODE64, $ap64
+	MODE 64
+ap64:	movl $APIC, %r8d
+	movl $0x1ff, 0xf0(%r8)
+	movl $0, 0x80(%r8)
+	jmp work
+
+	MODE 32
+main:	movl $pd1 + P + W, pdpt + 8
+	movl $pt + P + W, pd1
+	movl $page_a + P + W, pt
+	movl $pd3 + P + W, pdpt + 24
+	movl $(APIC & ~0x1fffff) + P + W + PS + 0x18, pd3 + 8 * ((APIC >> 21) & 511)
+	call enter_long
+	MODE 64
+	movl $APIC, %r8d
+	movl $0x1ff, 0xf0(%r8)
+	movl $2, irq_eoi
+	/* INIT, then two SIPIs, to all but this one. */
+	movl $0xc4500, 0x300(%r8)
+	movl $100000, %ecx
+1:	pause
+	loop 1b
+	movl $0xc4609, 0x300(%r8)
+	movl $0xc4609, 0x300(%r8)
+	WAIT(arrived, CPUS - 1)
+	xorl %ebx, %ebx
+
+	/* What all do; EBX: number. */
+work:	call atomics
+	call barrier
+	call litmus
+	call barrier
+	call halts
+	call barrier
+	call shootdown
+	call barrier
+	call changed_code
+	call barrier
+	testl %ebx, %ebx
+	jz 1f
+	cli
+2:	hlt
+	jmp 2b
+1:	jmp pass64
+
+	/* All come here before any goes on. */
+barrier:
+	movl phase, %edx
+	movl $1, %eax
+	lock xaddl %eax, done
+	cmpl $CPUS - 1, %eax
+	jne 1f
+	movl $0, done
+	incl phase
+	ret
+1:	pause
+	cmpl %edx, phase
+	je 1b
+	ret
+
+	/* The locked counter loses nothing, whatever the instruction; neither does an exchange that guards the plain one. */
+atomics:
+	movl $ROUNDS, %ecx
+1:	lock incq locked
+	lock addq $1, locked
+	movl $1, %eax
+	lock xaddq %rax, locked
+	movq locked, %rax
+2:	leaq 1(%rax), %rdx
+	lock cmpxchgq %rdx, locked
+	jne 2b
+3:	movl $1, %eax
+	xchgl %eax, flag
+	testl %eax, %eax
+	jz 4f
+	pause
+	jmp 3b
+4:	incq plain
+	movl $0, flag
+	loop 1b
+	movl phase, %esi
+	call barrier
+	EQ(q, $4 * ROUNDS * CPUS, locked)
+	EQ(q, $ROUNDS * CPUS, plain)
+	ret
+
+	/* CPU 0 and 1. */
+litmus:	cmpl $1, %ebx
+	ja 9f
+	je reader
+	movl $1, %ecx
+1:	movq %rcx, datum	/* message passing: the datum is there when the flag is */
+	movq %rcx, flag
+	incl %ecx
+	cmpl $ROUNDS, %ecx
+	jne 1b
+	jmp 2f
+reader:	xorl %edx, %edx
+1:	movq flag, %rax
+	movq datum, %rcx
+	cmpq %rax, %rcx
+	jb 8f
+	cmpl $ROUNDS - 1, %eax
+	jne 1b
+	/* Store buffering: with a fence or a locked instruction between store and load, not both read zero. */
+2:	movl $ROUNDS / 4, %ecx
+3:	call pair
+	testl %ebx, %ebx
+	jnz 4f
+	movq $1, x
+	testl $1, %ecx
+	jz 5f
+	mfence
+	jmp 6f
+5:	lock orl $0, -8(%rsp)
+6:	movq y, %rax
+	movq %rax, saw
+	jmp 7f
+4:	movq $1, y
+	testl $1, %ecx
+	jz 5f
+	mfence
+	jmp 6f
+5:	lock orl $0, -8(%rsp)
+6:	movq x, %rax
+	movq %rax, saw + 8
+7:	call pair
+	movq saw, %rax
+	orq saw + 8, %rax
+	jz 8f
+	call pair
+	testl %ebx, %ebx
+	jnz 7f
+	movq $0, x
+	movq $0, y
+7:	decl %ecx
+	jnz 3b
+9:	ret
+8:	FAIL
+
+	/* The two meet. */
+pair:	movl both + 4, %edx
+	movl $1, %eax
+	lock xaddl %eax, both
+	testl %eax, %eax
+	jz 1f
+	movl $0, both
+	incl both + 4
+	ret
+1:	pause
+	cmpl %edx, both + 4
+	je 1b
+	ret
+
+	/* CPU 0 wakes each of the others a hundred times from HLT. */
+halts:	testl %ebx, %ebx
+	jz 2f
+	movl $100, %ecx
+1:	sti
+	hlt
+	cli
+	lock incl woken
+	loop 1b
+	ret
+2:	xorl %ecx, %ecx
+3:	movl $0xc4000 + 0x40, 0x300(%r8)
+	movl woken, %eax
+	movl $20000, %edx
+4:	pause
+	cmpl $100 * (CPUS - 1), woken
+	je 5f
+	decl %edx
+	jnz 4b
+	jmp 3b
+5:	ret
+
+	/* CPU 1 reads a page that CPU 0 maps elsewhere; what it read before the answer to the IPI may be old, after it not. */
+shootdown:
+	cmpl $1, %ebx
+	ja 9f
+	je 2f
+	movq $0xaa, page_a
+	movq $0xbb, page_b
+	xorl %ecx, %ecx
+1:	call pair
+	movl $page_b + P + W, pt
+	movl $1, which
+	WAIT(flushed, 1)
+	call pair
+	movl $page_a + P + W, pt
+	invlpg WIN
+	movl $0, flushed
+	call pair
+	incl %ecx
+	cmpl $200, %ecx
+	jne 1b
+	ret
+2:	xorl %ecx, %ecx
+3:	invlpg WIN
+	EQ(q, $0xaa, WIN)
+	call pair
+	WAIT(which, 1)
+	movl $0, which
+	invlpg WIN
+	EQ(q, $0xbb, WIN)
+	movl $1, flushed
+	call pair
+	call pair
+	incl %ecx
+	cmpl $200, %ecx
+	jne 3b
+9:	ret
+
+	/* CPU 0 writes MOV EAX, n; RET where CPU 1 has executed it before; CPU 1 serializes, and jumps there. */
+changed_code:
+	cmpl $1, %ebx
+	ja 9f
+	movl $1, %ecx
+	movl $code, %esi
+1:	testl %ebx, %ebx
+	jnz 2f
+	movb $0xb8, (%rsi)
+	movl %ecx, 1(%rsi)
+	movb $0xc3, 5(%rsi)
+	movl %ecx, datum
+	jmp 3f
+2:	pause
+	cmpl %ecx, datum
+	jne 2b
+	pushq %rcx
+	pushq %rbx
+	xorl %eax, %eax
+	cpuid
+	popq %rbx
+	popq %rcx
+	movl $code, %esi
+	call *%rsi
+	EQ(l, %ecx, %eax)
+	call *%rsi
+	EQ(l, %ecx, %eax)
+3:	call pair
+	incl %ecx
+	cmpl $500, %ecx
+	jne 1b
+9:	ret
