@@ -233,7 +233,8 @@ void pc_reset(struct machine *m)
 	struct pc *pc = m->platform;
 
 	for (unsigned i = 0; i < PC_DEVICES; i++)
-		device_reset(pc->dev[i]);
+		if (pc->dev[i])
+			device_reset(pc->dev[i]);
 	run_firmware(m, pc);
 }
 
