@@ -49,7 +49,7 @@ static int check_debugging(struct run *r, struct error *err)
 
 	if (!r->o.gdb || r->engine->vcpu->debugs)
 		return 0;
-	r->engine = chose ? engine_find("interp", err) : NULL;
+	r->engine = chose ? engine_find("interp", false, err) : NULL;
 	if (r->engine)
 		return 0;
 	say("engine '%s' cannot be debugged by gdb; --engine interp can", name);
@@ -61,7 +61,7 @@ static int look_up(struct run *r)
 {
 	struct error err = { 0 };
 
-	r->engine = engine_find(r->o.engine, &err);
+	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
 	if (!r->engine->vcpu) {
@@ -80,7 +80,7 @@ static int look_up(struct run *r)
 	if (r->engine->limit_features)
 		r->engine->limit_features(r->model.feature);
 	if (r->o.verbose && memcmp(r->model.feature, asked.feature, sizeof(asked.feature)) != 0)
-		say("CPU model %s with fewer vector extensions, as this host lacks them", asked.name);
+		say("CPU model %s with fewer features: this host or engine cannot give them all", asked.name);
 	return 0;
 }
 
@@ -96,7 +96,7 @@ static void say_choice(const struct run *r)
 
 		if (!strcmp(preferred[i], r->engine->name))
 			return;
-		if (!engine_find(preferred[i], &why))
+		if (!engine_find(preferred[i], false, &why))
 			say("not %s: %s", preferred[i], why.text);
 	}
 }

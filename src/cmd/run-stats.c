@@ -34,28 +34,38 @@ static void say_list(const char *what, const u64 *count, unsigned first, unsigne
 		say("%s: %s", what, text);
 }
 
+/* What only engines count that look at each instruction. */
+static void say_interpreted(const struct vcpu *total)
+{
+	u64 fills = total->stats.tlb_fills[0] + total->stats.tlb_fills[1] + total->stats.tlb_fills[2];
+	say("TLB: about %.3f %% of %.0f million data accesses hit; fills: %llu user, %llu kernel, %llu kernel without "
+	    "SMAP; "
+	    "%llu fetch walks, %llu page walks",
+	    total->stats.accesses > fills ? 100.0 - 100.0 * (double)fills / (double)total->stats.accesses : 0.0,
+	    (double)total->stats.accesses / 1e6, (unsigned long long)total->stats.tlb_fills[0],
+	    (unsigned long long)total->stats.tlb_fills[1], (unsigned long long)total->stats.tlb_fills[2],
+	    (unsigned long long)total->stats.fetch_walks, (unsigned long long)total->stats.page_walks);
+	say("code: %llu traces decoded, %llu jumps looked up, %.1f %% of instructions by src/emulate, changed %llu "
+	    "times",
+	    (unsigned long long)total->stats.traces, (unsigned long long)total->stats.lookups,
+	    total->stats.insns ? 100.0 * (double)total->stats.emulated / (double)total->stats.insns : 0.0,
+	    (unsigned long long)total->stats.smc);
+}
+
 void run_stats(struct machine *m, double seconds)
 {
 	struct vcpu total = { 0 };
 
 	sum(m, &total);
-	say("%.3f s, %llu instructions, %.1f MIPS", seconds, (unsigned long long)total.stats.insns,
-	    seconds > 0 ? (double)total.stats.insns / seconds / 1e6 : 0.0);
+	if (total.stats.insns)
+		say("%.3f s, %llu instructions, %.1f MIPS", seconds, (unsigned long long)total.stats.insns,
+		    seconds > 0 ? (double)total.stats.insns / seconds / 1e6 : 0.0);
+	else
+		say("%.3f s", seconds);
 	say("exits: %llu port I/O, %llu memory-mapped I/O, %llu halts", (unsigned long long)total.stats.exits_io,
 	    (unsigned long long)total.stats.exits_mmio, (unsigned long long)total.stats.halts);
-	u64 fills = total.stats.tlb_fills[0] + total.stats.tlb_fills[1] + total.stats.tlb_fills[2];
-	say("TLB: about %.3f %% of %.0f million data accesses hit; fills: %llu user, %llu kernel, %llu kernel without "
-	    "SMAP; "
-	    "%llu fetch walks, %llu page walks",
-	    total.stats.accesses > fills ? 100.0 - 100.0 * (double)fills / (double)total.stats.accesses : 0.0,
-	    (double)total.stats.accesses / 1e6, (unsigned long long)total.stats.tlb_fills[0],
-	    (unsigned long long)total.stats.tlb_fills[1], (unsigned long long)total.stats.tlb_fills[2],
-	    (unsigned long long)total.stats.fetch_walks, (unsigned long long)total.stats.page_walks);
-	say("code: %llu traces decoded, %llu jumps looked up, %.1f %% of instructions by src/emulate, changed %llu "
-	    "times",
-	    (unsigned long long)total.stats.traces, (unsigned long long)total.stats.lookups,
-	    total.stats.insns ? 100.0 * (double)total.stats.emulated / (double)total.stats.insns : 0.0,
-	    (unsigned long long)total.stats.smc);
+	if (total.stats.insns)
+		say_interpreted(&total);
 	say_list("exceptions by vector", total.stats.exc, 0, ARRAY_SIZE(total.stats.exc));
 	if (total.stats.vec[EXC_NMI])
 		say("NMIs: %llu", (unsigned long long)total.stats.vec[EXC_NMI]);

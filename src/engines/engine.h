@@ -13,6 +13,8 @@ struct engine {
 	/* 0 when this host can run it; else negative errno, and why not. NULL: not built yet. */
 	int (*probe)(struct error *why);
 	const struct vcpu_ops *vcpu;
+	/* It sees each instruction, so that it can count (--deterministic), tell (--trace) and stop at (--gdb) any of them. */
+	bool each_instruction;
 	/* Clears the bits (by enum feature) of what it cannot give a guest on this host. Optional: all can be given. */
 	void (*limit_features)(u64 feature[2]);
 	/* Prints the engine's figures after a run, for -v. Optional. */
@@ -22,5 +24,6 @@ struct engine {
 /* All six, in the order in which they are listed. */
 extern const struct engine *const engines[];
 extern const unsigned engine_count;
-/* "auto" or NULL: kvm, else dbt, else interp, the first that probes well. err: unknown, not built, or not usable and why. */
-const struct engine *engine_find(const char *name, struct error *err);
+/* "auto" or NULL: kvm, else dbt, else interp, the first that probes well and, where that is asked for, sees each instruction.
+ * err: unknown, not built, or not usable and why. */
+const struct engine *engine_find(const char *name, bool each_instruction, struct error *err);

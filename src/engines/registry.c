@@ -9,16 +9,12 @@
 #include "engines/dbt/dbt.h"
 #include "engines/engine.h"
 #include "engines/interp/interp.h"
+#include "engines/kvm/kvm.h"
 
 static const struct engine trap_row = {
 	.name = "trap",
 	.technique = "direct execution, trap-and-emulate",
 	.summary = "guest code runs deprivileged on the host CPU; what is privileged traps",
-};
-static const struct engine kvm_row = {
-	.name = "kvm",
-	.technique = "hardware-assisted virtualization",
-	.summary = "the CPU's own guest mode, through /dev/kvm",
 };
 static const struct engine pv_row = {
 	.name = "pv",
@@ -31,7 +27,7 @@ static const struct engine container_row = {
 	.summary = "the host's kernel, with namespaces and control groups",
 };
 
-const struct engine *const engines[] = { &engine_interp, &trap_row, &engine_dbt, &kvm_row, &pv_row, &container_row };
+const struct engine *const engines[] = { &engine_interp, &trap_row, &engine_dbt, &engine_kvm, &pv_row, &container_row };
 const unsigned engine_count = ARRAY_SIZE(engines);
 
 static const struct engine *row(const char *name)
@@ -42,7 +38,7 @@ static const struct engine *row(const char *name)
 	return NULL;
 }
 
-static const struct engine *find_auto(struct error *err)
+static const struct engine *find_auto(bool each_instruction, struct error *err)
 {
 	static const char *const order[] = { "kvm", "dbt", "interp" };
 	struct error why;
@@ -50,19 +46,19 @@ static const struct engine *find_auto(struct error *err)
 	for (unsigned i = 0; i < ARRAY_SIZE(order); i++) {
 		const struct engine *e = row(order[i]);
 
-		if (e && e->probe && !e->probe(&why))
+		if (e && e->probe && (e->each_instruction || !each_instruction) && !e->probe(&why))
 			return e;
 	}
 	error_set(err, ENODEV, "no engine works on this host; see sextant engines");
 	return NULL;
 }
 
-const struct engine *engine_find(const char *name, struct error *err)
+const struct engine *engine_find(const char *name, bool each_instruction, struct error *err)
 {
 	const struct engine *e;
 
 	if (!name || !strcmp(name, "auto"))
-		return find_auto(err);
+		return find_auto(each_instruction, err);
 	e = row(name);
 	if (!e) {
 		error_set(err, EINVAL, "unknown engine '%s'; known: auto, interp, trap, dbt, kvm, pv, container", name);

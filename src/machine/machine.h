@@ -148,6 +148,7 @@ struct machine {
 	unsigned host_cpus; /* that our threads may run on */
 	struct vcpu *vcpu[MACHINE_MAX_CPUS];
 	const struct vcpu_ops *vcpu_ops;
+	void *engine; /* the engine's own state for the machine as a whole, if it has any; under `lock` */
 
 	_Atomic int end; /* enum machine_end; set once */
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */

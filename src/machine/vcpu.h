@@ -195,6 +195,7 @@ struct vcpu {
 		u64 accesses; /* data accesses, estimated from samples */
 		u64 emulated; /* instructions that src/emulate did */
 		u64 traces, lookups; /* built; jumps that the jump cache did not serve */
+		u64 exit[48]; /* by the numbers of an engine whose guests leave for a reason: its stats() names them */
 	} stats;
 };
 

@@ -187,6 +187,21 @@ static u32 word_of(const struct cpu_model *m, enum word w)
 	return r;
 }
 
+void cpuid_limit(u64 feature[2], struct cpuid_regs (*query)(void *arg, u32 leaf, u32 subleaf), void *arg)
+{
+	const struct cpuid_regs one = query(arg, 1, 0), six = query(arg, 6, 0), seven = query(arg, 7, 0),
+				xsave = query(arg, 0xd, 1), ext = query(arg, 0x80000001, 0);
+	const u32 word[] = {
+		[W_1_ECX] = one.ecx,	[W_1_EDX] = one.edx,   [W_6_EAX] = six.eax,
+		[W_7_EBX] = seven.ebx,	[W_7_ECX] = seven.ecx, [W_7_EDX] = seven.edx,
+		[W_D1_EAX] = xsave.eax, [W_EXT_ECX] = ext.ecx, [W_EXT_EDX] = ext.edx,
+	};
+
+	for (unsigned k = 0; k < ARRAY_SIZE(bits); k++)
+		if (!(word[bits[k].word] >> bits[k].bit & 1))
+			feature[bits[k].feature / 64] &= ~BIT(bits[k].feature % 64);
+}
+
 /* ---- leaves ---- */
 static u32 text4(const char *s)
 {

@@ -39,5 +39,7 @@ struct cpuid_context {
 struct cpuid_regs {
 	u32 eax, ebx, ecx, edx;
 };
+/* Clears in `feature` what a CPU with these leaves does not have. FEAT_BASE stays. */
+void cpuid_limit(u64 feature[2], struct cpuid_regs (*query)(void *arg, u32 leaf, u32 subleaf), void *arg);
 /* Leaves above the highest give the highest basic leaf's data, as Intel's CPUs do; the hypervisor range is 40000000h. */
 struct cpuid_regs cpuid_query(const struct cpu_model *model, const struct cpuid_context *ctx, u32 leaf, u32 subleaf);

@@ -235,7 +235,7 @@ int main(int argc, char **argv)
 		default: return 2;
 		}
 	}
-	engine = engine_find(name, &err);
+	engine = engine_find(name, false, &err);
 	if (!engine)
 		return 2;
 	signal(SIGALRM, hangs);

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import time
 
-from harness import LIMIT, SEXTANT
+from harness import ENGINE, LIMIT, SEXTANT
 
 
 class Gone(Exception):
@@ -110,7 +110,7 @@ class Guest:
 
     def __init__(self, folder, *args, wait=True, sockname='gdb'):
         self.path = os.path.join(folder, sockname)
-        argv = [SEXTANT, 'run', '--engine', 'interp', *map(str, args)]
+        argv = [SEXTANT, 'run', '--engine', ENGINE, *map(str, args)]
         command = argv.index('--') if '--' in argv else len(argv)
         argv[command:command] = ['--gdb', self.path] + (['-S'] if wait else [])
         self.log = open(os.path.join(folder, sockname + '.err'), 'w+b')

@@ -281,4 +281,5 @@ const struct engine engine_interp = {
 	.probe = interp_probe,
 	.limit_features = simd_host_features,
 	.vcpu = &interp_vcpu_ops,
+	.each_instruction = true,
 };

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The VM of a machine: its memory slots over the machine's one memfd, and which MSRs come out to us. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "engines/kvm/kvm-internal.h"
+#include "util/cleanup.h"
+#include "x86/msr.h"
+
+/*
+ * Where Intel's CPUs without "unrestricted guest" get a TSS and a page table for real mode: four pages that no device has
+ * and no map of memory calls RAM.
+ */
+#define IDENTITY_MAP 0xfeffc000ull
+#define REAL_TSS     0xfeffd000ull
+
+enum { SLOT_LOW, SLOT_HIGH };
+
+static int add_slot(const struct machine *m, struct kvm_vm *vm, u32 slot, u64 gpa, u64 len, u8 *host, struct error *err)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot, .guest_phys_addr = gpa, .memory_size = len, .userspace_addr = (u64)host
+	};
+
+	if (len && ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
+		return error_set(err, errno, "KVM does not take %llu MiB of memory at %#llx: %s",
+				 (unsigned long long)len >> 20, (unsigned long long)gpa, strerror(errno));
+	return 0;
+}
+
+static int add_memory(const struct machine *m, struct kvm_vm *vm, struct error *err)
+{
+	u64 identity = IDENTITY_MAP;
+	int r;
+
+	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 || ioctl(vm->fd, KVM_SET_TSS_ADDR, REAL_TSS) < 0)
+		return error_set(err, errno, "KVM does not take the place of its real-mode helpers: %s",
+				 strerror(errno));
+	r = add_slot(m, vm, SLOT_LOW, 0, m->low_size, m->ram, err);
+	return r ? r : add_slot(m, vm, SLOT_HIGH, HIGH_RAM_BASE, m->high_size, m->ram + m->low_size, err);
+}
+
+/*
+ * Comes out: what KVM itself would answer with #GP, for it may be one of ours, and what belongs to the project's local APIC
+ * and clock, and IA32_FEATURE_CONTROL, which is locked from the start. A clear bit in a range's map is an MSR that comes out.
+ */
+static int filter_msrs(struct kvm_vm *vm, struct error *err)
+{
+	static const u64 none = 0;
+	struct kvm_enable_cap cap = {
+		.cap = KVM_CAP_X86_USER_SPACE_MSR,
+		.args[0] = KVM_MSR_EXIT_REASON_INVAL | KVM_MSR_EXIT_REASON_UNKNOWN | KVM_MSR_EXIT_REASON_FILTER,
+	};
+	struct kvm_msr_filter filter = {
+		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
+		.ranges = {
+			{ KVM_MSR_FILTER_WRITE, 1, MSR_TSC, (u8 *)&none },
+			{ KVM_MSR_FILTER_WRITE, 1, MSR_TSC_ADJUST, (u8 *)&none },
+			{ KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_FEATURE_CONTROL, (u8 *)&none },
+			{ KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_APIC_BASE, (u8 *)&none },
+			{ KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_TSC_DEADLINE, (u8 *)&none },
+		},
+	};
+
+	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 || ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
+		return error_set(err, errno, "KVM does not let us have MSRs: %s", strerror(errno));
+	return 0;
+}
+
+static u8 physical_bits(const struct kvm_cpuid2 *c)
+{
+	for (u32 i = 0; i < c->nent; i++)
+		if (c->entries[i].function == 0x80000008)
+			return (u8)MIN(c->entries[i].eax & 0xff, GPA_BITS);
+	return 36; /* SDM vol. 2, CPUID: where the leaf is absent */
+}
+
+static int check_memory(const struct machine *m, const struct kvm_vm *vm, struct error *err)
+{
+	u64 end = m->high_size ? HIGH_RAM_BASE + m->high_size : m->low_size;
+
+	if (end <= BIT(vm->physical_bits))
+		return 0;
+	return error_set(err, EINVAL, "this host's CPU has physical addresses of %u bits: a guest has at most %llu MiB",
+			 vm->physical_bits,
+			 (unsigned long long)(BIT(vm->physical_bits) - HIGH_RAM_BASE + LOW_RAM_LIMIT) >> 20);
+}
+
+static void vm_free(struct kvm_vm *vm)
+{
+	if (vm->fd >= 0)
+		close(vm->fd);
+	free(vm->supported);
+	free(vm);
+}
+
+static int fill(struct machine *m, struct kvm_vm *vm, struct error *err)
+{
+	_cleanup_fd_ int kvm = kvm_open(err);
+	int r;
+
+	if (kvm < 0)
+		return err->code;
+	vm->supported = cpuid_supported(kvm, err);
+	if (!vm->supported)
+		return err->code;
+	vm->physical_bits = physical_bits(vm->supported);
+	vm->sregs2 = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_SREGS2) > 0;
+	vm->interp_tsc = kvm_scales_tsc(kvm);
+	r = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (r < (int)sizeof(struct kvm_run))
+		return error_set(err, ENODEV, "KVM gives a vCPU %d bytes, too little to share", r);
+	vm->run_size = (u32)r;
+	vm->fd = ioctl(kvm, KVM_CREATE_VM, 0);
+	if (vm->fd < 0)
+		return error_set(err, errno, "KVM cannot make a virtual machine: %s%s", strerror(errno),
+				 errno == EBUSY ? " (another hypervisor has the CPU)" : "");
+	r = check_memory(m, vm, err);
+	if (!r)
+		r = add_memory(m, vm, err);
+	return r ? r : filter_msrs(vm, err);
+}
+
+struct kvm_vm *vm_get(struct machine *m, struct error *err)
+{
+	struct kvm_vm *vm;
+
+	pthread_mutex_lock(&m->lock);
+	vm = m->engine;
+	if (!vm) {
+		vm = calloc(1, sizeof(*vm));
+		if (!vm) {
+			error_set(err, ENOMEM, "no memory for a virtual machine");
+		} else {
+			vm->fd = -1;
+			if (fill(m, vm, err)) {
+				vm_free(vm);
+				vm = NULL;
+			}
+		}
+	}
+	if (vm)
+		vm->users++;
+	m->engine = vm;
+	pthread_mutex_unlock(&m->lock);
+	return vm;
+}
+
+void vm_put(struct machine *m, struct kvm_vm *vm)
+{
+	pthread_mutex_lock(&m->lock);
+	if (--vm->users == 0) {
+		vm_free(vm);
+		m->engine = NULL;
+	}
+	pthread_mutex_unlock(&m->lock);
+}

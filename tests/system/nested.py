@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Runs a script where /dev/kvm is: on this host if it has one that the engine takes, else in a machine with an emulated CPU.
+
+That machine is QEMU without acceleration; its TCG emulates AMD's SVM, so the Linux inside has a working /dev/kvm. A boot takes
+seconds of CPU time, and guests inside run some fifty times slower than a PC's: one boot does many checks, and nothing there may
+depend on time. Three serial ports: the kernel's console, what the script prints, and its status.
+"""
+import os
+import shutil
+import subprocess
+
+from harness import BUSYBOX, GUEST, SEXTANT, Skip
+
+HYPERVISOR = os.path.join(GUEST, 'hypervisor')
+QEMU = 'qemu-system-x86_64'
+# No la57: static programs of the C library abort there. No SMP timers to check: a busy host makes the check fail.
+MACHINE = [QEMU, '-accel', 'tcg,thread=multi', '-machine', 'q35', '-cpu', 'max,+svm,-la57', '-smp', '2', '-m', '1536', '-nodefaults',
+           '-no-user-config', '-display', 'none', '-no-reboot']
+APPEND = 'console=ttyS0 quiet panic=-1 mitigations=off no_timer_check cryptomgr.notests'
+INIT = '''#!/bin/sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/tmp TERM=dumb
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+mkdir -p /dev/shm /dev/pts /tmp
+mount -t tmpfs tmp /dev/shm
+mount -t devpts pts /dev/pts
+ln -s /proc/self/fd /dev/fd
+ifconfig lo 127.0.0.1 up
+stty -F /dev/ttyS1 raw -echo
+stty -F /dev/ttyS2 raw -echo
+for m in irqbypass kvm ccp kvm-amd; do
+	[ ! -f /modules/$m.ko ] || insmod /modules/$m.ko
+done
+cd /payload
+sh /script </dev/null >/dev/ttyS1 2>&1
+echo "status $?" >/dev/ttyS2
+poweroff -f
+'''
+
+
+def host_has_kvm():
+    out = subprocess.run([SEXTANT, 'engines'], capture_output=True, text=True, check=True).stdout
+    return any(line.split()[0] == 'kvm' and line.split()[-1] == 'yes' for line in out.splitlines())
+
+
+def libraries(program):
+    listing = subprocess.run(['ldd', program], capture_output=True, text=True, check=True).stdout
+    return [w for line in listing.splitlines() for w in line.split() if w.startswith('/')]
+
+
+def lay_out(root, payload, script):
+    for d in ('bin', 'dev', 'etc', 'modules', 'proc', 'sys', 'tmp', 'root'):
+        os.makedirs(os.path.join(root, d), exist_ok=True)
+    shutil.copy(BUSYBOX, os.path.join(root, 'bin', 'busybox'))
+    os.symlink('busybox', os.path.join(root, 'bin', 'sh'))
+    for name in os.listdir(HYPERVISOR):
+        if name.endswith('.ko'):
+            shutil.copy(os.path.join(HYPERVISOR, name), os.path.join(root, 'modules'))
+    for path in libraries(SEXTANT):
+        to = root + path
+        os.makedirs(os.path.dirname(to), exist_ok=True)
+        shutil.copy(os.path.realpath(path), to)
+    shutil.copytree(payload, os.path.join(root, 'payload'), symlinks=True)
+    for path, text in (('init', INIT), ('script', script)):
+        with open(os.path.join(root, path), 'w', encoding='utf-8') as f:
+            f.write(text)
+        os.chmod(os.path.join(root, path), 0o755)
+
+
+def tail(path, lines=30):
+    with open(path, encoding='utf-8', errors='replace') as f:
+        return ''.join(f.readlines()[-lines:])
+
+
+def in_a_machine(folder, payload, script, limit):
+    if not shutil.which(QEMU):
+        raise Skip(f'{QEMU} is not installed')
+    if not os.path.exists(os.path.join(HYPERVISOR, 'kvm-amd.ko')):
+        raise Skip('there is no kernel with KVM for AMD CPUs: `scripts/guest DIR --tests` gets one from its package')
+    root, initrd = os.path.join(folder, 'machine'), os.path.join(folder, 'initrd')
+    console, output, status = (os.path.join(folder, n) for n in ('console', 'output', 'status'))
+    lay_out(root, payload, script)
+    # Not compressed: to unpack it costs more there than to load it.
+    with open(initrd, 'wb') as f:
+        names = subprocess.run(['find', '.'], cwd=root, capture_output=True, check=True).stdout
+        subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc', '-R', '0:0'], cwd=root, input=names, stdout=f, check=True)
+    shutil.rmtree(root)
+    serial = [w for p in (console, output, status) for w in ('-serial', 'file:' + p)]
+    argv = [*MACHINE, '-kernel', os.path.join(HYPERVISOR, 'vmlinuz'), '-initrd', initrd, '-append', APPEND, *serial]
+    try:
+        subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=limit, check=False)
+    except subprocess.TimeoutExpired:
+        pass  # told by the status that is not there
+    ended = tail(status).strip()
+    return tail(output, 100000), ended == 'status 0', f'the machine ended with {ended!r}; its console:\n{tail(console)}'
+
+
+def run(folder, payload, script, limit):
+    """Runs sh code with the payload as working directory: its output, whether it came to its end with 0, and a note for when not."""
+    if not host_has_kvm():
+        return in_a_machine(folder, payload, script, limit)
+    try:
+        r = subprocess.run([BUSYBOX, 'sh', '-c', script], cwd=payload, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True, errors='replace', timeout=limit, check=False)
+        return r.stdout, r.returncode == 0, f'status {r.returncode}'
+    except subprocess.TimeoutExpired as e:
+        return (e.stdout or b'').decode(errors='replace'), False, f'not done after {limit} s'
