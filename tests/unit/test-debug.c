@@ -55,7 +55,7 @@ static void *run(void *arg)
 	struct running *r = arg;
 	struct error err = { 0 };
 
-	assert_int_equal(machine_run(r->m, engine_find("interp", &err)->vcpu, &err), 0);
+	assert_int_equal(machine_run(r->m, engine_find("interp", true, &err)->vcpu, &err), 0);
 	return NULL;
 }
 
