@@ -51,6 +51,8 @@ static inline u64 code_linear(const struct vcpu *v, u64 rip)
 /* Decodes at bytes and gates by the CPU model; DECODE_INVALID is #UD. */
 enum decode_status code_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
 			       unsigned off);
+/* #GP where an instruction of len bytes at v->rip ends past the segment's limit, or past canonical addresses (SDM vol. 3, 5.3). */
+void code_check_end(struct vcpu *v, unsigned len);
 /* Copies n bytes of code at gla, devices' too; faults as the fetch would. */
 void code_fetch(struct vcpu *v, u64 gla, u8 *bytes, unsigned n);
 /* Decodes the instruction at v->rip, across pages if need be; bytes gets its encoding. Raises what its fetch or decoding would. */

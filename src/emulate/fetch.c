@@ -29,6 +29,14 @@ void code_fetch(struct vcpu *v, u64 gla, u8 *bytes, unsigned n)
 	}
 }
 
+void code_check_end(struct vcpu *v, unsigned len)
+{
+	u64 last = v->rip + len - 1;
+
+	if (v->code_size == CODE_64 ? !is_canonical(last) : (u64)(u32)v->rip + len - 1 > v->seg[SEG_CS].limit)
+		vcpu_raise_error(v, EXC_GP, 0);
+}
+
 /* A fault on the second page counts only if the first page's bytes are not enough. */
 void code_decode_at_rip(struct vcpu *v, struct insn *i, u8 bytes[15])
 {
@@ -38,6 +46,7 @@ void code_decode_at_rip(struct vcpu *v, struct insn *i, u8 bytes[15])
 	code_fetch(v, gla, bytes, n);
 	enum decode_status s = code_decode(v, i, NULL, bytes, n, off);
 	while (s == DECODE_MORE && n < 15) {
+		code_check_end(v, n + 1);
 		code_fetch(v, gla + n, bytes + n, 1);
 		s = code_decode(v, i, NULL, bytes, ++n, off);
 	}
@@ -45,4 +54,5 @@ void code_decode_at_rip(struct vcpu *v, struct insn *i, u8 bytes[15])
 		vcpu_raise_error(v, EXC_GP, 0);
 	if (s != DECODE_OK)
 		vcpu_raise(v, EXC_UD);
+	code_check_end(v, i->len);
 }

@@ -81,7 +81,7 @@ struct exit {
 	u64 poll; /* entry at the poll, flags need not be saved; 0: forward */
 	u64 key; /* page ^ code space for which a link to another page is right */
 	s64 target; /* relative to the block's page */
-	u16 from_off; /* of the branch */
+	u16 from_off; /* of the branch, or of the end that code falls through to */
 	u8 misses; /* of the page check: now and then the link is made anew */
 	bool flags_host, crosses, call;
 };

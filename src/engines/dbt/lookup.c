@@ -61,6 +61,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	if (off > PAGE_SIZE - 15) { /* its first instruction may go on in the next page */
 		struct insn i;
 		if (code_decode(v, &i, NULL, host, PAGE_SIZE - off, off) == DECODE_MORE) {
+			code_check_end(v, PAGE_SIZE - off + 1);
 			page2 = second_page(v, (gla & PAGE_MASK) + PAGE_SIZE);
 			if (page2 == ~0ull) {
 				v->stop_now = true;

@@ -103,7 +103,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.hot_home = emit_here(t->c),
 		.key = 1,
 		.target = target,
-		.from_off = i->off,
+		.from_off = (u16)(target == end ? end : i->off),
 		.misses = EXIT_LINK_NOW,
 		.flags_host = t->host_ok && !t->mem_ok,
 		.crosses = target < 0 || target > (s64)PAGE_SIZE - 15,

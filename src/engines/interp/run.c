@@ -220,6 +220,7 @@ static const struct insn *cross_lookup(struct vcpu *v, u64 gla)
 	u8 bytes[16];
 
 	if (c->gla == gla && c->code_size == v->code_size && c->insn.len) {
+		code_check_end(v, c->insn.len);
 		code_fetch(v, gla, bytes, c->insn.len);
 		if (memcmp(bytes, c->bytes, c->insn.len) == 0)
 			return &c->insn;
