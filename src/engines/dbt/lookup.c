@@ -63,7 +63,8 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		if (code_decode(v, &i, NULL, host, PAGE_SIZE - off, off) == DECODE_MORE) {
 			code_check_end(v, PAGE_SIZE - off + 1);
 			page2 = second_page(v, (gla & PAGE_MASK) + PAGE_SIZE);
-			if (page2 == ~0ull) {
+			/* Where its segment may end inside it, the loop steps over it and looks. */
+			if (page2 == ~0ull || (v->code_size != CODE_64 && v->rip + 14 > v->seg[SEG_CS].limit)) {
 				v->stop_now = true;
 				return d->to.leave;
 			}
