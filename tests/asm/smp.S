@@ -276,6 +276,7 @@ shootdown:
 	je 2f
 	movq $0xaa, page_a
 	movq $0xbb, page_b
+	call pair
 	xorl %ecx, %ecx
 1:	call pair
 	movl $page_b + P + W, pt
@@ -290,7 +291,8 @@ shootdown:
 	cmpl $200, %ecx
 	jne 1b
 	ret
-2:	xorl %ecx, %ecx
+2:	call pair	/* the pages are filled */
+	xorl %ecx, %ecx
 3:	invlpg WIN
 	EQ(q, $0xaa, WIN)
 	call pair
