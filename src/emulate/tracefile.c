@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The file of --trace. It may be a pipe that nobody reads or a disk that is full: writing never blocks for good, as the vCPU must still be
- * able to stop, and what cannot be written ends the run with an error.
+ * The file of --trace. It may be a pipe that nobody reads or a disk that is full: writing never blocks for good, as
+ * the vCPU must still be able to stop, and what cannot be written ends the run with an error.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting and stopping virtiofsd. The child prepares what the server's own sandbox does not: in a mount namespace of its own it mounts a
- * copy of the shared tree, found by descriptor, so that no name is looked up twice, and read-only where that is wanted, which then
- * holds whatever the server does; it has no descriptor but the socket and a log; and it dies with us. An ordinary user's server
- * is root in a user namespace where only that user's files are known.
+ * Starting and stopping virtiofsd. The child prepares what the server's own sandbox does not: in a mount namespace of
+ * its own it mounts a copy of the shared tree, found by descriptor, so that no name is looked up twice, and read-only
+ * where that is wanted, which then holds whatever the server does; it has no descriptor but the socket and a log; and
+ * it dies with us. An ordinary user's server is root in a user namespace where only that user's files are known.
  */
 #include "host/share.h"
 

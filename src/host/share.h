@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A shared folder's server: virtiofsd, started by us in a sandbox, speaking vhost-user on a socket pair. It serves one directory
- * tree and sees nothing else of the host's files; it ends when we do.
+ * A shared folder's server: virtiofsd, started by us in a sandbox, speaking vhost-user on a socket pair. It serves one
+ * directory tree and sees nothing else of the host's files; it ends when we do.
  */
 #pragma once
 #include <sys/types.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-fs from a guest's driver to a back end and back, without either trusting the other. The back end is a thread of the test that
- * maps what it is given, as virtiofsd does, and answers each request with its own bytes reversed, or misbehaves.
+ * virtio-fs from a guest's driver to a back end and back, without either trusting the other. The back end is a thread
+ * of the test that maps what it is given, as virtiofsd does, and answers each request with its own bytes reversed, or
+ * misbehaves.
  */
 #include "virtio-driver.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Kernels, initial RAM file systems and command lines that a user might give: the first two bytes say how the rest is divided. Whatever
- * they hold, boot_load() takes it or refuses it with a message.
+ * Kernels, initial RAM file systems and command lines that a user might give: the first two bytes say how the rest is
+ * divided. Whatever they hold, boot_load() takes it or refuses it with a message.
  */
 #include <assert.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Register accesses of a hostile guest to a whole PC, five bytes each and a value: which bus, an address with a liking for where devices
- * are, a size, and sometimes time that passes or an interrupt that is taken.
+ * Register accesses of a hostile guest to a whole PC, five bytes each and a value: which bus, an address with a liking
+ * for where devices are, a size, and sometimes time that passes or an interrupt that is taken.
  */
 #include <assert.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * virtio-fs (virtio 1.2, 5.11): FUSE requests in virtqueue buffers. Queue 0 is for urgent ones, queue 1 for the rest. The file server is a
- * vhost-user back end; of FUSE this file knows only how to say "not connected" for one that is gone.
+ * virtio-fs (virtio 1.2, 5.11): FUSE requests in virtqueue buffers. Queue 0 is for urgent ones, queue 1 for the rest.
+ * The file server is a vhost-user back end; of FUSE this file knows only how to say "not connected" for one that is
+ * gone.
  */
 #include <errno.h>
 #include <linux/fuse.h>

@@ -2,10 +2,10 @@
 /*
  * A virtio device whose work another process does (a vhost-user back end): fs.c today.
  *
- * The guest's rings stay ours. What the guest makes available is taken by virtq.c, with all its checks, and put into a ring of
- * our own in memory that is shared with the back end; what the back end has used goes back the same way. So a hostile guest
- * meets one ring reader only, a hostile back end cannot touch the guest's rings, and engines hear which guest memory was
- * written, which caches of decoded code need. The price is a hop through the I/O thread each way.
+ * The guest's rings stay ours. What the guest makes available is taken by virtq.c, with all its checks, and put into a
+ * ring of our own in memory that is shared with the back end; what the back end has used goes back the same way. So a
+ * hostile guest meets one ring reader only, a hostile back end cannot touch the guest's rings, and engines hear which
+ * guest memory was written, which caches of decoded code need. The price is a hop through the I/O thread each way.
  */
 #pragma once
 #include "devices/virtio/vhost_user.h"

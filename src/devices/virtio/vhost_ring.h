@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The ring between us and a vhost-user back end (virtio 1.2, 2.7: a split ring, of which we are the driver). Its three parts lie in
- * memory that the back end can write at any time: nothing is read from there but the used part, each field once and checked;
- * what must be true is kept beside it.
+ * The ring between us and a vhost-user back end (virtio 1.2, 2.7: a split ring, of which we are the driver). Its three
+ * parts lie in memory that the back end can write at any time: nothing is read from there but the used part, each
+ * field once and checked; what must be true is kept beside it.
  */
 #pragma once
 #include "devices/virtio/virtio.h"
@@ -36,8 +36,8 @@ static inline bool shadow_ring_fits(const struct shadow_ring *r, const struct vi
 /* Makes *b, which fits, available; a copy is kept. false: no memory. */
 bool shadow_ring_add(struct shadow_ring *r, struct machine *m, const struct virtq_buffer *b);
 void shadow_ring_kick(struct shadow_ring *r); /* after one or more */
-/* The next buffer that the back end has used, the caller's to free; *written as it says, at most what the buffer holds. 0: *b is set, or NULL
- * when there is none; -1: the back end breaks the rules. */
+/* The next buffer that the back end has used, the caller's to free; *written as it says, at most what the buffer
+ * holds. 0: *b is set, or NULL when there is none; -1: the back end breaks the rules. */
 int shadow_ring_take(struct shadow_ring *r, struct virtq_buffer **b, u32 *written);
 /* Any buffer that is under way, taken back from a back end that is gone; NULL when there is none. The caller's to free. */
 struct virtq_buffer *shadow_ring_take_any(struct shadow_ring *r);

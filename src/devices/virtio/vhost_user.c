@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages: a header of three words (request, flags, payload's size), the payload, descriptors beside it. Where the back end can
- * acknowledge (REPLY_ACK) every request is acknowledged, so that an error is known where it happened.
+ * Messages: a header of three words (request, flags, payload's size), the payload, descriptors beside it. Where the
+ * back end can acknowledge (REPLY_ACK) every request is acknowledged, so that an error is known where it happened.
  */
 #include "devices/virtio/vhost_user.h"
 
