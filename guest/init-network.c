@@ -47,6 +47,7 @@ static void write_resolver(const char *text)
 	size_t n = 0;
 	long fd;
 
+	sys2(mkdir, "/etc", 0755);
 	sys1(unlink, "/etc/resolv.conf");
 	fd = sys3(open, "/etc/resolv.conf", O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
 	if (fd < 0)
