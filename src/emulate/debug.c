@@ -5,6 +5,7 @@
  */
 #include "emulate/debug.h"
 #include "emulate/descriptor.h"
+#include "machine/control.h"
 
 /* A debug exception says which breakpoints it is of, and forgets those of earlier ones; what else is in DR6 stays (18.2.3). */
 static void debug_conditions(struct vcpu *v, u32 bits)
@@ -126,4 +127,18 @@ void exec_mov_from_dr(struct vcpu *v, const struct insn *i)
 	unsigned n = debug_register(v, i->r[1]);
 
 	reg_write(v, i->r[0], width(v), v->dr[n]);
+}
+
+/* ---- a debugger from outside ---- */
+
+bool debug_stops_at_breakpoint(struct vcpu *v)
+{
+	const struct machine *m = v->machine;
+	bool passes = v->debug.step || v->debug.pass;
+
+	v->debug.pass = false;
+	if (passes || !m->debug.breaks || !machine_breaks_at(m, code_linear(v, v->rip)))
+		return false;
+	v->debug.stop = STOP_BREAK;
+	return true;
 }

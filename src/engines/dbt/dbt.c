@@ -12,9 +12,9 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "emulate/debug.h"
 #include "emulate/vector.h"
 #include "engines/dbt/dbt-internal.h"
-#include "machine/control.h"
 
 /* ---- time of deterministic machines: a nanosecond an instruction or delivered event ---- */
 
@@ -30,12 +30,6 @@ static void pass_time(struct vcpu *v, u64 insns)
 
 /* ---- the loop ---- */
 
-static void step_done(struct vcpu *v)
-{
-	if (unlikely(v->debug.step) && !v->debug.stop)
-		v->debug.stop = STOP_STEP;
-}
-
 static void deliver(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -45,7 +39,7 @@ static void deliver(struct vcpu *v)
 	pass_time(v, 1);
 	deliver_event(v);
 	d->delivering = false;
-	step_done(v);
+	debug_step_done(v);
 	if (d->tracer)
 		tracer_event(d->tracer, v, &d->first);
 }
@@ -75,19 +69,6 @@ static bool must_step(const struct vcpu *v)
 			v->machine->config.deterministic);
 }
 
-/* Before an instruction that is stepped. */
-static bool stops_at_breakpoint(struct vcpu *v)
-{
-	const struct machine *m = v->machine;
-	bool passes = v->debug.step || v->debug.pass;
-
-	v->debug.pass = false;
-	if (passes || !m->debug.breaks || !machine_breaks_at(m, code_linear(v, v->rip)))
-		return false;
-	v->debug.stop = STOP_BREAK;
-	return true;
-}
-
 static void step(struct vcpu *v)
 {
 	struct tracer *tracer = dbt_of(v)->tracer;
@@ -114,7 +95,7 @@ static void step(struct vcpu *v)
 	pass_time(v, 1);
 	if (trap)
 		debug_single_step(v, from);
-	step_done(v);
+	debug_step_done(v);
 }
 
 static void run_generated(struct vcpu *v)
@@ -136,7 +117,7 @@ static void go(struct vcpu *v)
 {
 	bool steps = must_step(v);
 
-	if (unlikely(steps) && stops_at_breakpoint(v))
+	if (unlikely(steps) && debug_stops_at_breakpoint(v))
 		return;
 	if (steps)
 		step(v);

@@ -11,9 +11,9 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "emulate/debug.h"
 #include "emulate/vector.h"
 #include "engines/interp/interp-internal.h"
-#include "machine/control.h"
 
 /* ---- time ---- */
 
@@ -39,12 +39,6 @@ static void end_quantum(struct vcpu *v)
 	pass_time(v, done);
 }
 
-static void step_done(struct vcpu *v)
-{
-	if (unlikely(v->debug.step) && !v->debug.stop)
-		v->debug.stop = STOP_STEP;
-}
-
 /* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
 static void deliver(struct vcpu *v)
 {
@@ -55,7 +49,7 @@ static void deliver(struct vcpu *v)
 	pass_time(v, 1);
 	deliver_event(v);
 	in->delivering = false;
-	step_done(v);
+	debug_step_done(v);
 	if (in->tracer)
 		tracer_event(in->tracer, v, &in->first);
 }
@@ -86,19 +80,6 @@ static bool must_step(const struct vcpu *v)
 	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || interp_of(v)->tracer);
 }
 
-/* Before an instruction that is stepped. Whatever is no breakpoint after all is stepped as well. */
-static bool stops_at_breakpoint(struct vcpu *v)
-{
-	const struct machine *m = v->machine;
-	bool passes = v->debug.step || v->debug.pass;
-
-	v->debug.pass = interp_of(v)->at_break = false;
-	if (passes || !m->debug.breaks || !machine_breaks_at(m, code_linear(v, v->rip)))
-		return false;
-	v->debug.stop = STOP_BREAK;
-	return true;
-}
-
 static void step(struct vcpu *v)
 {
 	struct interp *in = interp_of(v);
@@ -115,7 +96,7 @@ static void step(struct vcpu *v)
 		tracer_after(in->tracer, v);
 	if (trap)
 		debug_single_step(v, from);
-	step_done(v);
+	debug_step_done(v);
 }
 
 static void begin_quantum(struct vcpu *v)
@@ -150,7 +131,8 @@ static void go(struct vcpu *v)
 {
 	bool steps = must_step(v);
 
-	if (unlikely(steps) && stops_at_breakpoint(v))
+	interp_of(v)->at_break = false; /* what is no breakpoint after all is stepped over */
+	if (unlikely(steps) && debug_stops_at_breakpoint(v))
 		return;
 	begin_quantum(v);
 	if (steps)
