@@ -3,6 +3,7 @@
  * Leaving a block. A direct exit begins as a jump to a stub in the cold part that asks C for its target; C links it by
  * patching the jump (cache.c). Exits that go backward look at v->events on their way, so that no loop runs for ever.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
 
 static u8 *poll_jump(struct emit *e)
@@ -96,6 +97,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 	s64 end = (s64)i->off + i->len;
 	bool backward = target < end;
 
+	at = tr_count_exit(t, at);
 	*x = (struct exit){
 		.from = t->b,
 		.next_own = t->b->exits,

@@ -7,6 +7,7 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
 
 static bool ends_block(const struct insn *i)
@@ -286,6 +287,7 @@ static void begin(struct tr *t)
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
 		e_jmp(t->c, t->d->to.promote);
 	}
+	tr_count_entry(t);
 	if (t->uses_vec) {
 		e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
 		u8 *load = e_jcc(t->h, CC_Z, 0);
