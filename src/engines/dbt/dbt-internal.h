@@ -153,7 +153,7 @@ struct thunks { /* run-time addresses */
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		polls, drops, leaves;
+		polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
 };
 
@@ -181,6 +181,8 @@ struct dbt {
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
+	u64 spent; /* instructions of the block that did not fit any more, or 0 */
+	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -215,6 +217,11 @@ static inline bool wants_out(const struct vcpu *v)
 
 	return v->stop_now || v->halted || v->shadow || (events && ((events & ~EV_INTR) || (v->rflags & FL_IF)));
 }
+
+/* ---- dbt.c: for lock-step ---- */
+/* Lets the CPU go, for about `most` instructions where they are counted. Faults unwind; after that, dbt_unwound(). */
+void dbt_advance(struct vcpu *v, u64 most);
+void dbt_unwound(struct vcpu *v);
 
 /* ---- cache.c ---- */
 int cache_create(struct vcpu *v, struct error *err);

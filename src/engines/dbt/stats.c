@@ -48,6 +48,9 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		     (unsigned long long)s->misses, (unsigned long long)s->links, (unsigned long long)s->relinks,
 		     (unsigned long long)s->polls, (unsigned long long)s->leaves, (unsigned long long)s->promoted,
 		     (unsigned long long)s->hashed, (unsigned long long)s->slot_drops);
+		if (s->stretches)
+			line("CPU %u: %llu instructions in %llu stretches, the same as the reference's", k,
+			     (unsigned long long)v->stats.insns, (unsigned long long)s->stretches);
 		say_ops(s, line);
 	}
 }
