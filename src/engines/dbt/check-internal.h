@@ -81,7 +81,7 @@ struct check {
 	bool delivers;
 	struct cpu_event delivery;
 	struct vcpu *start; /* the state that it began with */
-	u64 start_insns, time;
+	u64 start_insns, start_drops, time;
 	u64 done; /* instructions of it that the second side has executed */
 	struct touched touched;
 	u64 since_sweep; /* instructions since all RAM was compared */
