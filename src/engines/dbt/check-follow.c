@@ -83,7 +83,14 @@ void differ(struct check *c, struct vcpu *side, const char *fmt, ...)
 
 static bool still(const struct decoded *d, const u8 *host, u8 code_size)
 {
-	return d->host == host && d->code_size == code_size && memcmp(d->bytes, host, d->insn.len) == 0;
+	unsigned len = d->insn.len;
+
+	if (d->host != host || d->insn.n != code_size)
+		return false;
+	if (unlikely(((u64)host & ~PAGE_MASK) > PAGE_SIZE - 16)) /* the page may be the last */
+		return memcmp(d->bytes, host, len) == 0;
+	u64 low = *(const u64_una *)host ^ d->bytes[0], high = *(const u64_una *)(host + 8) ^ d->bytes[1];
+	return len <= 8 ? low << (64 - 8 * len) == 0 : !low && high << (128 - 8 * len) == 0;
 }
 
 /* What is at RIP; faults as fetching it does. */
@@ -95,7 +102,7 @@ static const struct insn *fetch(struct check *c)
 	if (f->code_size == CODE_64 ? !is_canonical(gla) : f->rip > f->seg[SEG_CS].limit)
 		vcpu_raise_error(f, EXC_GP, 0);
 	const u8 *host = mmu_fetch(f, gla, &gpa);
-	struct decoded *d = &c->decoded[((u64)host * 0x9e3779b97f4a7c15ull ^ f->code_size) >> 32 & (DECODED - 1)];
+	struct decoded *d = &c->decoded[((u64)host ^ (u64)host >> PAGE_SHIFT) & (DECODED - 1)];
 	if (likely(host && still(d, host, f->code_size))) {
 		code_check_end(f, d->insn.len);
 		return &d->insn;
@@ -104,7 +111,8 @@ static const struct insn *fetch(struct check *c)
 	code_decode_at_rip(f, &c->single, bytes);
 	if (!host || (gla & ~PAGE_MASK) + c->single.len > PAGE_SIZE)
 		return &c->single;
-	*d = (struct decoded){ .host = host, .code_size = f->code_size, .insn = c->single };
+	*d = (struct decoded){ .host = host, .insn = c->single };
+	d->insn.n = f->code_size;
 	memcpy(d->bytes, bytes, sizeof(bytes));
 	return &d->insn;
 }
@@ -323,7 +331,7 @@ int follow_create(struct check *c, struct error *err)
 	c->f->cur = &c->none;
 	c->ref_tap = (struct ram_tap){ .written = ref_written, .marks = ref_marks, .stores = ref_stores };
 	c->ref->tap = &c->ref_tap;
-	c->decoded = calloc(DECODED, sizeof(*c->decoded));
+	c->decoded = aligned_alloc(64, DECODED * sizeof(*c->decoded));
 	c->touched.stamp = calloc(config.ram_size >> PAGE_SHIFT, sizeof(*c->touched.stamp));
 	if (!c->decoded || !c->touched.stamp)
 		return error_set(err, ENOMEM, "no memory to check with");

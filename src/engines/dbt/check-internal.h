@@ -53,12 +53,11 @@ struct touched {
 	u32 now;
 };
 
-struct decoded {
+struct decoded { /* a cache line; insn.n is the code size */
 	const u8 *host;
-	u8 code_size;
-	u8 bytes[16];
+	u64 bytes[2];
 	struct insn insn;
-};
+} __attribute__((aligned(64)));
 #define DECODED 65536u
 #define TRAIL	64u
 
