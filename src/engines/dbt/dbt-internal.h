@@ -176,6 +176,7 @@ struct dbt {
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	s32 heat; /* entries after which a block is hot */
+	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
 	bool counts; /* generated code counts its instructions: count.c */

@@ -9,6 +9,7 @@
  */
 #include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
+#include "machine/control.h"
 
 static bool ends_block(const struct insn *i)
 {
@@ -72,7 +73,11 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 
 static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && take(t, host, off)) {
+	/* An address with a debugger's breakpoint never has a translation, so none runs on past it. */
+	const struct machine *m = t->v->machine;
+
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS &&
+	       !(t->n && m->debug.breaks && machine_breaks_at_offset(m, off)) && take(t, host, off)) {
 		off += t->insn[t->n].len;
 		if (ends_block(&t->insn[t->n++]))
 			break;
