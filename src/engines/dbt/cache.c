@@ -237,7 +237,7 @@ void cache_flush(struct vcpu *v)
 static bool page_covers(const struct block *b, unsigned offset, unsigned len)
 {
 	for (; b; b = b->page_next)
-		if (!b->dead && offset < b->end && offset + len > b->off)
+		if (!b->dead && offset < b->end && offset + len > b->first)
 			return true;
 	return false;
 }
@@ -314,7 +314,7 @@ int cache_create(struct vcpu *v, struct error *err)
 	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
 	for (unsigned k = 0; k < 2; k++) {
 		d->stack[k] = meta_alloc(d, sizeof(struct slot));
-		slot_init(d->stack[k], 8);
+		slot_init(d->stack[k], 8, NULL, 0, true);
 	}
 	d->meta_begin = d->meta_next;
 	thunks_emit(v);
