@@ -163,6 +163,8 @@ struct thunks { /* run-time addresses */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
+	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
+	u64 spent; /* block in OUT_A, longer than what may still run: count.c */
 };
 
 struct dbt_stats {
@@ -192,6 +194,9 @@ struct dbt {
 	s32 heat; /* entries after which a block is hot */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
+	bool counts; /* generated code counts its instructions: count.c */
+	s64 quantum; /* what v->left began with */
+	u64 time; /* clock_now() then */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;

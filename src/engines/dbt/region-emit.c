@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing a region: its stretches in order, and the jumps between them. */
+#include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 
 static void enter_region(struct tr *t)
@@ -131,6 +132,8 @@ static void begin_stretch(struct tr *t, struct stretch *s)
 	s->label = emit_here(t->h);
 	for (unsigned k = 0; k < s->waits; k++)
 		e_patch(s->waiting[k], t->h->to_run, s->label);
+	t->k = s->first;
+	tr_count_stretch(t, s->n, s->off);
 }
 
 void region_emit(struct tr *t)

@@ -6,7 +6,7 @@
  * taken back. C returns the run-time address to go on at: registers are loaded again and control goes there. What unwinds
  * (vcpu_raise) needs nothing of this: its landing is the loop's, and the state is complete.
  */
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/count.h"
 
 static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
 
@@ -249,6 +249,8 @@ void thunks_emit(struct vcpu *v)
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
+	t->stop = to_c(e, v, dbt_stop, &t->leave);
+	t->spent = to_c(e, v, dbt_spent, &t->leave);
 	t->jump = emit_jump(e, d, t->lookup);
 }
 

@@ -3,6 +3,7 @@
  * Leaving a block. A direct exit begins as a jump to a stub in the cold part that asks C for its target; C links it by
  * patching the jump (cache.c). Exits that go backward look at v->events on their way, so that no loop runs for ever.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
 
 static u8 *poll_jump(struct emit *e)
@@ -106,6 +107,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 	s64 end = (s64)i->off + i->len;
 	bool backward = target < end;
 
+	at = tr_count_exit(t, at);
 	*x = (struct exit){
 		.from = t->b,
 		.next_own = t->b->exits,
@@ -174,15 +176,19 @@ u8 *tr_poll_jump(struct emit *e)
 	return poll_jump(e);
 }
 
-void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)
+void tr_leave_at(struct tr *t, s64 target, u64 thunk)
 {
-	struct emit *c = t->c;
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
 
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .key = 1, .target = target };
 	t->b->exits = x;
-	e_patch(due, c->to_run, emit_here(c));
-	unless_masked(c, back);
-	tr_to_canonical(t, c);
-	call_c(c, x, t->d->to.poll);
+	tr_to_canonical(t, t->c);
+	call_c(t->c, x, thunk);
+}
+
+void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)
+{
+	e_patch(due, t->c->to_run, emit_here(t->c));
+	unless_masked(t->c, back);
+	tr_leave_at(t, target, t->d->to.poll);
 }

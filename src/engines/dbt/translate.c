@@ -7,6 +7,7 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
 
@@ -165,11 +166,17 @@ void tr_flags_written(struct tr *t)
 
 /* ---- instructions that C does ---- */
 
+unsigned tr_uncounted(const struct tr *t)
+{
+	return (t->region ? t->region->at->first + t->region->at->n : t->n) - (t->k + 1);
+}
+
 struct site *tr_site(struct tr *t)
 {
 	if (!t->site) {
 		t->site = meta_alloc(t->d, sizeof(*t->site));
 		t->site->insn = t->insn[t->k];
+		t->site->insn.n = (u16)(t->n - tr_uncounted(t) - 1);
 		t->site->block = t->b;
 	}
 	return t->site;
@@ -312,6 +319,8 @@ static void begin(struct tr *t)
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
 		e_jmp(t->c, t->d->to.promote);
 	}
+	if (!t->region)
+		tr_count_entry(t);
 	if (t->uses_vec)
 		tr_load_vectors(t);
 }

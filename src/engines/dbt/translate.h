@@ -62,6 +62,8 @@ void tr_want_flags(struct tr *t, unsigned with);
 void tr_want_flags_spilled(struct tr *t); /* destroys no register */
 /* The current instruction has left its flags in EFLAGS. */
 void tr_flags_written(struct tr *t);
+/* Instructions behind the current one that were counted with it: count.c. */
+unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
 /* All of the current instruction by src/emulate. */
@@ -132,6 +134,7 @@ void tr_exit_indirect(struct tr *t);
 void tr_poll(struct tr *t);
 /* A look at events whose jump, returned, is taken if one is due; tr_poll_edge says what then: to the loop at `target`, or back. */
 u8 *tr_poll_jump(struct emit *e);
+void tr_leave_at(struct tr *t, s64 target, u64 thunk); /* in the cold part: to C with an exit for `target` */
 void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back);
 
 static inline s64 tr_target(const struct insn *i) /* of a direct branch, relative to the page */

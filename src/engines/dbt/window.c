@@ -7,6 +7,7 @@
  * Checks are made against a slot of the window's own, or where accesses wander through the TLB. Windows end where control may
  * come from elsewhere, and with every call of C: nothing else can change what a linear address is.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 
 #define SPAN_MAX  256 /* bytes of a window: the more, the more often it crosses pages */
@@ -187,6 +188,7 @@ static void bail(struct tr *t, u8 *jump, struct slot *s)
 	u8 *counted = NULL;
 
 	e_patch(jump, c->to_run, emit_here(c));
+	tr_uncount(t);
 	tr_to_canonical(t, c);
 	if (s) {
 		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
