@@ -63,7 +63,8 @@ struct block {
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
 	bool hot; /* translated with slots */
-	s32 heat; /* entries left until it is */
+	s32 heat; /* entries left until it may be */
+	u64 since; /* when they began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
 	u32 jump; /* its entry in the jump cache */
 	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */

@@ -9,6 +9,7 @@
 #include "engines/dbt/dbt-internal.h"
 
 #define WANDERS (SLOT_MISSES * 20000ull) /* cycles of the TSC within which so many misses are too many */
+#define WARM	(HEAT * 3000ull) /* the same within which a block that gets hot is entered often */
 
 void slot_init(struct slot *s, unsigned n)
 {
@@ -79,12 +80,20 @@ bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
 	return has_bit(d->hot_blocks, place_bit(page, off));
 }
 
-/* A block has been entered often: slots pay from now on. */
+/*
+ * A block has been entered often: slots pay from now on. Only if that took little time, though: code that runs now and then among
+ * much other has its slots emptied by a change of address space, or out of the host's caches, before they are of use again.
+ */
 u64 dbt_promote(struct vcpu *v, struct block *b)
 {
 	struct dbt *d = dbt_of(v);
-	u64 bit = place_bit(b->page, b->off);
+	u64 bit = place_bit(b->page, b->off), now = __rdtsc(), since = b->since;
 
+	b->since = now;
+	if (now - since > WARM && d->heat == HEAT) {
+		b->heat = d->heat;
+		return b->code;
+	}
 	v->rip = v->r[17] + b->off;
 	d->hot_blocks[bit / 64] |= BIT(bit % 64);
 	d->stats->promoted++;

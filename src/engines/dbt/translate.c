@@ -7,6 +7,8 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
+#include <x86intrin.h>
+
 #include "engines/dbt/translate.h"
 
 static bool ends_block(const struct insn *i)
@@ -281,6 +283,7 @@ static void begin(struct tr *t)
 	}
 	if (!b->hot && (b->mode & MODE_CODE_SIZE) == CODE_64) {
 		b->heat = t->d->heat;
+		b->since = __rdtsc();
 		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(&b->heat), 1);
 		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
