@@ -91,7 +91,7 @@ u64 dbt_promote(struct vcpu *v, struct block *b)
 
 	b->since = now;
 	if (now - since > WARM && d->heat == HEAT) {
-		b->heat = d->heat;
+		*b->heat = d->heat;
 		return b->code;
 	}
 	v->rip = v->r[17] + b->off;

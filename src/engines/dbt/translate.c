@@ -282,9 +282,10 @@ static void begin(struct tr *t)
 		e_jmp(t->c, b->code);
 	}
 	if (!b->hot && (b->mode & MODE_CODE_SIZE) == CODE_64) {
-		b->heat = t->d->heat;
+		b->heat = touched_alloc(t->d, sizeof(*b->heat));
+		*b->heat = t->d->heat;
 		b->since = __rdtsc();
-		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(&b->heat), 1);
+		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(b->heat), 1);
 		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
 		e_jmp(t->c, t->d->to.promote);
