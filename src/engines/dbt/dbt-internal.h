@@ -48,6 +48,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
 
 #define JUMP_CACHE_BITS 14
+#define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
 	u64 code, page;
@@ -64,8 +65,9 @@ struct block {
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
-	bool hot; /* a region */
-	s32 heat; /* entries left until it is */
+	bool hot, warm; /* a region; one with slots */
+	s32 *heat; /* entries left until it may be */
+	u64 since; /* when they began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
 	u32 jump; /* its entry in the jump cache */
 	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
@@ -81,7 +83,7 @@ struct exit {
 	u8 *jump_at; /* displacement of the jump behind the poll or the page check, or NULL */
 	u64 jump_home;
 	u64 poll; /* entry at the poll, flags need not be saved; 0: forward */
-	u64 key; /* page ^ code space for which a link to another page is right */
+	u64 *key; /* page ^ code space for which a link to another page is right */
 	s64 target; /* relative to the block's page */
 	u16 from_off; /* of the branch, or of the end that code falls through to */
 	u8 misses; /* of the page check: now and then the link is made anew */
@@ -177,14 +179,18 @@ struct dbt {
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
 	size_t code_size;
-	u8 *hot_begin, *cold_begin;
+	u8 *hot_begin, *cold_begin; /* behind the thunks */
+	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
+	bool small_pages; /* it has none to give */
 	u8 *meta, *meta_end, *meta_next,
 		*meta_begin; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	/* Likewise the few words of theirs that generated code touches each time: close together, as each costs a place in the cache. */
+	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
 	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
-	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
+	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64], warm_blocks[PLACE_BITS / 64];
 	struct thunks to;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
@@ -235,17 +241,23 @@ static inline bool wants_out(const struct vcpu *v)
 /* ---- cache.c ---- */
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
-bool cache_full(const struct dbt *d);
 void cache_flush(struct vcpu *v); /* drops every translation */
 void cache_forget_jumps(struct vcpu *v);
 /* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
-void *meta_alloc(struct dbt *d, size_t size);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
+
+/* ---- memory.c ---- */
+int memory_create(struct dbt *d, unsigned cpus, struct error *err);
+void memory_destroy(struct dbt *d);
+void memory_reset(struct dbt *d); /* nothing is allocated */
+bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
+void *meta_alloc(struct dbt *d, size_t size);
+void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
 
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
@@ -253,6 +265,7 @@ void slots_clear(struct dbt *d);
 void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one that could not be listed */
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
+bool block_is_warm(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);

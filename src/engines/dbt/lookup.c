@@ -51,7 +51,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		v->stop_now = true;
 		return d->to.leave;
 	}
-	if (cache_full(d))
+	if (!memory_ready(d))
 		cache_flush(v);
 	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS)) {
 		cache_forget_jumps(v);
@@ -189,7 +189,7 @@ u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 
 	v->cur = &d->none;
 	v->rip = v->r[17] + off;
-	if (b->dead || cache_full(d) || !page_settled(v, b->page))
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
 		return dbt_find(v);
 	struct block *to = block_find(d, b->page, off, mode, ~0ull);
 	if (!to)
@@ -242,7 +242,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 		d->stats->relinks++;
 	}
 	exit_link(d, x, to);
-	x->key = from ^ space;
+	*x->key = from ^ space;
 	return code;
 }
 

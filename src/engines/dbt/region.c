@@ -34,7 +34,7 @@ static bool is_warm(const struct tr *t, unsigned off)
 	struct dbt *d = t->d;
 	const struct block *b = block_find(d, t->b->page, off, t->b->mode, ~0ull);
 
-	return block_is_hot(d, t->b->page, off) || (b && (d->heat - b->heat) * COLD_SHARE >= d->heat);
+	return block_is_hot(d, t->b->page, off) || (b && b->heat && (d->heat - *b->heat) * COLD_SHARE >= d->heat);
 }
 
 static void lead(struct finder *f, s64 off)

@@ -81,7 +81,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
 	e_mov_rr(c, 8, OUT_B, OUT_A);
 	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
-	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(&x->key));
+	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(x->key));
 	u8 *other = e_jcc(c, CC_NZ, 0);
 	e_lea(c, 8, OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
 	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
@@ -113,7 +113,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.next_own = t->b->exits,
 		.hot_at = at,
 		.hot_home = emit_here(t->c),
-		.key = 1,
+		.key = touched_alloc(t->d, sizeof(*x->key)),
 		.target = target,
 		.from_off = (u16)(target == end ? end : i->off),
 		.misses = EXIT_LINK_NOW,
@@ -121,6 +121,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.crosses = target < 0 || target > (s64)PAGE_SIZE - 15,
 		.call = i->op == OP_CALL && target != end,
 	};
+	*x->key = 1;
 	t->b->exits = x;
 	e_patch(at, t->h->to_run, x->hot_home);
 	if (x->crosses)
@@ -180,7 +181,7 @@ void tr_leave_at(struct tr *t, s64 target, u64 thunk)
 {
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
 
-	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .key = 1, .target = target };
+	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = target };
 	t->b->exits = x;
 	tr_to_canonical(t, t->c);
 	call_c(t->c, x, thunk);

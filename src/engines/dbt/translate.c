@@ -7,6 +7,8 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
+#include <x86intrin.h>
+
 #include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
@@ -312,9 +314,11 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
-	if (!b->hot && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
-		b->heat = t->d->heat;
-		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(&b->heat), 1);
+	if (!b->warm && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
+		b->heat = touched_alloc(t->d, sizeof(*b->heat));
+		*b->heat = t->d->heat;
+		b->since = __rdtsc();
+		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(b->heat), 1);
 		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
 		e_jmp(t->c, t->d->to.promote);
@@ -387,6 +391,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
 	b->hot = (mode & MODE_CODE_SIZE) == CODE_64 && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
+	b->warm = b->hot && block_is_warm(d, page, off);
 	t.region = &r;
 	if (b->hot && region_find(&t, host, off)) {
 		choose(&t);

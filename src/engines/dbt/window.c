@@ -194,9 +194,7 @@ static void bail(struct tr *t, u8 *jump, struct slot *s)
 		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
 		counted = e_jcc(c, CC_Z, 0);
 	}
-	*x = (struct exit){
-		.from = t->b, .next_own = t->b->exits, .key = 1, .target = t->insn[t->k].off, .plain = true
-	};
+	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = t->insn[t->k].off, .plain = true };
 	t->b->exits = x;
 	x->hot_at = e_jmp(c, 0);
 	x->hot_home = emit_here(c);
@@ -258,7 +256,7 @@ static bool delta_is_enough(const struct tr *t, const struct insn *i)
 /* Kernels change tasks and with them their stacks too often for what is not in a loop. */
 static bool slot_pays(const struct tr *t)
 {
-	return tr_cpl(t) == 3 || t->region->at->weight >= LOOP_WEIGHT;
+	return t->b->warm && (tr_cpl(t) == 3 || t->region->at->weight >= LOOP_WEIGHT);
 }
 
 /* Makes window w true, its register `hold`, or `a` if there is none; returns the operand. */
