@@ -104,7 +104,8 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to)
 static void exit_unlink(struct dbt *d, struct exit *x)
 {
 	x->to = NULL;
-	*x->key = 1;
+	if (x->key)
+		*x->key = 1;
 	x->misses = EXIT_LINK_NOW;
 	if (x->jump_at)
 		e_patch(x->jump_at, d->hot.to_run, x->jump_home);
@@ -210,7 +211,7 @@ void cache_flush(struct vcpu *v)
 static bool page_covers(const struct block *b, unsigned offset, unsigned len)
 {
 	for (; b; b = b->page_next)
-		if (!b->dead && offset < b->end && offset + len > b->off)
+		if (!b->dead && offset < b->end && offset + len > b->first)
 			return true;
 	return false;
 }
@@ -256,7 +257,7 @@ int cache_create(struct vcpu *v, struct error *err)
 		return err->code;
 	for (unsigned k = 0; k < 2; k++) {
 		d->stack[k] = meta_alloc(d, sizeof(struct slot));
-		slot_init(d->stack[k], 8);
+		slot_init(d->stack[k], 8, NULL, 0, true);
 	}
 	d->meta_begin = d->meta_next;
 	thunks_emit(v);

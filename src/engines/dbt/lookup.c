@@ -128,6 +128,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 
 	d->stats->slow++;
 	d->stats->by_op[i->op]++;
+	slots_shared_check(d);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
@@ -142,8 +143,8 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	v->r[17] = page; /* op_ea may have set it for another use */
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	if (likely(v->rip == next && (s->block->mode & ~MODE_HIGH) == mode_of(v) && space == mmu_code_space(v, next) &&
-		   s->resume))
+	if (likely(v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
+		   space == mmu_code_space(v, next) && s->resume))
 		return s->resume;
 	d->stats->ends++;
 	return dbt_find(v);
@@ -175,6 +176,29 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	if (to && to->page == x->from->page && to->page2 == ~0ull)
 		exit_link(d, x, to);
 	return code;
+}
+
+u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+	u16 mode = b->mode | MODE_PLAIN;
+
+	v->cur = &d->none;
+	v->rip = v->r[17] + off;
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
+		return dbt_find(v);
+	struct block *to = block_find(d, b->page, off, mode, ~0ull);
+	if (!to)
+		to = translate(v, v->rip, mode, v->machine->ram + (b->page << PAGE_SHIFT), b->page, ~0ull);
+	if (x && !x->to)
+		exit_link(d, x, to);
+	return to->code;
+}
+
+u64 dbt_bail(struct vcpu *v, struct exit *x)
+{
+	dbt_of(v)->stats->bails++;
+	return dbt_plain(v, x->from, (unsigned)x->target, x);
 }
 
 /* A direct branch to an address that is not canonical faults at the branch. */

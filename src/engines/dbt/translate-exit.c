@@ -23,6 +23,7 @@ static void unless_masked(struct emit *e, u64 back)
 	e_patch(other, e->to_run, emit_here(e));
 }
 
+/* To a thunk of C's; registers are as between blocks. */
 static void call_c(struct emit *e, const void *arg, u64 thunk)
 {
 	e_mov_imm32(e, OUT_A, (u32)(u64)arg);
@@ -35,11 +36,19 @@ static void stub_near(struct tr *t, struct exit *x, bool backward)
 	struct emit *c = t->c;
 	u8 *due = NULL;
 	u64 polled = 0;
+	bool region = !tr_is_canonical(t);
 
 	if (x->flags_host)
-		flags_save(c, OUT_A);
+		flags_save(c, t->s1);
+	tr_to_canonical(t, c);
+	if (region && !backward) { /* the way there is no single jump */
+		x->jump_at = e_jmp(c, 0);
+		x->jump_home = emit_here(c);
+		e_patch(x->jump_at, c->to_run, x->jump_home);
+	}
 	if (backward) {
-		x->poll = emit_here(c);
+		if (!region)
+			x->poll = emit_here(c);
 		due = poll_jump(c);
 		polled = emit_here(c);
 		x->jump_at = e_jmp(c, 0);
@@ -61,8 +70,11 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	u8 *due = NULL;
 	u64 polled = 0;
 
+	x->key = touched_alloc(t->d, sizeof(*x->key));
+	*x->key = 1;
 	if (x->flags_host)
-		flags_save(c, OUT_A);
+		flags_save(c, t->s1);
+	tr_to_canonical(t, c);
 	if (backward) {
 		due = poll_jump(c);
 		polled = emit_here(c);
@@ -101,7 +113,6 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.next_own = t->b->exits,
 		.hot_at = at,
 		.hot_home = emit_here(t->c),
-		.key = touched_alloc(t->d, sizeof(*x->key)),
 		.target = target,
 		.from_off = (u16)(target == end ? end : i->off),
 		.misses = EXIT_LINK_NOW,
@@ -109,7 +120,6 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.crosses = target < 0 || target > (s64)PAGE_SIZE - 15,
 		.call = i->op == OP_CALL && target != end,
 	};
-	*x->key = 1;
 	t->b->exits = x;
 	e_patch(at, t->h->to_run, x->hot_home);
 	if (x->crosses)
@@ -148,12 +158,32 @@ void tr_exit_indirect(struct tr *t)
 
 void tr_poll(struct tr *t)
 {
+	struct emit *c = t->c;
 	u8 *due;
 
-	tr_save_flags(t, OUT_A);
+	tr_save_flags(t, t->s1);
 	due = poll_jump(t->h);
-	e_patch(due, t->c->to_run, emit_here(t->c));
-	unless_masked(t->c, emit_here(t->h));
-	call_c(t->c, tr_site(t), t->d->to.poll_site);
+	e_patch(due, c->to_run, emit_here(c));
+	unless_masked(c, emit_here(t->h));
+	tr_to_canonical(t, c);
+	call_c(c, tr_site(t), t->d->to.poll_site);
 	t->host_ok = false;
+}
+
+u8 *tr_poll_jump(struct emit *e)
+{
+	return poll_jump(e);
+}
+
+void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)
+{
+	struct emit *c = t->c;
+	struct exit *x = meta_alloc(t->d, sizeof(*x));
+
+	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = target };
+	t->b->exits = x;
+	e_patch(due, c->to_run, emit_here(c));
+	unless_masked(c, back);
+	tr_to_canonical(t, c);
+	call_c(c, x, t->d->to.poll);
 }
