@@ -158,6 +158,8 @@ struct thunks { /* run-time addresses */
 	u64 poll; /* exit in OUT_A: events, at a backward jump */
 	u64 lookup; /* v->rip is set */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
+	u64 jump_high; /* the same, most likely to the upper half of the address space */
+	u64 syscall, sysret; /* site in OUT_A */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
@@ -266,6 +268,9 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* ---- thunks-system.c ---- */
+u64 emit_syscall(struct emit *e, const struct dbt *d);
+u64 emit_sysret(struct emit *e, const struct dbt *d);
 
 /* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
 u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */
