@@ -146,7 +146,7 @@ struct low { /* what generated code names by 32 bits */
 #define PLACE_BITS  65536u
 #define HEAT	    1000 /* entries after which a block is hot */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
-#define HASH_BITS   15
+#define HASH_BITS   17
 #define BLOCK_INSNS 64
 
 struct thunks { /* run-time addresses */
