@@ -11,7 +11,7 @@
 #include "engines/dbt/count.h"
 
 #include "engines/dbt/check.h"
-#include "engines/dbt/translate.h"
+#include "engines/dbt/region.h"
 
 /* ---- in the loop ---- */
 
@@ -26,7 +26,6 @@ bool count_begin(struct vcpu *v, u64 most)
 	struct dbt *d = dbt_of(v);
 	u64 room = most;
 
-	d->spent = 0;
 	d->time = clock_now(v->machine->clock);
 	if (has_timers(v)) {
 		u64 due = clock_next_deadline(v->machine->clock);
@@ -72,7 +71,7 @@ static unsigned unexecuted(const struct vcpu *v)
 
 	if (v->cur == &d->none || v->cur == &d->single)
 		return 0;
-	return container_of(v->cur, struct site, insn)->block->insns - v->cur->n;
+	return container_of(v->cur, struct site, insn)->block->insns - v->cur->n; /* in regions: of the stretch */
 }
 
 void count_unwound(struct vcpu *v)
@@ -97,7 +96,6 @@ u64 dbt_spent(struct vcpu *v, struct block *b)
 	struct dbt *d = dbt_of(v);
 
 	v->left += b->insns;
-	d->spent = b->insns;
 	v->rip = v->r[17] + b->off;
 	v->cur = &d->none;
 	return d->to.leave;
@@ -116,16 +114,39 @@ void tr_count_entry(struct tr *t)
 	e_jmp(t->c, t->d->to.spent);
 }
 
+void tr_count_stretch(struct tr *t, unsigned n, unsigned off)
+{
+	struct emit *c = t->c;
+
+	if (!t->d->counts)
+		return;
+	if (t->host_ok && !t->mem_ok && (t->d->exact_flags || tr_live_before(t, t->k))) {
+		flags_save(t->h, t->s1);
+		t->mem_ok = true;
+	}
+	t->host_ok = false;
+	e_alu_imm_m(t->h, ALU_SUB, 8, at_gs(VCPU(left)), (s32)n);
+	e_patch(e_jcc(t->h, CC_S, 0), c->to_run, emit_here(c));
+	e_alu_imm_m(c, ALU_ADD, 8, at_gs(VCPU(left)), (s32)n);
+	tr_leave_at(t, off, t->d->to.stop);
+}
+
+void tr_uncount(struct tr *t)
+{
+	if (t->d->counts)
+		e_alu_imm_m(t->c, ALU_ADD, 8, at_gs(VCPU(left)), (s32)tr_uncounted(t) + 1);
+}
+
 /* EFLAGS may hold the guest's. */
 u8 *tr_count_exit(struct tr *t, u8 *at)
 {
-	unsigned back = t->n - (t->k + 1);
+	unsigned back = tr_uncounted(t);
 
 	if (!t->d->counts || !back)
 		return at;
 	e_patch(at, t->h->to_run, emit_here(t->c));
-	e_load(t->c, 8, OUT_A, at_gs(VCPU(left)));
-	e_lea(t->c, 8, OUT_A, at_reg(OUT_A, (s32)back));
-	e_store(t->c, 8, OUT_A, at_gs(VCPU(left)));
+	e_load(t->c, 8, t->s1, at_gs(VCPU(left)));
+	e_lea(t->c, 8, t->s1, at_reg(t->s1, (s32)back));
+	e_store(t->c, 8, t->s1, at_gs(VCPU(left)));
 	return e_jmp(t->c, 0);
 }

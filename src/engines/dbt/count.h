@@ -36,7 +36,13 @@ static inline bool count_paused(const struct vcpu *v, const struct insn *i, u64 
 }
 u64 dbt_spent(struct vcpu *v, struct block *b);
 
+u64 dbt_stop(struct vcpu *v, struct exit *x);
+
 /* At a block's entry, with the flags in memory; it is entered only if all of it may run. */
 void tr_count_entry(struct tr *t);
 /* An exit behind the current instruction jumps away at `at`: returns the displacement to patch instead. */
 u8 *tr_count_exit(struct tr *t, u8 *at);
+/* The same of a region's stretch of n instructions at `off`; and what is not executed of it where the current instruction leaves it, in
+ * the cold part, with flags in memory. */
+void tr_count_stretch(struct tr *t, unsigned n, unsigned off);
+void tr_uncount(struct tr *t);

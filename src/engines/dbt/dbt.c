@@ -16,6 +16,7 @@
 #include "emulate/vector.h"
 #include "engines/dbt/check.h"
 #include "engines/dbt/count.h"
+#include "engines/dbt/region.h"
 
 /* ---- the loop ---- */
 
@@ -119,21 +120,24 @@ static bool run_generated(struct vcpu *v)
 	return true;
 }
 
-/* Up to `most` instructions, or the one block that is longer; what does not fit before the next timer is not run. */
+/* Up to `most` instructions, or the first ones that go together though they are more; what does not fit before the next timer
+ * is not run. */
 static bool run_counted(struct vcpu *v, u64 most)
 {
-	bool whole = count_begin(v, most);
+	static const u64 longest[] = { BLOCK_INSNS, REGION_INSNS };
+	bool whole = count_begin(v, most), runs = run_generated(v);
 
-	run_generated(v);
 	if (count_end(v))
 		return true;
-	u64 block = dbt_of(v)->spent;
-	if (!block || !whole)
-		return false;
-	whole = count_begin(v, block);
-	if (whole)
-		run_generated(v);
-	return count_end(v);
+	for (unsigned k = 0; k < ARRAY_SIZE(longest) && runs && whole; k++) {
+		if (longest[k] <= most)
+			continue;
+		whole = count_begin(v, longest[k]);
+		runs = run_generated(v);
+		if (count_end(v))
+			return true;
+	}
+	return false;
 }
 
 static void advance(struct vcpu *v, u64 most, bool steps)
@@ -278,6 +282,10 @@ static void dbt_destroy(struct vcpu *v)
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
+	free(d->decoded);
+	free(d->tr);
+	free(d->finder);
+	free(d->region);
 	free(d);
 	v->engine = NULL;
 	mmu_destroy(v);
@@ -294,7 +302,11 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	if (!v->engine_stats)
 		v->engine_stats = calloc(1, sizeof(*d->stats));
 	d->stats = v->engine_stats;
-	if (!d->stats) {
+	d->decoded = decoded_create();
+	d->tr = tr_create();
+	d->finder = finder_create();
+	d->region = code_region_create();
+	if (!d->stats || !d->decoded || !d->tr || !d->finder || !d->region) {
 		dbt_destroy(v);
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	}
@@ -310,6 +322,7 @@ static int dbt_create(struct vcpu *v, struct error *err)
 		r = err->code;
 	if (!r && v->machine->config.check) {
 		d->exact_flags = true;
+		d->heat = CHECK_HEAT;
 		r = check_create(v, err);
 	}
 	if (r)

@@ -56,7 +56,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		v->stop_now = true;
 		return d->to.leave;
 	}
-	if (cache_full(d))
+	if (!memory_ready(d))
 		cache_flush(v);
 	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS)) {
 		cache_forget_jumps(v);
@@ -133,6 +133,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 
 	d->stats->slow++;
 	d->stats->by_op[i->op]++;
+	slots_shared_check(d);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
@@ -147,7 +148,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
-	bool stays = v->rip == next && (s->block->mode & ~MODE_HIGH) == mode_of(v) &&
+	bool stays = v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
 		     space == mmu_code_space(v, next) && s->resume;
 	if (likely(stays && !wants_out(v)))
 		return s->resume;
@@ -184,6 +185,29 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	if (to && to->page == x->from->page && to->page2 == ~0ull)
 		exit_link(d, x, to);
 	return code;
+}
+
+u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+	u16 mode = b->mode | MODE_PLAIN;
+
+	v->cur = &d->none;
+	v->rip = v->r[17] + off;
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
+		return dbt_find(v);
+	struct block *to = block_find(d, b->page, off, mode, ~0ull);
+	if (!to)
+		to = translate(v, v->rip, mode, v->machine->ram + (b->page << PAGE_SHIFT), b->page, ~0ull);
+	if (x && !x->to)
+		exit_link(d, x, to);
+	return to->code;
+}
+
+u64 dbt_bail(struct vcpu *v, struct exit *x)
+{
+	dbt_of(v)->stats->bails++;
+	return dbt_plain(v, x->from, (unsigned)x->target, x);
 }
 
 /* A direct branch to an address that is not canonical faults at the branch. */
@@ -223,7 +247,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 		d->stats->relinks++;
 	}
 	exit_link(d, x, to);
-	x->key = from ^ space;
+	*x->key = from ^ space;
 	return code;
 }
 
@@ -234,6 +258,13 @@ u64 dbt_poll(struct vcpu *v, struct exit *x)
 	if (x->crosses)
 		check_target(v, x);
 	return dbt_go_on(v);
+}
+
+/* In front of a stretch that is longer than what may still run. */
+u64 dbt_stop(struct vcpu *v, struct exit *x)
+{
+	v->rip = v->r[17] + (u64)x->target;
+	return leave(v);
 }
 
 u64 dbt_poll_site(struct vcpu *v, struct site *s)

@@ -21,13 +21,15 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_CLAC:
 	case OP_STAC:
 	case OP_SWAPGS: return tr_cpl(t) == 0;
+	case OP_SYSCALL: return tr_cpl(t) == 3;
+	case OP_SYSRET: return tr_cpl(t) == 0 && i->osize == 3;
 	default: return false;
 	}
 }
 
 bool tr_system_reads_flags(const struct insn *i)
 {
-	return i->op == OP_PUSHFQ;
+	return i->op == OP_PUSHFQ || i->op == OP_SYSCALL;
 }
 
 static struct mem rflags(void)
@@ -94,7 +96,7 @@ static void mov_from_seg(struct tr *t, const struct insn *i)
 	unsigned to = i->r[0] >> 3;
 
 	e_op_rm(t->h, 0x0fb7, 4, to, at_gs(VCPU(seg[0].selector) + i->r[1] * sizeof(struct segment)));
-	if (reg_is_out(to))
+	if (reg_is_out(t, to))
 		e_store(t->h, 8, to, at_gs(GPR_AT(to)));
 }
 
@@ -116,7 +118,7 @@ static void pushf(struct tr *t)
 	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
 	e_store(h, 8, OUT_A, at_gs(WORD(tmp)));
 	t->host_ok = false;
-	top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
+	top = tr_stack(t, RSP, -8, 8, true);
 	e_load(h, 8, OUT_A, at_gs(WORD(tmp)));
 	e_store(h, 8, OUT_A, top);
 	e_lea(h, 8, RSP, at_reg(RSP, -8));
@@ -126,7 +128,7 @@ static void pushf(struct tr *t)
 static void popf(struct tr *t)
 {
 	struct emit *h = t->h;
-	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	struct mem top = tr_stack(t, RSP, 0, 8, false);
 	bool supervisor = tr_cpl(t) == 0;
 
 	e_load(h, 8, OUT_A, top);
@@ -150,10 +152,21 @@ static void popf(struct tr *t)
 	t->mem_ok = true;
 }
 
+/* By a piece of code that all instructions of the kind share. */
+static void by_thunk(struct tr *t, u64 thunk)
+{
+	tr_save_flags(t, OUT_A);
+	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
+	e_jmp(t->h, thunk);
+	t->host_ok = false;
+	t->mem_ok = true;
+}
+
 bool tr_system(struct tr *t)
 {
 	const struct insn *i = &t->insn[t->k];
 
+	windows_forget(t); /* their registers are used */
 	switch (i->op) {
 	case OP_CLI: cli(t); return true;
 	case OP_STI: sti(t); return true;
@@ -163,6 +176,8 @@ bool tr_system(struct tr *t)
 	case OP_SWAPGS: swapgs(t); return true;
 	case OP_MOV_FROM_SEG: mov_from_seg(t, i); return true;
 	case OP_PUSHFQ: pushf(t); return true;
+	case OP_SYSCALL: by_thunk(t, t->d->to.syscall); return true;
+	case OP_SYSRET: by_thunk(t, t->d->to.sysret); return true;
 	default: popf(t); return true;
 	}
 }
