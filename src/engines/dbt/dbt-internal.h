@@ -208,6 +208,8 @@ struct dbt {
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
 	struct check *check; /* --check: check.h */
+	bool tells; /* of each translation: tell.c */
+	int map_fd; /* --perf-map; -1: not wanted */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -317,6 +319,10 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 void flags_save(struct emit *e, unsigned with);
 void flags_restore(struct emit *e, unsigned with);
 void flags_load(struct emit *e);
+
+/* ---- tell.c ---- */
+int tell_open(struct vcpu *v, struct error *err); /* after the cache has been created */
+void tell_close(struct dbt *d);
 
 /* ---- stats.c ---- */
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));
