@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * What --rootfs names: a directory, or a container image that is unpacked into one: an OCI image layout (a directory or a tar
+ * of one) or what docker save writes. Engines see the directory only; an image's is a cache's, and must not be written to.
+ *
+ * Images are untrusted. All that is unpacked has the digest that its image says, stays inside the directory, and is bounded.
+ */
+#pragma once
+#include "util/error.h"
+#include "util/types.h"
+
+struct image {
+	char *path; /* the root file system */
+	bool is_image; /* else a directory as it is, and what follows is absent */
+	bool unpacked; /* just now; else it was there */
+	bool owners_beside; /* some owners and modes are told by util/override.h, the others are root's */
+	char digest[80]; /* what identifies it: of its manifest, or its configuration */
+	char chain[72]; /* hexadecimal: of its layers; its name in the cache */
+	/* Of its configuration. NULL: nothing. */
+	char **argv, **env; /* NULL-terminated */
+	char *workdir, *user;
+	int lock;
+};
+
+/* spec: PATH, or PATH:TAG or PATH@DIGEST of an image that has several. err begins with spec. */
+int image_open(struct image *im, const char *spec, struct error *err);
+void image_close(struct image *im);
+/* Whether spec names an image rather than a directory that is a root file system: false if it is neither. */
+bool image_is(const char *spec);
