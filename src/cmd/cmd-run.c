@@ -199,6 +199,7 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
+	run_rootfs_close(&r->o);
 	free(r->o.own_append);
 	free(r->o.own_gdb);
 }
@@ -299,6 +300,8 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
+	if (!status)
+		status = run_rootfs_open(&r.o);
 	if (status) {
 		release(&r);
 		return status;

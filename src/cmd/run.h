@@ -9,13 +9,30 @@
 #include "host/net/net.h"
 #include "host/share.h"
 #include "host/terminal.h"
+#include "image/image.h"
+#include "image/user.h"
 #include "machine/machine.h"
 #include "platform/pc/pc.h"
+
+/* run-rootfs.c: what --rootfs names, and how CMD runs in it. */
+struct run_rootfs {
+	struct image image; /* image.path: the directory */
+	char *const *argv; /* CMD ARG..., NULL-terminated: not owned */
+	char **env; /* NULL-terminated */
+	size_t nenv;
+	const char *workdir; /* NULL: nothing was said; not owned */
+	bool has_user; /* else root */
+	struct user user;
+};
 
 struct run_options { /* strings are argv's or the environment's, or held in `owned` */
 	const char *engine, *cpu, *kernel, *initrd, *append, *rootfs, *trace;
 	struct net_spec *net; /* owned */
-	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated */
+	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated; NULL: none was given */
+	const char *user, *workdir; /* of CMD; NULL: not given */
+	const char **env; /* NAME=VALUE or NAME, as given; owned */
+	unsigned nenv;
+	struct run_rootfs root; /* after run_rootfs_open() */
 	struct disk_spec *disk[PC_MAX_DISKS]; /* owned: run_devices_close() */
 	unsigned ndisks;
 	struct share_config share[PC_MAX_SHARES]; /* owned, likewise */
@@ -43,6 +60,9 @@ extern const struct argp run_argp;
 /* run-guest.c: the files of the default guest. Allocated; NULL and err when there is none. */
 char *guest_kernel(struct error *err);
 char *guest_initrd(struct error *err);
+
+int run_rootfs_open(struct run_options *o); /* 0, or an exit status after one line */
+void run_rootfs_close(struct run_options *o);
 
 /* run-devices.c: what the guest's devices are connected to on the host. */
 struct run_devices {

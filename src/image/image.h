@@ -27,3 +27,15 @@ int image_open(struct image *im, const char *spec, struct error *err);
 void image_close(struct image *im);
 /* Whether spec names an image rather than a directory that is a root file system: false if it is neither. */
 bool image_is(const char *spec);
+
+/* ---- the cache of unpacked images ---- */
+struct image_entry {
+	char chain[72];
+	char *name; /* what it was unpacked from; "?" if that is not known */
+	u64 bytes;
+	s64 unpacked; /* seconds since 1970; 0: unknown */
+};
+int image_list(struct image_entry **list, size_t *count, struct error *err); /* the last unpacked first */
+void image_list_free(struct image_entry *list, size_t count);
+/* By its chain. -EBUSY: a run or a snapshot uses it. */
+int image_remove(const char *chain, struct error *err);
