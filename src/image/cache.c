@@ -138,6 +138,16 @@ int cache_lock(const struct cache *c, const char *hex, bool exclusive, struct er
 	return fd >= 0 ? fd : error_set(err, errno, "its lock in %s: %s", c->path, strerror(errno));
 }
 
+void cache_unlock(const struct cache *c, const char *hex, int fd)
+{
+	char name[96];
+
+	snprintf(name, sizeof(name), LOCKS "/%s", hex);
+	if (!cache_has(c, hex))
+		unlinkat(c->fd, name, 0);
+	close(fd);
+}
+
 bool cache_has(const struct cache *c, const char *hex)
 {
 	char name[96];

@@ -20,6 +20,8 @@ void cache_close(struct cache *c);
 
 /* A lock on an entry, -1 and err; blocks while somebody else makes it. */
 int cache_lock(const struct cache *c, const char *hex, bool exclusive, struct error *err);
+/* Closes an exclusive lock, and deletes it if there is nothing that it is about. */
+void cache_unlock(const struct cache *c, const char *hex, int fd);
 bool cache_has(const struct cache *c, const char *hex);
 json_t *cache_info(const struct cache *c, const char *hex); /* NULL if it cannot be read */
 

@@ -127,12 +127,13 @@ ssize_t feed_read(struct archive *a, void *feed, const void **block)
 int feed_drain(struct feed *f, struct error *err)
 {
 	const void *block;
-	ssize_t n = 1;
 
-	while (n > 0 && !f->ended)
-		n = f->from->next(f->from, &block, err);
-	f->ended = true;
-	return n < 0 ? (int)n : 0;
+	while (!f->ended)
+		f->ended = f->from->next(f->from, &block, &f->inner) <= 0;
+	/* libarchive reads ahead, and has no use for an error behind what it wanted. */
+	if (f->inner.code)
+		*err = f->inner;
+	return f->inner.code;
 }
 
 int feed_fail(struct feed *f, struct archive *a, const char *what, struct error *err)

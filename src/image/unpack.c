@@ -139,7 +139,7 @@ int unpacking_obtain(struct unpacking *u, struct error *err)
 			return lock;
 		if (!cache_has(&u->cache, im->chain))
 			r = unpack(u, err);
-		close(lock);
+		cache_unlock(&u->cache, im->chain, lock);
 	}
 	return r;
 }
