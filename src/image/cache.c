@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "image/folder.h"
 #include "image/tree.h"
 #include "util/cleanup.h"
 
@@ -22,69 +23,19 @@
 
 /* ---- its directories ---- */
 
-static int make_path(char *path)
-{
-	for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-		*slash = 0;
-		int r = mkdir(path, 0700);
-		*slash = '/';
-		if (r && errno != EEXIST)
-			return -1;
-	}
-	return mkdir(path, 0700) && errno != EEXIST ? -1 : 0;
-}
-
-/* A relative path in the variable is to be ignored (XDG base directory specification). */
-static char *cache_path(struct error *err)
-{
-	const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-	bool use_xdg = xdg && *xdg == '/';
-	char *path;
-
-	if (!use_xdg && (!home || *home != '/')) {
-		error_set(err, ENOENT, "no place to unpack images to: set HOME or XDG_CACHE_HOME");
-		return NULL;
-	}
-	if (asprintf(&path, "%s%s/sextant/images", use_xdg ? xdg : home, use_xdg ? "" : "/.cache") < 0) {
-		error_set(err, ENOMEM, "out of memory");
-		return NULL;
-	}
-	return path;
-}
-
-/* Whoever owns a root file system says what is in it. */
-static int check_owner(int fd, struct error *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st))
-		return error_set(err, errno, "%s", strerror(errno));
-	if (st.st_uid != geteuid())
-		return error_set(err, EPERM, "belongs to user %u, not to %u", st.st_uid, geteuid());
-	if (st.st_mode & 022 && fchmod(fd, 0700))
-		return error_set(err, errno, "%s", strerror(errno));
-	return 0;
-}
-
 int cache_open(struct cache *c, struct error *err)
 {
 	static const char *const folders[] = { ROOTFS, LOCKS, TMP };
-	int r = 0;
+	int r;
 
-	c->fd = -1;
-	c->path = cache_path(err);
-	if (!c->path)
-		return err->code;
-	c->fd = make_path(c->path) ? -1 : open(c->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (c->fd < 0)
-		r = error_set(err, errno, "%s", strerror(errno));
-	if (!r)
-		r = check_owner(c->fd, err);
+	c->path = folder_path("XDG_CACHE_HOME", ".cache", "images", err);
+	c->fd = c->path ? folder_open(c->path, err) : -1;
+	r = MIN(c->fd, 0);
 	for (unsigned i = 0; !r && i < ARRAY_SIZE(folders); i++)
 		if (mkdirat(c->fd, folders[i], 0700) && errno != EEXIST)
 			r = error_set(err, errno, "%s", strerror(errno));
 	if (r) {
-		error_wrap(err, "the cache of images, %s", c->path);
+		error_wrap(err, "the cache of images");
 		cache_close(c);
 	}
 	return r;
