@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -234,15 +235,52 @@ void cache_list_free(struct cache_entry *list, size_t count)
 	free(list);
 }
 
+int cache_pin(const struct cache *c, const char *hex, const char *who, bool pin, struct error *err)
+{
+	char folder[96], name[192];
+	int fd = -1;
+
+	snprintf(folder, sizeof(folder), ROOTFS "/%s/pins", hex);
+	snprintf(name, sizeof(name), ROOTFS "/%s/pins/%.64s", hex, who);
+	if (!pin)
+		return unlinkat(c->fd, name, 0) && errno != ENOENT ? error_set(err, errno, "%s", strerror(errno)) : 0;
+	if (!mkdirat(c->fd, folder, 0700) || errno == EEXIST)
+		fd = openat(c->fd, name, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+	if (fd < 0)
+		return error_set(err, errno, "%s: %s", c->path, strerror(errno));
+	close(fd);
+	return 0;
+}
+
+/* The name of one who has pinned it. */
+static bool is_pinned(const struct cache *c, const char *hex, char who[NAME_MAX + 1])
+{
+	char folder[96];
+	struct dirent *e = NULL;
+
+	snprintf(folder, sizeof(folder), ROOTFS "/%s/pins", hex);
+	int fd = openat(c->fd, folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd < 0 ? NULL : fdopendir(fd);
+	while (d && (e = readdir(d)) && e->d_name[0] == '.')
+		;
+	if (e)
+		snprintf(who, NAME_MAX + 1, "%s", e->d_name);
+	if (d)
+		closedir(d);
+	return e;
+}
+
 /* First out of sight, then deleted: an interrupted deletion leaves nothing that looks whole. */
 int cache_remove(const struct cache *c, const char *hex, struct error *err)
 {
-	char from[96], to[96], lock[96];
+	char from[96], to[96], lock[96], who[NAME_MAX + 1];
 	_cleanup_fd_ int held = lock_file(c, hex, LOCK_EX | LOCK_NB);
 
 	if (held < 0)
 		return error_set(err, errno == EWOULDBLOCK ? EBUSY : errno, "%s",
 				 errno == EWOULDBLOCK ? "in use" : strerror(errno));
+	if (is_pinned(c, hex, who))
+		return error_set(err, EBUSY, "snapshot '%s' stands on it", who);
 	snprintf(from, sizeof(from), ROOTFS "/%s", hex);
 	snprintf(to, sizeof(to), TMP "/%s", hex);
 	snprintf(lock, sizeof(lock), LOCKS "/%s", hex);

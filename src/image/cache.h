@@ -5,6 +5,7 @@
  *
  *   rootfs/HEX/root       the root file system; nobody writes to it once it is here
  *   rootfs/HEX/info.json  about it, for people
+ *   rootfs/HEX/pins/NAME  a snapshot of that name stands on it
  *   locks/HEX             locked shared by who uses it, exclusively by who makes or deletes it
  *   tmp/NAME              one that is being unpacked, locked by who does it; else it was left behind, and goes
  */
@@ -42,6 +43,8 @@ struct cache_entry {
 };
 int cache_list(const struct cache *c, struct cache_entry **list, size_t *count, struct error *err);
 void cache_list_free(struct cache_entry *list, size_t count);
+/* Keeps an entry from being removed, for somebody of that name. */
+int cache_pin(const struct cache *c, const char *hex, const char *who, bool pin, struct error *err);
 /* -EBUSY: somebody uses it. */
 int cache_remove(const struct cache *c, const char *hex, struct error *err);
 /* Deletes what interrupted runs have left. */

@@ -151,6 +151,30 @@ static int open_image(struct image *im, const char *spec, const struct meant *m,
 	return r;
 }
 
+int image_open_chain(struct image *im, const char *chain, struct error *err)
+{
+	struct cache c;
+	int r = cache_open(&c, err);
+
+	*im = (struct image){ .lock = -1, .is_image = true };
+	snprintf(im->chain, sizeof(im->chain), "%.64s", chain);
+	if (!r) {
+		im->lock = cache_lock(&c, im->chain, false, err);
+		r = MIN(im->lock, 0);
+	}
+	if (!r && !cache_has(&c, im->chain))
+		r = error_set(err, ENOENT, "no longer in the cache");
+	if (!r && asprintf(&im->path, "%s/rootfs/%s/root", c.path, im->chain) < 0) {
+		im->path = NULL;
+		r = error_set(err, ENOMEM, "out of memory");
+	}
+	im->owners_beside = !r && owners_beside(&c, im->chain);
+	cache_close(&c);
+	if (r)
+		image_close(im);
+	return r;
+}
+
 /* As a name of a registry's looks: "alpine", "docker.io/library/alpine:3.18". */
 static int explain_absence(const char *spec, struct error *err)
 {

@@ -25,6 +25,8 @@ struct image {
 /* spec: PATH, or PATH:TAG or PATH@DIGEST of an image that has several. err begins with spec. */
 int image_open(struct image *im, const char *spec, struct error *err);
 void image_close(struct image *im);
+/* An image of the cache by its layers; -ENOENT: it is not there (any more). Its configuration is not known. */
+int image_open_chain(struct image *im, const char *chain, struct error *err);
 /* Whether spec names an image rather than a directory that is a root file system: false if it is neither. */
 bool image_is(const char *spec);
 
@@ -39,3 +41,5 @@ int image_list(struct image_entry **list, size_t *count, struct error *err); /* 
 void image_list_free(struct image_entry *list, size_t count);
 /* By its chain. -EBUSY: a run or a snapshot uses it. */
 int image_remove(const char *chain, struct error *err);
+/* A snapshot of that name stands on it, or does no longer. */
+int image_pin(const char *chain, const char *snapshot, bool pin, struct error *err);

@@ -59,6 +59,17 @@ void image_list_free(struct image_entry *list, size_t count)
 	free(list);
 }
 
+int image_pin(const char *chain, const char *snapshot, bool pin, struct error *err)
+{
+	struct cache c;
+	int r = cache_open(&c, err);
+
+	if (!r)
+		r = cache_pin(&c, chain, snapshot, pin, err);
+	cache_close(&c);
+	return r;
+}
+
 int image_remove(const char *chain, struct error *err)
 {
 	struct cache c;
