@@ -301,7 +301,7 @@ static int run_main(const struct command *self, int argc, char **argv)
 	if (!status)
 		status = look_up(&r);
 	if (!status)
-		status = run_rootfs_open(&r.o);
+		status = run_rootfs_open(&r.o, !r.engine->vcpu);
 	if (status) {
 		release(&r);
 		return status;

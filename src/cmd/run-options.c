@@ -17,6 +17,7 @@ enum {
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_ROOTFS,
+	OPT_EPHEMERAL,
 	OPT_ENV,
 	OPT_USER,
 	OPT_WORKDIR,
@@ -53,7 +54,12 @@ static const struct argp_option options[] = {
 	{ "rootfs", OPT_ROOTFS, "ROOT", 0,
 	  "Run CMD in a guest whose root file system is a copy of ROOT; its status becomes ours. ROOT is a directory, "
 	  "or a "
-	  "container image: an OCI layout (directory or tar) or what docker save wrote, with :TAG if it has several",
+	  "container image: an OCI layout (directory or tar) or what docker save wrote, with :TAG if it has several; "
+	  "or snapshot:NAME",
+	  2 },
+	{ "ephemeral", OPT_EPHEMERAL, NULL, 0,
+	  "What CMD changes in ROOT is forgotten at the end, as it always is but for a container in a directory or "
+	  "snapshot",
 	  2 },
 	{ "env", OPT_ENV, "NAME[=VALUE]", 0, "With --rootfs: a variable of CMD's environment; without VALUE the host's",
 	  2 },
@@ -260,11 +266,12 @@ static error_t check(struct run_options *o, struct argp_state *state)
 {
 	if (o->guest_argv && !o->rootfs)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
-	if ((o->nenv || o->user || o->workdir) && !o->rootfs)
-		return cmd_bad(state, "--%s is about the command of --rootfs, and there is none",
-			       o->nenv	 ? "env"
-			       : o->user ? "user"
-					 : "workdir");
+	if ((o->nenv || o->user || o->workdir || o->ephemeral) && !o->rootfs)
+		return cmd_bad(state, "--%s is about --rootfs, and there is none",
+			       o->nenv	    ? "env"
+			       : o->user    ? "user"
+			       : o->workdir ? "workdir"
+					    : "ephemeral");
 	if (o->guest_argv && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
@@ -293,6 +300,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_INITRD: o->initrd = arg; return 0;
 	case OPT_APPEND: o->append = arg; return 0;
 	case OPT_ROOTFS: o->rootfs = arg; return 0;
+	case OPT_EPHEMERAL: o->ephemeral = true; return 0;
 	case OPT_ENV: return add_env(o, arg, state);
 	case OPT_USER: o->user = arg; return 0;
 	case OPT_WORKDIR: return set_workdir(o, arg, state);
@@ -337,6 +345,6 @@ const struct argp run_argp = {
 
 int run_parse(const struct command *self, int argc, char **argv, struct run_options *o)
 {
-	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1, .root.image.lock = -1 };
+	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1, .root = RUN_ROOTFS_NONE };
 	return cmd_parse(self, argc, argv, o);
 }

@@ -13,10 +13,21 @@
 #include "image/user.h"
 #include "machine/machine.h"
 #include "platform/pc/pc.h"
+#include "snapshot/snapshot.h"
 
 /* run-rootfs.c: what --rootfs names, and how CMD runs in it. */
 struct run_rootfs {
-	struct image image; /* image.path: the directory */
+	const char *path; /* the directory to pack, or to run in; not owned */
+	/* For an engine that runs in it and is not to change it: what to mount on path, which is empty then, as an overlay's data. */
+	char *overlay;
+	bool is_image, owners_beside; /* as in struct image */
+	struct image image;
+	struct snapshot snapshot;
+	struct scratch scratch;
+	int tree; /* of a snapshot, to be read */
+	char tree_path[32];
+	const struct image *config; /* how it is to be run: the image's, or the snapshot's */
+	const char *look; /* the files as they are, to be looked at from here */
 	char *const *argv; /* CMD ARG..., NULL-terminated: not owned */
 	char **env; /* NULL-terminated */
 	size_t nenv;
@@ -25,6 +36,11 @@ struct run_rootfs {
 	struct user user;
 };
 
+#define RUN_ROOTFS_NONE                                                                                      \
+	{                                                                                                    \
+		.image.lock = -1, .snapshot.image.lock = -1, .snapshot.fd = -1, .scratch.fd = -1, .tree = -1 \
+	}
+
 struct run_options { /* strings are argv's or the environment's, or held in `owned` */
 	const char *engine, *cpu, *kernel, *initrd, *append, *rootfs, *trace;
 	struct net_spec *net; /* owned */
@@ -32,6 +48,7 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	const char *user, *workdir; /* of CMD; NULL: not given */
 	const char **env; /* NAME=VALUE or NAME, as given; owned */
 	unsigned nenv;
+	bool ephemeral; /* what CMD changes is forgotten */
 	struct run_rootfs root; /* after run_rootfs_open() */
 	struct disk_spec *disk[PC_MAX_DISKS]; /* owned: run_devices_close() */
 	unsigned ndisks;
@@ -61,7 +78,8 @@ extern const struct argp run_argp;
 char *guest_kernel(struct error *err);
 char *guest_initrd(struct error *err);
 
-int run_rootfs_open(struct run_options *o); /* 0, or an exit status after one line */
+/* in_place: the engine runs in the directory itself, not in a copy. 0, or an exit status after one line. */
+int run_rootfs_open(struct run_options *o, bool in_place);
 void run_rootfs_close(struct run_options *o);
 
 /* run-devices.c: what the guest's devices are connected to on the host. */

@@ -34,6 +34,9 @@ int scratch_make(struct scratch *s, const char *like, struct error *err)
 	if (!r)
 		r = overlay_make_upper(s->fd, "upper", like, err);
 	store_close(&store);
+	if (!r && (asprintf(&s->upper, "%s/upper", s->path) < 0 || asprintf(&s->work, "%s/work", s->path) < 0 ||
+		   asprintf(&s->root, "%s/root", s->path) < 0))
+		r = error_set(err, ENOMEM, "out of memory");
 	if (r)
 		scratch_free(s);
 	return r;
@@ -48,5 +51,8 @@ void scratch_free(struct scratch *s)
 	if (s->path)
 		rmdir(s->path);
 	free(s->path);
+	free(s->upper);
+	free(s->work);
+	free(s->root);
 	*s = (struct scratch){ .fd = -1 };
 }

@@ -56,7 +56,8 @@ int tree_differences(int before, int after, difference_fn *tell, void *arg, stru
 
 /* scratch.c: an upper for a run that keeps nothing. */
 struct scratch {
-	char *path; /* of a folder with upper, work and root, which is empty: to mount on */
+	char *path;
+	char *upper, *work, *root; /* in it; root is empty: to mount on */
 	int fd; /* of it, locked */
 };
 int scratch_make(struct scratch *s, const char *like, struct error *err);
