@@ -12,7 +12,7 @@
  *
  * Blocks belong to physical pages: v->r[17] (SLOT_CODE) holds the linear address of the page that runs. An exit whose target is in
  * the page links its block to the target's for good; other direct exits remember one linear page and code space for
- * which their link is right; indirect jumps look into the jump cache; returns look at what calls left in a ring first.
+ * which their link is right; indirect jumps and returns look into the jump cache.
  *
  * Vector registers are in the host's while vec_loaded is set. Blocks that use them load them when they are entered; C code finds them
  * in v->v.
@@ -22,21 +22,15 @@
 #include "engines/dbt/emit.h"
 #include "machine/machine.h"
 
-#define OUT_A	    R11
-#define OUT_B	    R15
-#define RAS_ENTRIES 16
+#define OUT_A R11
+#define OUT_B R15
 
 /* v->engine_words, as generated code sees them. */
 struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
-	u32 ras_top; /* byte offset into ras; the low byte counts */
 	u8 vec_loaded;
-	struct {
-		u64 key; /* return address ^ code space */
-		u64 code; /* where the call's block goes on */
-	} ras[RAS_ENTRIES];
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -228,7 +222,7 @@ static inline u16 mode_of(const struct vcpu *v)
 }
 static inline unsigned jump_hash(u64 gla)
 {
-	return (unsigned)(gla ^ gla >> PAGE_SHIFT) & ((1u << JUMP_CACHE_BITS) - 1);
+	return (unsigned)gla & ((1u << JUMP_CACHE_BITS) - 1);
 }
 /* Something wants the loop's attention before another instruction runs. */
 static inline bool wants_out(const struct vcpu *v)

@@ -11,13 +11,6 @@ static void enter_region(struct tr *t)
 	windows_forget(t);
 }
 
-/* Vectors may have been saved since: have them in registers again. Registers are as between blocks. */
-static void want_vectors(struct tr *t)
-{
-	if (t->uses_vec)
-		tr_load_vectors(t);
-}
-
 static struct stretch *stretch_of(const struct tr *t, s16 k)
 {
 	return k < 0 ? NULL : &t->region->s[k];
@@ -89,20 +82,6 @@ void region_jmp(struct tr *t, const struct insn *i)
 		return;
 	}
 	go_to(t, i, s, tr_target(i), -1);
-}
-
-bool region_landing(struct tr *t)
-{
-	struct stretch *s = stretch_of(t, t->region->at->next);
-
-	if (!s || (s != t->region->then && !s->label && s->waits == ARRAY_SIZE(s->waiting)))
-		return false;
-	want_vectors(t);
-	enter_region(t);
-	tr_from_canonical(t, t->h);
-	if (s != t->region->then)
-		go_to(t, &t->insn[t->k], s, s->off, -1);
-	return true;
 }
 
 /* Control runs on behind the stretch. */

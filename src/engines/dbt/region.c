@@ -64,12 +64,10 @@ static bool decode_at(struct finder *f, unsigned off)
 	return true;
 }
 
-/* Where control goes on behind instruction i, or -1. */
+/* Where control runs on behind instruction i, or -1. */
 static s64 runs_on(const struct insn *i)
 {
-	if (i->op == OP_CALL || !tr_ends_block(i))
-		return i->off + i->len;
-	return -1;
+	return tr_ends_block(i) ? -1 : i->off + i->len;
 }
 
 static bool splits(const struct insn *i)
@@ -197,8 +195,7 @@ static void emit_order(struct finder *f)
 		struct stretch *s = &r->s[r->order[k]], *before = k ? &r->s[r->order[k - 1]] : NULL;
 		const struct insn *last = before ? &t->insn[t->n - 1] : NULL;
 		s->first = (u16)t->n;
-		s->follows = before && s->preds == 1 && last->op != OP_CALL &&
-			     (before->next == r->order[k] || before->taken == r->order[k]) &&
+		s->follows = before && s->preds == 1 && (before->next == r->order[k] || before->taken == r->order[k]) &&
 			     (before->next == r->order[k] || !insn_is_jcc(last));
 		r->starts[t->n] = !s->follows;
 		for (unsigned off = s->off, m = 0; m < s->n; m++, off += t->insn[t->n++].len) {

@@ -135,9 +135,7 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
 	u64 here = emit_here(e);
 	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)d->jump };
 
-	e_mov_rr(e, 8, OUT_B, OUT_A);
-	e_shift_imm(e, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
-	e_op_rr(e, 0x33, 4, OUT_B, OUT_A);
+	e_mov_rr(e, 4, OUT_B, OUT_A);
 	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));

@@ -135,27 +135,39 @@ void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc)
 	tr_exit_at(t, i, target, cc < 0 ? e_jmp(t->h, 0) : e_jcc(t->h, (unsigned)cc, 0));
 }
 
-void tr_exit_indirect(struct tr *t)
+static struct mem jump_field(const struct tr *t, unsigned entry, size_t field)
+{
+	return (struct mem){ .base = (u8)entry, .index = NO_REG, .disp = (s32)((u64)t->d->jump + field) };
+}
+
+u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
-	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)t->d->jump };
 
-	e_store(h, 8, OUT_A, at_gs(VCPU(rip)));
-	e_mov_rr(h, 8, OUT_B, OUT_A);
-	e_shift_imm(h, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
-	e_op_rr(h, 0x33, 4, OUT_B, OUT_A);
-	e_alu_imm(h, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
-	e_shift_imm(h, SHIFT_SHL, 4, OUT_B, 5);
-	e_alu_m(h, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
-	e_alu_m(h, ALU_CMP, 8, OUT_A, entry);
-	u8 *miss = e_jcc(h, CC_NZ, 0);
-	e_patch(miss, t->c->to_run, emit_here(t->c));
-	call_c(t->c, tr_site(t), t->d->to.miss);
-	entry.disp += (s32)offsetof(struct jump_entry, page);
-	e_load(h, 8, OUT_A, entry);
-	e_store(h, 8, OUT_A, at_gs(PAGE_AT));
-	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
-	e_jmp_mem(h, entry);
+	e_mov_rr(h, 4, entry, target);
+	e_alu_imm(h, ALU_AND, 4, entry, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
+	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
+	e_alu_m(h, ALU_CMP, 8, target, jump_field(t, entry, offsetof(struct jump_entry, key)));
+	return e_jcc(h, CC_NZ, 0);
+}
+
+void tr_take_jump(struct tr *t)
+{
+	e_load(t->h, 8, OUT_A, jump_field(t, OUT_B, offsetof(struct jump_entry, page)));
+	e_store(t->h, 8, OUT_A, at_gs(PAGE_AT));
+	e_jmp_mem(t->h, jump_field(t, OUT_B, offsetof(struct jump_entry, code)));
+}
+
+void tr_exit_indirect(struct tr *t)
+{
+	struct emit *c = t->c;
+
+	e_patch(tr_find_jump(t, OUT_A, OUT_B), c->to_run, emit_here(c));
+	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
+	call_c(c, tr_site(t), t->d->to.miss);
+	tr_take_jump(t);
 }
 
 void tr_poll(struct tr *t)

@@ -184,10 +184,15 @@ struct site *tr_site(struct tr *t)
 	return t->site;
 }
 
-void tr_slow_jump(struct tr *t, unsigned cc)
+void tr_slow_jump_at(struct tr *t, u8 *at)
 {
 	t->slow_outs = t->outs;
-	t->slow[t->nslow++] = e_jcc(t->h, cc, 0);
+	t->slow[t->nslow++] = at;
+}
+
+void tr_slow_jump(struct tr *t, unsigned cc)
+{
+	tr_slow_jump_at(t, e_jcc(t->h, cc, 0));
 }
 
 /* The way back from C into the block, where flags are expected where they are now. */
