@@ -54,6 +54,7 @@ int container_open(struct container *c, const char *states, const char *id, stru
 void container_free(struct container *c);
 char *container_states(const char *states); /* allocated */
 
+/* Below, 0 with a text in err is a success with a warning. */
 /* Up to init that waits for container_start(). */
 int container_create(struct container *c, const struct create_options *o, struct error *err);
 int container_start(struct container *c, struct error *err);

@@ -260,7 +260,7 @@ static int run_hooks(struct creation *k, struct error *err)
 {
 	int e = k->o->connect ? k->o->connect(k->o->connect_arg, k->pid, err) : 0;
 
-	e = e ? e : hooks_run(k->c, "prestart", STATUS_CREATING, k->pid, err);
+	e = e ? e : hooks_run(k->c, "prestart", STATUS_CREATED, k->pid, err);
 	e = e ? e : hooks_run(k->c, "createRuntime", STATUS_CREATING, k->pid, err);
 	return e ? e : sync_send(k->l.sync, SYNC_HOOKS, 0, -1);
 }
@@ -337,6 +337,7 @@ static void undo(struct creation *k)
 		return;
 	if (cgroup_exists(&c->cgroup) && c->cgroup.h[0].made)
 		cgroup_kill(&c->cgroup, SIGKILL);
+	rootfs_unmount(c);
 	cgroup_remove(&c->cgroup, &ignored);
 	state_remove(c);
 	c->pid = 0;

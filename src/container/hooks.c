@@ -94,6 +94,11 @@ static int run_one(const json_t *hook, const char *state, struct error *err)
 		       : wait_for(pid, path, js_int(hook, "timeout", 0), err);
 }
 
+static bool after(const char *kind)
+{
+	return !strcmp(kind, "poststart") || !strcmp(kind, "poststop");
+}
+
 int hooks_run(const struct container *c, const char *kind, enum status status, pid_t pid, struct error *err)
 {
 	_cleanup_json_ json_t *o = NULL;
@@ -113,8 +118,13 @@ int hooks_run(const struct container *c, const char *kind, enum status status, p
 	{
 		int e = run_one(each, state, err);
 
-		if (e)
-			return error_wrap(err, "%s", kind);
+		if (!e)
+			continue;
+		error_wrap(err, "%s", kind);
+		if (!after(kind))
+			return e;
+		/* The container has started, or is gone: that stays so. The text is a warning. */
+		err->code = 0;
 	}
 	return 0;
 }

@@ -75,6 +75,7 @@ struct rootfs {
 };
 int rootfs_prepare(struct rootfs *r, const struct launch *l, struct error *err);
 int rootfs_pivot(struct rootfs *r, struct error *err);
+void rootfs_unmount(const struct container *c); /* the runtime, when the container goes */
 int rootfs_finish(struct rootfs *r, struct error *err); /* after it: read-only, propagation */
 int mounts_all(struct rootfs *r, struct error *err);
 int mounts_mask(struct rootfs *r, struct error *err); /* masked and read-only paths */
@@ -108,5 +109,6 @@ int terminal_make(struct launch *l, int root, struct error *err);
 /* ---- hooks.c ---- */
 
 bool hooks_any(const json_t *config, const char *kind);
-/* Runs them in order, each with the state on its standard input; stops at the first that fails. */
+/* Runs them in order, each with the state on its standard input; stops at the first that fails. Those that come after the fact
+ * are all run, and a failure leaves 0 and a text in err: a warning. */
 int hooks_run(const struct container *c, const char *kind, enum status status, pid_t pid, struct error *err);

@@ -143,6 +143,7 @@ int container_delete(struct container *c, bool force, struct error *err)
 	if (s != STATUS_STOPPED && !force)
 		return wrong_status(c, "delete", s, err);
 	kill_all(c);
+	rootfs_unmount(c);
 	e = cgroup_remove(&c->cgroup, err);
 	if (e)
 		return e;

@@ -18,7 +18,7 @@ const struct ns_kind ns_kinds[NS_COUNT] = {
 	{ "cgroup", "cgroup", CLONE_NEWCGROUP }, { "time", "time", CLONE_NEWTIME },
 };
 
-static int parse_one(const json_t *o, struct namespaces *n, u64 *seen, struct error *err)
+static int parse_one(const json_t *o, struct namespaces *n, struct error *err)
 {
 	const char *type = js_str(o, "type"), *path = js_str(o, "path");
 	unsigned i;
@@ -27,9 +27,9 @@ static int parse_one(const json_t *o, struct namespaces *n, u64 *seen, struct er
 		;
 	if (i == NS_COUNT)
 		return error_set(err, EINVAL, "config: there is no namespace of type '%s'", type);
-	if (*seen & ns_kinds[i].flag)
+	if (n->has & ns_kinds[i].flag)
 		return error_set(err, EINVAL, "config: there are two namespaces of type '%s'", type);
-	*seen |= ns_kinds[i].flag;
+	n->has |= ns_kinds[i].flag;
 	if (!path || !*path) {
 		n->make |= ns_kinds[i].flag;
 		return 0;
@@ -50,7 +50,6 @@ int ns_parse(const json_t *config, struct namespaces *n, struct error *err)
 {
 	size_t i;
 	json_t *each;
-	u64 seen = 0;
 	int e = 0;
 
 	*n = (struct namespaces){ 0 };
@@ -58,7 +57,7 @@ int ns_parse(const json_t *config, struct namespaces *n, struct error *err)
 		n->join[i] = -1;
 	json_array_foreach(js_at(config, "linux.namespaces"), i, each)
 	{
-		e = parse_one(each, n, &seen, err);
+		e = parse_one(each, n, err);
 		if (e)
 			return e;
 	}
@@ -78,12 +77,7 @@ void ns_close(struct namespaces *n)
 
 bool ns_has(const struct namespaces *n, u64 flag)
 {
-	if (n->make & flag)
-		return true;
-	for (unsigned i = 0; i < NS_COUNT; i++)
-		if (ns_kinds[i].flag == flag)
-			return n->join[i] >= 0;
-	return false;
+	return n->has & flag;
 }
 
 static int join_one(struct namespaces *n, unsigned i, struct error *err)

@@ -22,6 +22,7 @@ struct namespaces {
 	u64 make; /* CLONE_NEW* */
 	int join[NS_COUNT]; /* by ns_kinds; -1 */
 	bool joins;
+	u64 has; /* CLONE_NEW*: made or joined */
 };
 int ns_parse(const json_t *config, struct namespaces *n, struct error *err);
 void ns_close(struct namespaces *n);

@@ -169,19 +169,24 @@ static unsigned kept_fds(const struct launch *l)
 
 int process_prepare(struct launch *l, struct error *err)
 {
-	bool no_new_privs = js_bool(l->process, "noNewPrivileges", false);
+	bool no_new_privs = js_bool(l->process, "noNewPrivileges", false), there;
+	struct error ignored = { 0 };
 	int e;
 
 	join_keyring(l);
 	e = rlimits_apply(l->process, err);
 	e = e ? e : schedule_apply(l->process, err);
 	e = e ? e : caps_bound(l->process, err);
+	/* The directory may be one that only its user may enter, or only root: both get a chance. */
+	there = !e && !enter_directory(l, &ignored);
+	e = e ? e : inside(err);
 	/* Without no_new_privs a filter takes CAP_SYS_ADMIN: it has to be there before that goes, and must let the rest pass. */
 	e = e ? e : no_new_privs ? 0 : seccomp_apply(l, err);
 	e = e ? e : set_user(l, err);
-	/* The directory may be one that only its user may enter, or only one with capabilities: both have had a chance. */
-	e = e ? e : enter_directory(l, err);
-	e = e ? e : inside(err);
+	if (!e && !there) {
+		e = enter_directory(l, err);
+		e = e ? e : inside(err);
+	}
 	return e ? e : caps_apply(l->process, err);
 }
 

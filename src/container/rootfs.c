@@ -10,6 +10,7 @@
 #include <sys/mount.h>
 #include <sys/syscall.h>
 
+#include "container/fileio.h"
 #include "container/internal.h"
 #include "container/mount_options.h"
 #include "container/rootpath.h"
@@ -45,6 +46,17 @@ static int detach_parent(const char *path, struct error *err)
 	}
 }
 
+/* No mount namespace: what is mounted is the host's, until the container is deleted; the root is only changed to. */
+static int open_in_host(struct rootfs *r, struct error *err)
+{
+	const json_t *config = r->launch->config;
+
+	if (js_bool(config, "root.readonly", false) || root_propagation(config))
+		return error_set(err, EINVAL, "config: a root with properties of its own needs a mount namespace");
+	r->fd = open(r->launch->c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	return r->fd < 0 ? error_set(err, errno, "the root directory %s: %s", r->launch->c->rootfs, strerror(errno)) : 0;
+}
+
 int rootfs_prepare(struct rootfs *r, const struct launch *l, struct error *err)
 {
 	unsigned long flags = root_propagation(l->config);
@@ -57,8 +69,9 @@ int rootfs_prepare(struct rootfs *r, const struct launch *l, struct error *err)
 		return error_set(err, EINVAL, "config: there is no root propagation '%s'",
 				 js_str(l->config, "linux.rootfsPropagation"));
 	if (!ns_has(&l->ns, CLONE_NEWNS))
-		return error_set(err, EINVAL, "config: a container with a root of its own needs a mount namespace");
-	if (mount(NULL, "/", NULL, flags ? flags : MS_SLAVE | MS_REC, NULL))
+		return open_in_host(r, err);
+	/* A root that may be bound nowhere could not be bound now: that comes last. */
+	if (mount(NULL, "/", NULL, flags & MS_SHARED ? flags : (flags & MS_PRIVATE ? MS_PRIVATE : MS_SLAVE) | MS_REC, NULL))
 		return error_set(err, errno, "the propagation of /: %s", strerror(errno));
 	if (flags & MS_SHARED) {
 		e = detach_parent(path, err);
@@ -86,6 +99,11 @@ static int move_root(struct rootfs *r, struct error *err)
 
 int rootfs_pivot(struct rootfs *r, struct error *err)
 {
+	if (!ns_has(&r->launch->ns, CLONE_NEWNS)) {
+		if (fchdir(r->fd) || chroot(".") || chdir("/"))
+			return error_set(err, errno, "chroot to %s: %s", r->launch->c->rootfs, strerror(errno));
+		return 0;
+	}
 	if (r->launch->no_pivot)
 		return move_root(r, err);
 	/* pivot_root(2), NOTES: the old root comes to lie on the new one, and goes from there. */
@@ -108,4 +126,29 @@ int rootfs_finish(struct rootfs *r, struct error *err)
 	if (js_bool(config, "root.readonly", false) && mount_setattr(AT_FDCWD, "/", 0, &a, sizeof(a)))
 		return error_set(err, errno, "a read-only root: %s", strerror(errno));
 	return 0;
+}
+
+/* What a container without a mount namespace has left in the host's: all that is mounted below its root, the last first. */
+void rootfs_unmount(const struct container *c)
+{
+	_cleanup_free_ char *table = NULL;
+	struct namespaces ns;
+	struct error ignored = { 0 };
+	size_t n = c->rootfs ? strlen(c->rootfs) : 0;
+	bool own = !c->config || ns_parse(c->config, &ns, &ignored) || ns_has(&ns, CLONE_NEWNS);
+
+	if (c->config)
+		ns_close(&ns);
+	if (own || n < 2)
+		return;
+	table = file_read(AT_FDCWD, "/proc/self/mountinfo", 4u << 20);
+	while (table) {
+		char *line = strrchr(table, '\n'), path[4096];
+
+		if (sscanf(line ? line + 1 : table, "%*d %*d %*s %*s %4095s", path) == 1 && !strncmp(path, c->rootfs, n) && path[n] == '/')
+			umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
+		if (!line)
+			break;
+		*line = 0;
+	}
 }

@@ -34,8 +34,9 @@ static u64 owner(const char *key)
 static void slashes(char *key)
 {
 	char *first = strpbrk(key, "./");
+	bool dots = first && *first == '.';
 
-	for (char *p = key; first && *first == '.' && *p; p++)
+	for (char *p = key; dots && *p; p++)
 		*p = *p == '.' ? '/' : *p == '/' ? '.' : *p;
 }
 

@@ -58,6 +58,8 @@ static int delete_one(const struct oci_options *o, const char *id, bool force)
 		e = 0;
 	if (e || container_delete(&c, force, &err))
 		status = oci_fail(&err);
+	else
+		oci_warn(&err);
 	container_free(&c);
 	return status;
 }

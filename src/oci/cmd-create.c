@@ -74,6 +74,8 @@ static int wait_and_delete(struct container *c, const struct args *a, int termin
 
 	if (!a->keep && container_delete(c, true, &err))
 		oci_fail(&err);
+	else
+		oci_warn(&err);
 	return status;
 }
 
@@ -90,8 +92,9 @@ int oci_run(const struct oci_options *o, int argc, char **argv)
 		foreground_prepare();
 	if (container_new(&c, o->root, argv[optind], &err) ||
 	    container_run(&c, &a.o, a.detach ? NULL : &terminal, &err))
-		status = oci_fail(&err);
-	else if (!a.detach)
+		return container_free(&c), oci_fail(&err);
+	oci_warn(&err);
+	if (!a.detach)
 		status = wait_and_delete(&c, &a, terminal);
 	container_free(&c);
 	return status;
@@ -107,6 +110,8 @@ int oci_start(const struct oci_options *o, int argc, char **argv)
 		return status < 0 ? EXIT_SUCCESS : status;
 	if (container_start(&c, &err))
 		status = oci_fail(&err);
+	else
+		oci_warn(&err);
 	container_free(&c);
 	return status;
 }

@@ -26,7 +26,7 @@ void oci_log_open(const struct oci_options *o)
 		fprintf(stderr, "sextant: --log %s: %s\n", o->log, strerror(errno));
 }
 
-static void record(const char *text)
+static void record(const char *level, const char *text)
 {
 	_cleanup_free_ char *line = NULL;
 	char when[64];
@@ -36,21 +36,30 @@ static void record(const char *text)
 
 	gmtime_r(&now, &tm);
 	strftime(when, sizeof(when), "%Y-%m-%dT%H:%M:%SZ", &tm);
-	o = json_pack("{s:s,s:s,s:s}", "level", "error", "msg", text, "time", when);
+	o = json_pack("{s:s,s:s,s:s}", "level", level, "msg", text, "time", when);
 	line = o && log_json ? json_dumps(o, JSON_COMPACT) : NULL;
 	json_decref(o);
 	if (line)
 		dprintf(log_fd, "%s\n", line);
 	else
-		dprintf(log_fd, "time=\"%s\" level=error msg=\"%s\"\n", when, text);
+		dprintf(log_fd, "time=\"%s\" level=%s msg=\"%s\"\n", when, level, text);
 }
 
 int oci_fail(const struct error *err)
 {
 	if (log_fd >= 0)
-		record(err->text);
+		record("error", err->text);
 	fprintf(stderr, "sextant: %s\n", err->text);
 	return EXIT_FAILURE;
+}
+
+void oci_warn(const struct error *err)
+{
+	if (!err->text[0])
+		return;
+	if (log_fd >= 0)
+		record("warning", err->text);
+	fprintf(stderr, "sextant: warning: %s\n", err->text);
 }
 
 int oci_usage(const char *fmt, ...)

@@ -44,6 +44,7 @@ int oci_features(const struct oci_options *o, int argc, char **argv);
 /* log.c: an error goes to standard error and, if there is one, the log. */
 void oci_log_open(const struct oci_options *o);
 int oci_fail(const struct error *err); /* always EXIT_FAILURE */
+void oci_warn(const struct error *err); /* if there is a text */
 int oci_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* always EXIT_USAGE */
 
 /* args.c: a command's options by getopt_long(), and the words after them: between min and max (-1: any number). 0 or a status;
