@@ -23,7 +23,8 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	const char *vsock; /* path; NULL: no sockets */
 	u64 vsock_cid;
 	u64 balloon;
-	bool has_balloon; /* --balloon was given */
+	bool has_balloon, has_mem, has_cpus; /* the option was given */
+	bool net_host; /* --net host; net is NULL then */
 	char *own_append; /* owned: the append that run_boot() made */
 	u64 mem;
 	unsigned cpus;
@@ -74,6 +75,9 @@ int run_debug_start(struct run_debug *d, const struct run_options *o, struct mac
 		    struct error *err);
 void run_debug_exited(struct run_debug *d, int status); /* the run has ended, and this is its status */
 void run_debug_end(struct run_debug *d);
+
+/* run-container.c: engine container's way from options to an exit status. */
+int run_container(const struct run_options *o);
 
 /* run-boot.c: loads the guest, now and after each reset. */
 int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);

@@ -204,13 +204,13 @@ int cgroup_set_devices(const struct cgroup *c, const json_t *rules, struct error
 	}
 	memcpy(all + n, always, sizeof(always));
 	if (dir < 0)
-		return geteuid() ? 0
-				 : error_set(err, ENOENT,
-					     "linux.resources.devices cannot be set: the devices controller is not "
-					     "available here");
+		return !privileged() ? 0
+				     : error_set(err, ENOENT,
+						 "linux.resources.devices cannot be set: the devices controller is not "
+						 "available here");
 	if (v2)
 		e = set_v2(dir, all, total);
 	for (unsigned i = 0; !v2 && !e && i < total; i++)
 		e = write_rule(dir, &all[i]);
-	return e && !geteuid() ? error_set(err, -e, "linux.resources.devices: %s", strerror(-e)) : 0;
+	return e && privileged() ? error_set(err, -e, "linux.resources.devices: %s", strerror(-e)) : 0;
 }

@@ -101,7 +101,7 @@ int cgroup_make(struct cgroup *c, const json_t *resources, struct error *err)
 
 		if (!e)
 			continue;
-		if (!geteuid() && e != -EROFS)
+		if (e != -EROFS && privileged())
 			return error_set(err, -e, "control group %s/%s: %s", h->mount, h->path, strerror(-e));
 		free(h->path); /* not for this user */
 		h->path = NULL;

@@ -37,6 +37,7 @@ struct create_options {
 	const char *console_socket, *pid_file;
 	unsigned preserve_fds;
 	bool no_pivot, no_new_keyring, systemd;
+	bool stays; /* init ends when the caller does, however that happens */
 	/* Called in the runtime when namespaces are there, before any hook: sextant run's network. Optional. */
 	int (*connect)(void *arg, pid_t init, struct error *err);
 	void *connect_arg;

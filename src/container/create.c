@@ -187,22 +187,22 @@ static int prepare(struct creation *k, struct error *err)
 	struct container *c = k->c;
 	const json_t *config = c->config;
 	const char *path = js_str(config, "linux.cgroupsPath");
-	int e = state_make(c, err);
+	int e = statedir_make(c, err);
 
 	if (e)
 		return e;
 	e = ns_parse(config, &k->l.ns, err);
 	e = e ? e : cgroup_find(&c->cgroup, err);
 	e = e ? e : cgroup_plan(&c->cgroup, k->o->systemd ? NULL : path, c->id, err);
-	e = e ? e : state_save_config(c, k->text, err);
-	e = e ? e : state_save(c, err);
+	e = e ? e : statedir_save_config(c, k->text, err);
+	e = e ? e : statedir_save(c, err);
 	e = e ? e : make_fifo(k, err);
 	e = e ? e : console_open(js_at(config, "process"), k->o->console_socket, !k->run, &k->l.console, err);
 	e = e ? e : listener_open(config, &k->l.listener, err);
 	e = e ? e : clone_sources(k, err);
 	if (!e && k->o->systemd) {
 		e = cgroup_systemd_start(&c->cgroup, path, c->id, getpid(), err);
-		e = e ? e : state_save(c, err);
+		e = e ? e : statedir_save(c, err);
 		return e || !js_at(config, "linux.resources")
 			       ? e
 			       : cgroup_set(&c->cgroup, js_at(config, "linux.resources"), err);
@@ -246,7 +246,7 @@ static int welcome(struct creation *k, struct error *err)
 
 	c->pid = k->pid;
 	c->started = process_start_time(k->pid, &state);
-	e = state_save(c, err);
+	e = statedir_save(c, err);
 	e = e ? e : set_oom_score(k, err);
 	if (!e && k->l.ns.make & CLONE_NEWUSER) {
 		e = idmap_write(c->config, k->pid, err);
@@ -310,7 +310,7 @@ static int start(struct creation *k, struct error *err)
 	l->preserve_fds = k->o->preserve_fds;
 	l->no_pivot = k->o->no_pivot;
 	l->no_new_keyring = k->o->no_new_keyring;
-	l->stays = k->o->connect != NULL;
+	l->stays = k->o->stays;
 	l->meets = k->o->connect || hooks_any(l->config, "prestart") || hooks_any(l->config, "createRuntime");
 	e = launch_process(l, init_main, &k->pid, err);
 	cgroup_systemd_leave(&k->c->cgroup);
@@ -339,7 +339,7 @@ static void undo(struct creation *k)
 		cgroup_kill(&c->cgroup, SIGKILL);
 	rootfs_unmount(c);
 	cgroup_remove(&c->cgroup, &ignored);
-	state_remove(c);
+	statedir_remove(c);
 	c->pid = 0;
 	hooks_run(c, "poststop", STATUS_STOPPED, 0, &ignored);
 }
@@ -378,7 +378,7 @@ static int create(struct container *c, const struct create_options *o, bool run,
 	if (e && named)
 		undo(&k);
 	else if (!e)
-		state_unlock(c);
+		statedir_unlock(c);
 	close_all(&k);
 	if (terminal)
 		*terminal = k.terminal;

@@ -176,3 +176,12 @@ ssize_t fd_receive(int sock, int *fd, void *data, size_t len)
 			memcpy(fd, CMSG_DATA(c), sizeof(int));
 	return n;
 }
+
+bool privileged(void)
+{
+	_cleanup_free_ char *map = geteuid() ? NULL : file_read(AT_FDCWD, "/proc/self/uid_map", 65536);
+	unsigned long inside, outside, n;
+
+	return map && sscanf(map, "%lu %lu %lu", &inside, &outside, &n) == 3 && !inside && !outside &&
+	       n == 4294967295ul;
+}

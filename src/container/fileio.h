@@ -17,3 +17,5 @@ int tree_remove(int dirfd, const char *name);
 /* Sends one message with a file descriptor (-1: none) over a Unix socket; receives one. Negative errno; received: the length. */
 int fd_send(int sock, int fd, const void *data, size_t len);
 ssize_t fd_receive(int sock, int *fd, void *data, size_t len);
+/* Whether we are root of the host, or of a container that has the host's ids: not of a user's own user namespace. */
+bool privileged(void);

@@ -84,7 +84,6 @@ int mount_bind_fd(int from, const char *path, int target, bool recursive, u64 at
 int mount_cgroups(struct rootfs *r, const char *destination, unsigned long flags, struct error *err);
 int devices_make(struct rootfs *r, struct error *err);
 int devices_links(struct rootfs *r, struct error *err);
-int idmap_userns(const json_t *uid, const json_t *gid, struct error *err); /* a user namespace with these maps */
 
 /* ---- process.c and relatives: from init to program ---- */
 

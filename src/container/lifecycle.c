@@ -37,7 +37,7 @@ int container_start(struct container *c, struct error *err)
 {
 	_cleanup_fd_ int fifo = -1;
 	enum status s;
-	int e = state_lock(c, err);
+	int e = statedir_lock(c, err);
 
 	if (e)
 		return e;
@@ -52,7 +52,7 @@ int container_start(struct container *c, struct error *err)
 	if (write(fifo, "", 1) != 1)
 		return error_set(err, errno, "starting container '%s': %s", c->id, strerror(errno));
 	e = wait_until_started(c, fifo, err);
-	state_unlock(c);
+	statedir_unlock(c);
 	return e ? e : hooks_run(c, "poststart", STATUS_RUNNING, c->pid, err);
 }
 
@@ -89,7 +89,7 @@ int container_kill(struct container *c, int signal, bool all, struct error *err)
 int container_pause(struct container *c, bool pause, struct error *err)
 {
 	enum status s, from = pause ? STATUS_RUNNING : STATUS_PAUSED;
-	int e = state_lock(c, err);
+	int e = statedir_lock(c, err);
 
 	if (e)
 		return e;
@@ -102,7 +102,7 @@ int container_pause(struct container *c, bool pause, struct error *err)
 int container_update(struct container *c, const json_t *resources, struct error *err)
 {
 	enum status s;
-	int e = state_lock(c, err);
+	int e = statedir_lock(c, err);
 
 	if (e)
 		return e;
@@ -135,7 +135,7 @@ static void kill_all(struct container *c)
 int container_delete(struct container *c, bool force, struct error *err)
 {
 	enum status s;
-	int e = state_lock(c, err);
+	int e = statedir_lock(c, err);
 
 	if (e)
 		return e;
@@ -147,7 +147,7 @@ int container_delete(struct container *c, bool force, struct error *err)
 	e = cgroup_remove(&c->cgroup, err);
 	if (e)
 		return e;
-	if (state_remove(c))
+	if (statedir_remove(c))
 		return error_set(err, errno, "removing the state of container '%s': %s", c->id, strerror(errno));
 	return c->config ? hooks_run(c, "poststop", STATUS_STOPPED, 0, err) : 0;
 }

@@ -33,4 +33,6 @@ int ns_join(struct namespaces *n, struct error *err);
 int ns_time(const json_t *config, struct error *err);
 
 /* idmap.c: from the runtime's side. Uses newuidmap(1) and newgidmap(1) where the maps are more than a user may write. */
+/* A descriptor of a new user namespace with these maps, or a negative errno. */
+int idmap_userns(const json_t *uid, const json_t *gid, struct error *err);
 int idmap_write(const json_t *config, pid_t pid, struct error *err);

@@ -54,7 +54,8 @@ static int open_in_host(struct rootfs *r, struct error *err)
 	if (js_bool(config, "root.readonly", false) || root_propagation(config))
 		return error_set(err, EINVAL, "config: a root with properties of its own needs a mount namespace");
 	r->fd = open(r->launch->c->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return r->fd < 0 ? error_set(err, errno, "the root directory %s: %s", r->launch->c->rootfs, strerror(errno)) : 0;
+	return r->fd < 0 ? error_set(err, errno, "the root directory %s: %s", r->launch->c->rootfs, strerror(errno))
+			 : 0;
 }
 
 int rootfs_prepare(struct rootfs *r, const struct launch *l, struct error *err)
@@ -71,7 +72,8 @@ int rootfs_prepare(struct rootfs *r, const struct launch *l, struct error *err)
 	if (!ns_has(&l->ns, CLONE_NEWNS))
 		return open_in_host(r, err);
 	/* A root that may be bound nowhere could not be bound now: that comes last. */
-	if (mount(NULL, "/", NULL, flags & MS_SHARED ? flags : (flags & MS_PRIVATE ? MS_PRIVATE : MS_SLAVE) | MS_REC, NULL))
+	if (mount(NULL, "/", NULL, flags & MS_SHARED ? flags : (flags & MS_PRIVATE ? MS_PRIVATE : MS_SLAVE) | MS_REC,
+		  NULL))
 		return error_set(err, errno, "the propagation of /: %s", strerror(errno));
 	if (flags & MS_SHARED) {
 		e = detach_parent(path, err);
@@ -145,7 +147,8 @@ void rootfs_unmount(const struct container *c)
 	while (table) {
 		char *line = strrchr(table, '\n'), path[4096];
 
-		if (sscanf(line ? line + 1 : table, "%*d %*d %*s %*s %4095s", path) == 1 && !strncmp(path, c->rootfs, n) && path[n] == '/')
+		if (sscanf(line ? line + 1 : table, "%*d %*d %*s %*s %4095s", path) == 1 &&
+		    !strncmp(path, c->rootfs, n) && path[n] == '/')
 			umount2(path, MNT_DETACH | UMOUNT_NOFOLLOW);
 		if (!line)
 			break;

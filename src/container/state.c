@@ -116,7 +116,7 @@ static int state_path(const struct container *c, char path[4096])
 	return (size_t)snprintf(path, 4096, "%s/%s", c->states, c->id) < 4096 ? 0 : -ENAMETOOLONG;
 }
 
-int state_make(struct container *c, struct error *err)
+int statedir_make(struct container *c, struct error *err)
 {
 	char path[4096];
 	struct timespec now;
@@ -145,7 +145,7 @@ int state_make(struct container *c, struct error *err)
 	return 0;
 }
 
-int state_save(const struct container *c, struct error *err)
+int statedir_save(const struct container *c, struct error *err)
 {
 	_cleanup_json_ json_t *o = json_pack("{s:s,s:i,s:I,s:s,s:s,s:s,s:i,s:o}", "id", c->id, "pid", (int)c->pid,
 					     "startTime", (json_int_t)c->started, "bundle", c->bundle, "rootfs",
@@ -157,7 +157,7 @@ int state_save(const struct container *c, struct error *err)
 	return e ? error_set(err, -e, "saving the state: %s", strerror(-e)) : 0;
 }
 
-int state_save_config(const struct container *c, const char *text, struct error *err)
+int statedir_save_config(const struct container *c, const char *text, struct error *err)
 {
 	int e = file_replace(c->dir, "config.json", text, 0600);
 
@@ -200,7 +200,7 @@ int container_open(struct container *c, const char *states, const char *id, stru
 	return load(c, err);
 }
 
-int state_lock(struct container *c, struct error *err)
+int statedir_lock(struct container *c, struct error *err)
 {
 	while (!c->locked && flock(c->dir, LOCK_EX))
 		if (errno != EINTR)
@@ -209,13 +209,13 @@ int state_lock(struct container *c, struct error *err)
 	return 0;
 }
 
-void state_unlock(struct container *c)
+void statedir_unlock(struct container *c)
 {
 	flock(c->dir, LOCK_UN);
 	c->locked = false;
 }
 
-int state_remove(struct container *c)
+int statedir_remove(struct container *c)
 {
 	_cleanup_fd_ int states = open(c->states, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 

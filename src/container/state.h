@@ -3,11 +3,11 @@
 #pragma once
 #include "container/container.h"
 
-int state_make(struct container *c, struct error *err); /* the name is ours, and locked; -EEXIST */
-int state_save(const struct container *c, struct error *err);
-int state_save_config(const struct container *c, const char *text, struct error *err);
-int state_lock(struct container *c, struct error *err); /* waits */
-void state_unlock(struct container *c);
-int state_remove(struct container *c);
+int statedir_make(struct container *c, struct error *err); /* the name is ours, and locked; -EEXIST */
+int statedir_save(const struct container *c, struct error *err);
+int statedir_save_config(const struct container *c, const char *text, struct error *err);
+int statedir_lock(struct container *c, struct error *err); /* waits */
+void statedir_unlock(struct container *c);
+int statedir_remove(struct container *c);
 u64 process_start_time(pid_t pid, char *state); /* ticks since boot; 0: there is no such process */
 bool container_alive(const struct container *c); /* its init */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/foreground.h"
 #include "oci/oci.h"
 
 struct args {
@@ -69,8 +70,9 @@ int oci_create(const struct oci_options *o, int argc, char **argv)
 
 static int wait_and_delete(struct container *c, const struct args *a, int terminal)
 {
+	struct foreground f = { .pid = c->pid, .terminal = terminal };
 	struct error err = { 0 };
-	int status = foreground_wait(c->pid, terminal);
+	int status = foreground_wait(&f);
 
 	if (!a->keep && container_delete(c, true, &err))
 		oci_fail(&err);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "container/foreground.h"
 #include "container/json.h"
 #include "oci/oci.h"
 #include "util/cleanup.h"
@@ -162,7 +163,7 @@ static int execute(struct container *c, struct args *a, int argc, char **argv)
 		return oci_fail(&err), err.code == -ENOENT   ? CONTAINER_NOT_FOUND
 				       : err.code == -EACCES ? CONTAINER_NOT_RUN
 							     : 255;
-	return a->detach ? 0 : foreground_wait(pid, terminal);
+	return a->detach ? 0 : foreground_wait(&(struct foreground){ .pid = pid, .terminal = terminal });
 }
 
 int oci_exec(const struct oci_options *o, int argc, char **argv)

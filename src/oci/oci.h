@@ -55,10 +55,6 @@ bool oci_number(const char *text, unsigned max, unsigned *out);
 int oci_print_json(json_t *o, bool indent); /* takes o; an exit status */
 int oci_open(struct container *c, const struct oci_options *o, const char *id); /* 0 or a status, told */
 
-/* foreground.c: waits for the process, passes signals on, and the terminal's bytes. Its status, 128 + N for a signal. */
-void foreground_prepare(void); /* before it is started */
-int foreground_wait(pid_t pid, int terminal);
-
 /* seal.c: returns when our executable cannot be written to through us; else executes itself anew, or errs. */
 int seal_executable(char **argv, struct error *err);
 
