@@ -58,9 +58,7 @@ static const struct argp_option options[] = {
 	  "or snapshot:NAME",
 	  2 },
 	{ "ephemeral", OPT_EPHEMERAL, NULL, 0,
-	  "What CMD changes in ROOT is forgotten at the end, as it always is but for a container in a directory or "
-	  "snapshot",
-	  2 },
+	  "What a container changes in snapshot:NAME is forgotten, as what any CMD changes elsewhere always is", 2 },
 	{ "env", OPT_ENV, "NAME[=VALUE]", 0, "With --rootfs: a variable of CMD's environment; without VALUE the host's",
 	  2 },
 	{ "user", OPT_USER, "USER[:GROUP]", 0, "With --rootfs: who CMD runs as (the image's user, else root)", 2 },
@@ -114,6 +112,7 @@ static error_t set_mem(struct run_options *o, const char *arg, struct argp_state
 		return cmd_bad(state, "--mem %s: a guest has at most %lluG", arg, MEM_MAX >> 30);
 	if (o->mem % PAGE_SIZE)
 		return cmd_bad(state, "--mem %s: memory comes in whole pages of 4K", arg);
+	o->has_mem = true;
 	return 0;
 }
 
@@ -135,6 +134,7 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
 	o->cpus = (unsigned)n;
+	o->has_cpus = true;
 	return 0;
 }
 
@@ -168,6 +168,10 @@ static error_t set_net(struct run_options *o, const char *arg, struct argp_state
 	struct error err = { 0 };
 
 	net_spec_free(o->net); /* the last one counts */
+	o->net = NULL;
+	o->net_host = !strcmp(arg, "host");
+	if (o->net_host)
+		return 0;
 	if (net_parse(arg, &o->net, &err))
 		return cmd_bad(state, "--net %s: %s", arg, err.text);
 	return 0;
@@ -262,8 +266,38 @@ static error_t set_command(struct run_options *o, char *arg, struct argp_state *
 	return 0;
 }
 
+/* Options of machines that a process of the host's has no use for. */
+static error_t check_container(const struct run_options *o, struct argp_state *state)
+{
+	const struct {
+		const char *option;
+		bool given;
+	} machines[] = { { "--cpu", o->cpu },
+			 { "--kernel", o->kernel },
+			 { "--initrd", o->initrd },
+			 { "--append", o->append },
+			 { "--disk", o->ndisks },
+			 { "--vsock", o->vsock },
+			 { "--balloon", o->has_balloon },
+			 { "--debug-exit", o->debug_exit },
+			 { "--deterministic", o->deterministic },
+			 { "--trace", o->trace },
+			 { "--gdb", o->gdb },
+			 { "-S", o->wait } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(machines); i++)
+		if (machines[i].given)
+			return cmd_bad(state, "%s is for machines; engine container runs a process",
+				       machines[i].option);
+	if (!o->rootfs)
+		return cmd_bad(state, "engine container needs --rootfs DIR -- CMD ARG...");
+	return 0;
+}
+
 static error_t check(struct run_options *o, struct argp_state *state)
 {
+	bool container = o->engine && !strcmp(o->engine, "container");
+
 	if (o->guest_argv && !o->rootfs)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
 	if ((o->nenv || o->user || o->workdir || o->ephemeral) && !o->rootfs)
@@ -283,8 +317,12 @@ static error_t check(struct run_options *o, struct argp_state *state)
 			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	if (o->nshares && o->deterministic)
 		return cmd_bad(state, "--share: when a server answers is not deterministic");
+	if (o->net_host && !container)
+		return cmd_bad(state, "--net host: only engine container can share the host's network");
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return o->net ? 0 : default_net(o, state);
+	if (container && check_container(o, state))
+		return EINVAL;
+	return o->net || o->net_host ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -11,7 +11,6 @@
 #include "util/cleanup.h"
 
 #define DEFAULT_PATH "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-#define DEFAULT_TERM "TERM=linux"
 #define LOGIN_HOME   "/root"
 
 /* ---- environment ---- */
@@ -76,7 +75,20 @@ static int set_asked(struct run_rootfs *r, const char *word)
 	return set_variable(r, both);
 }
 
-static int make_environment(struct run_rootfs *r, const struct run_options *o, const char *home)
+/* A machine's console is one; a container has the user's own. */
+static int default_terminal(struct run_rootfs *r, bool in_place)
+{
+	const char *own = in_place && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? getenv("TERM") : NULL;
+	_cleanup_free_ char *term = NULL;
+
+	if (asprintf(&term, "TERM=%s", own && *own ? own : "linux") < 0) {
+		term = NULL;
+		return -ENOMEM;
+	}
+	return default_variable(r, term);
+}
+
+static int make_environment(struct run_rootfs *r, const struct run_options *o, const char *home, bool in_place)
 {
 	_cleanup_free_ char *home_is = NULL;
 	int e = 0;
@@ -95,7 +107,7 @@ static int make_environment(struct run_rootfs *r, const struct run_options *o, c
 		e = default_variable(r, DEFAULT_PATH);
 	if (!e)
 		e = default_variable(r, home_is);
-	return e ? e : default_variable(r, DEFAULT_TERM);
+	return e ? e : default_terminal(r, in_place);
 }
 
 /* ---- all of it ---- */
@@ -118,7 +130,8 @@ static int open_image(struct run_rootfs *r, const struct run_options *o, bool in
 		return e;
 	r->config = &r->image;
 	r->look = r->path = r->image.path;
-	if (!in_place || !(r->image.is_image || o->ephemeral))
+	/* Root's container has its own way of covering what it runs in, in memory. */
+	if (!in_place || !overlay_unprivileged())
 		return 0;
 	e = scratch_make(&r->scratch, r->image.path, err);
 	if (e)
@@ -187,7 +200,7 @@ static int open_rootfs(struct run_rootfs *r, const struct run_options *o, bool i
 	if (e)
 		return e;
 	/* Without a user in it an image is root's, at home in /root as images expect it. */
-	if (make_environment(r, o, r->has_user ? r->user.home : LOGIN_HOME))
+	if (make_environment(r, o, r->has_user ? r->user.home : LOGIN_HOME, in_place))
 		return error_set(err, ENOMEM, "out of memory");
 	r->argv = o->guest_argv ? o->guest_argv : r->config->argv;
 	r->workdir = o->workdir ? o->workdir : r->config->workdir;

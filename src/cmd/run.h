@@ -48,7 +48,7 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	const char *user, *workdir; /* of CMD; NULL: not given */
 	const char **env; /* NAME=VALUE or NAME, as given; owned */
 	unsigned nenv;
-	bool ephemeral; /* what CMD changes is forgotten */
+	bool ephemeral; /* what CMD changes in a snapshot is forgotten */
 	struct run_rootfs root; /* after run_rootfs_open() */
 	struct disk_spec *disk[PC_MAX_DISKS]; /* owned: run_devices_close() */
 	unsigned ndisks;
@@ -57,7 +57,8 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	const char *vsock; /* path; NULL: no sockets */
 	u64 vsock_cid;
 	u64 balloon;
-	bool has_balloon; /* --balloon was given */
+	bool has_balloon, has_mem, has_cpus; /* the option was given */
+	bool net_host; /* --net host; net is NULL then */
 	char *own_append; /* owned: the append that run_boot() made */
 	u64 mem;
 	unsigned cpus;
@@ -112,6 +113,9 @@ int run_debug_start(struct run_debug *d, const struct run_options *o, struct mac
 		    struct error *err);
 void run_debug_exited(struct run_debug *d, int status); /* the run has ended, and this is its status */
 void run_debug_end(struct run_debug *d);
+
+/* run-container.c: engine container's way from options to an exit status. */
+int run_container(const struct run_options *o);
 
 /* run-boot.c: loads the guest, now and after each reset. */
 int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);

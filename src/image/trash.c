@@ -45,43 +45,58 @@ static bool is_dots(const char *name)
 	return name[0] == '.' && (!name[1] || (name[1] == '.' && !name[2]));
 }
 
-/* Deletes the files of top/name, moves its directories to the top. */
-static void flatten(int top, const char *name, unsigned *serial)
+/* Under a name that nothing has yet. False: it cannot be moved. */
+static bool move_up(int from, const char *name, int top, unsigned *serial)
 {
-	DIR *d = open_dir(top, name);
 	char to[NAME_ROOM + 1];
-	struct dirent *e;
+	int r;
 
-	if (!d)
-		return;
-	fchmod(dirfd(d), 0700); /* of ours, and to be written to */
-	while ((e = readdir(d))) {
+	do {
+		snprintf(to, sizeof(to), "_%u", (*serial)++);
+		r = renameat(from, name, top, to);
+	} while (r && (errno == EEXIST || errno == ENOTEMPTY));
+	return !r;
+}
+
+/* Deletes the files of top/name, moves its directories to the top; true if any was. A directory without permissions, such as
+ * overlays leave, is neither entered nor moved by its owner: it gets some. */
+static bool flatten(int top, const char *name, unsigned *serial)
+{
+	bool moved = false;
+	struct dirent *e;
+	DIR *d;
+
+	fchmodat(top, name, 0700, AT_SYMLINK_NOFOLLOW);
+	d = open_dir(top, name);
+	while (d && (e = readdir(d))) {
 		if (is_dots(e->d_name) || !unlinkat(dirfd(d), e->d_name, 0) ||
 		    !unlinkat(dirfd(d), e->d_name, AT_REMOVEDIR))
 			continue;
-		do
-			snprintf(to, sizeof(to), "_%u", (*serial)++);
-		while (renameat(dirfd(d), e->d_name, top, to) && (errno == EEXIST || errno == ENOTEMPTY));
+		fchmodat(dirfd(d), e->d_name, 0700, AT_SYMLINK_NOFOLLOW);
+		moved |= move_up(dirfd(d), e->d_name, top, serial);
 	}
-	closedir(d);
+	if (d)
+		closedir(d);
 	unlinkat(top, name, AT_REMOVEDIR);
+	return moved;
 }
 
 void trash_empty(int fd)
 {
-	unsigned serial = 0, before;
+	unsigned serial = 0;
+	bool moved;
 
 	do {
 		DIR *d = open_dir(fd, ".");
 		struct dirent *e;
 
-		before = serial;
+		moved = false;
 		while (d && (e = readdir(d)))
 			if (!is_dots(e->d_name) && unlinkat(fd, e->d_name, 0) && unlinkat(fd, e->d_name, AT_REMOVEDIR))
-				flatten(fd, e->d_name, &serial);
+				moved |= flatten(fd, e->d_name, &serial);
 		if (d)
 			closedir(d);
-	} while (serial != before); /* what came to the top meanwhile may not have been listed */
+	} while (moved); /* what came to the top meanwhile may not have been listed */
 }
 
 /* ---- whiteouts ---- */

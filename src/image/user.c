@@ -82,7 +82,8 @@ static bool find_passwd(struct user *u, const struct tree *t, const char *who, c
 {
 	struct lines l;
 	u32 uid = 0, gid;
-	bool number = parse_id(who, &uid), found = false;
+	/* Root is root, listed or not. */
+	bool number = parse_id(who, &uid) || !strcmp(who, "root"), found = false;
 
 	*name = 0;
 	lines_open(&l, t, "etc/passwd");
