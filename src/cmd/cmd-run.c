@@ -304,7 +304,7 @@ static int run_main(const struct command *self, int argc, char **argv)
 	if (r.o.verbose)
 		say_choice(&r);
 	if (!r.engine->vcpu) {
-		status = run_container(&r.o);
+		status = run_container(&r.o, argc, argv);
 		release(&r);
 		return status;
 	}

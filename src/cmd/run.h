@@ -77,7 +77,7 @@ void run_debug_exited(struct run_debug *d, int status); /* the run has ended, an
 void run_debug_end(struct run_debug *d);
 
 /* run-container.c: engine container's way from options to an exit status. */
-int run_container(const struct run_options *o);
+int run_container(const struct run_options *o, int argc, char **argv); /* argv: the command's */
 
 /* run-boot.c: loads the guest, now and after each reset. */
 int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);

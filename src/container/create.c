@@ -311,6 +311,7 @@ static int start(struct creation *k, struct error *err)
 	l->no_pivot = k->o->no_pivot;
 	l->no_new_keyring = k->o->no_new_keyring;
 	l->stays = k->o->stays;
+	l->reaper = k->o->init;
 	l->meets = k->o->connect || hooks_any(l->config, "prestart") || hooks_any(l->config, "createRuntime");
 	e = launch_process(l, init_main, &k->pid, err);
 	cgroup_systemd_leave(&k->c->cgroup);

@@ -205,6 +205,8 @@ static int finish(struct launch *l, struct error *err)
 		if (!e && !(path = process_find(l->process, err)))
 			return err->code;
 	}
+	if (!e && l->reaper)
+		reaper_fork();
 	return e ? e : process_execute(l, path, argv, envp, err);
 }
 

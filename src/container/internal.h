@@ -42,6 +42,7 @@ struct launch {
 	const char *below; /* exec: a control group below the container's; NULL */
 	bool meets; /* init meets the runtime before its root changes (SYNC_HOOKS) */
 	bool stays; /* init is to end with the runtime */
+	bool reaper; /* create_options.init */
 	bool waits; /* create: for `fifo`, not for SYNC_GO */
 	int console; /* connected --console-socket, or -1: a terminal goes to the runtime */
 	int listener; /* connected seccomp listener, or -1 */
@@ -90,6 +91,8 @@ int devices_links(struct rootfs *r, struct error *err);
 /* The label's hold on execve(), its rlimits, its user; capabilities and filter last. Returns only on errors. */
 int process_prepare(struct launch *l, struct error *err);
 int process_execute(struct launch *l, const char *path, char **argv, char **envp, struct error *err);
+/* init.c's caller goes on as a child of a process that ends as it does. */
+void reaper_fork(void);
 /* Where the program is, by PATH, in the root that is ours by now. NULL and err. */
 char *process_find(const json_t *process, struct error *err);
 int caps_check(const json_t *process, struct error *err);
