@@ -94,7 +94,7 @@ static void mov_from_seg(struct tr *t, const struct insn *i)
 	unsigned to = i->r[0] >> 3;
 
 	e_op_rm(t->h, 0x0fb7, 4, to, at_gs(VCPU(seg[0].selector) + i->r[1] * sizeof(struct segment)));
-	if (reg_is_out(to))
+	if (reg_is_out(t, to))
 		e_store(t->h, 8, to, at_gs(GPR_AT(to)));
 }
 
@@ -116,7 +116,7 @@ static void pushf(struct tr *t)
 	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
 	e_store(h, 8, OUT_A, at_gs(WORD(tmp)));
 	t->host_ok = false;
-	top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
+	top = tr_stack(t, RSP, -8, 8, true);
 	e_load(h, 8, OUT_A, at_gs(WORD(tmp)));
 	e_store(h, 8, OUT_A, top);
 	e_lea(h, 8, RSP, at_reg(RSP, -8));
@@ -126,7 +126,7 @@ static void pushf(struct tr *t)
 static void popf(struct tr *t)
 {
 	struct emit *h = t->h;
-	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	struct mem top = tr_stack(t, RSP, 0, 8, false);
 	bool supervisor = tr_cpl(t) == 0;
 
 	e_load(h, 8, OUT_A, top);
@@ -154,6 +154,7 @@ bool tr_system(struct tr *t)
 {
 	const struct insn *i = &t->insn[t->k];
 
+	windows_forget(t); /* their registers are used */
 	switch (i->op) {
 	case OP_CLI: cli(t); return true;
 	case OP_STI: sti(t); return true;
