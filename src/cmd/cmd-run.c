@@ -298,6 +298,8 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
+	if (!status && !r.engine->vcpu)
+		status = run_container_seal(argc, argv); /* first: it may start us again */
 	if (!status)
 		status = run_rootfs_open(&r.o, !r.engine->vcpu);
 	if (status) {

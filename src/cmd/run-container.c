@@ -36,7 +36,7 @@ struct contained {
 	struct container c;
 	struct net_namespace *net;
 	struct net_log log;
-	char *states, *root; /* owned */
+	char *states, *root, *resolver; /* owned */
 	bool few_ids; /* of a user namespace with one id only */
 };
 
@@ -138,13 +138,12 @@ static int copy_on_write(struct contained *k, struct error *err)
 	return 0;
 }
 
-/* As machines have it: the resolver of the network. */
+/* As machines have it: the resolver of the network, bound over the copy's file, which need not be ours to write. */
 static int write_resolver(struct contained *k, struct error *err)
 {
-	char text[NET_GUEST_TEXT], path[FD_PATH_MAX];
-	_cleanup_fd_ int root = open(k->root, O_PATH | O_DIRECTORY | O_CLOEXEC), file = -1;
+	char text[NET_GUEST_TEXT];
+	_cleanup_fd_ int root = open(k->root, O_PATH | O_DIRECTORY | O_CLOEXEC), target = -1, file = -1;
 	_cleanup_free_ char *content = NULL;
-	int e;
 
 	if (k->o->net_host)
 		content = file_read(AT_FDCWD, "/etc/resolv.conf", 65536);
@@ -152,9 +151,16 @@ static int write_resolver(struct contained *k, struct error *err)
 		content = NULL;
 	if (!content)
 		return 0;
-	file = root < 0 ? root : root_make_file(root, "/etc/resolv.conf");
-	e = file < 0 ? file : file_write(AT_FDCWD, fd_path(file, path), content);
-	return e ? error_set(err, -e, "/etc/resolv.conf of the copy: %s", strerror(-e)) : 0;
+	target = root < 0 ? root : root_make_file(root, "/etc/resolv.conf");
+	if (target < 0 || asprintf(&k->resolver, "%s.resolv", k->root) < 0) {
+		say("the container has no resolver: its /etc/resolv.conf cannot be made: %s", strerror(-target));
+		k->resolver = NULL;
+		return 0;
+	}
+	file = open(k->resolver, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+	if (file < 0 || dprintf(file, "%s", content) < 0)
+		return error_set(err, errno, "the container's resolver: %s", strerror(errno));
+	return 0;
 }
 
 /* ---- the configuration ---- */
@@ -245,6 +251,10 @@ static json_t *make_config(const struct contained *k)
 	json_object_set_new(c, "process", make_process(o));
 	json_object_set_new(c, "root", json_pack("{s:s}", "path", k->root));
 	add_shares(json_object_get(c, "mounts"), o);
+	if (k->resolver)
+		json_array_append_new(json_object_get(c, "mounts"),
+				      json_pack("{s:s,s:s,s:s,s:[s]}", "destination", "/etc/resolv.conf", "type",
+						"bind", "source", k->resolver, "options", "bind"));
 	json_object_set_new(l, "resources", limits(o));
 	json_object_set_new(l, "seccomp",
 			    json_pack("{s:s,s:[{s:o,s:s}]}", "defaultAction", "SCMP_ACT_ALLOW", "syscalls", "names",
@@ -346,7 +356,9 @@ static int wait_for_end(struct contained *k, int terminal)
 static int start(struct contained *k)
 {
 	_cleanup_json_ json_t *config = make_config(k);
-	struct create_options co = { .config = config, .stays = true, .connect = connect_network, .connect_arg = k };
+	struct create_options co = {
+		.config = config, .init = true, .stays = true, .connect = connect_network, .connect_arg = k
+	};
 	struct error err = { 0 };
 	int terminal = -1, status;
 
@@ -360,6 +372,27 @@ static int start(struct contained *k)
 	if (container_delete(&k->c, true, &err))
 		say("%s", err.text);
 	return status;
+}
+
+/* As it was typed: cmd's argv[0] is "sextant run". */
+int run_container_seal(int argc, char **argv)
+{
+	char **all = calloc((size_t)argc + 2, sizeof(*all));
+	struct error err = { 0 };
+	int e;
+
+	if (!all) {
+		say("out of memory");
+		return EXIT_FAILURE;
+	}
+	all[0] = (char[]){ "sextant" };
+	all[1] = (char[]){ "run" };
+	memcpy(all + 2, argv + 1, (size_t)argc * sizeof(*all));
+	e = seal_executable(all, &err);
+	free(all);
+	if (e)
+		say("%s", err.text);
+	return e ? EXIT_FAILURE : 0;
 }
 
 int run_container(const struct run_options *o)
@@ -382,5 +415,6 @@ int run_container(const struct run_options *o)
 	container_free(&k.c);
 	free(k.states);
 	free(k.root);
+	free(k.resolver);
 	return status;
 }

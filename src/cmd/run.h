@@ -115,6 +115,8 @@ void run_debug_exited(struct run_debug *d, int status); /* the run has ended, an
 void run_debug_end(struct run_debug *d);
 
 /* run-container.c: engine container's way from options to an exit status. */
+/* Our executable, out of the container's reach; may execute it anew, so nothing is to be open yet. 0, or an exit status. */
+int run_container_seal(int argc, char **argv); /* argv: the command's */
 int run_container(const struct run_options *o);
 
 /* run-boot.c: loads the guest, now and after each reset. */

@@ -37,6 +37,7 @@ struct create_options {
 	const char *console_socket, *pid_file;
 	unsigned preserve_fds;
 	bool no_pivot, no_new_keyring, systemd;
+	bool init; /* a first process of ours, which waits for orphans, is the program's parent; it ends as the program did */
 	bool stays; /* init ends when the caller does, however that happens */
 	/* Called in the runtime when namespaces are there, before any hook: sextant run's network. Optional. */
 	int (*connect)(void *arg, pid_t init, struct error *err);
@@ -70,6 +71,10 @@ int container_update(struct container *c, const json_t *resources, struct error 
 /* Of what has ended; force: kills it first, and takes what a killed runtime has left. */
 int container_delete(struct container *c, bool force, struct error *err);
 int container_exec(struct container *c, const struct exec_options *o, pid_t *pid, int *terminal, struct error *err);
+
+/* seal.c: before any of these that start processes. Returns when our executable cannot be written to through us; else executes it
+ * anew, by argv, or errs. */
+int seal_executable(char **argv, struct error *err);
 
 /* template.c: what `spec` writes; rootless: with a user namespace of the caller's. */
 json_t *template_config(bool rootless);

@@ -137,34 +137,40 @@ int listener_open(const json_t *config, int *fd, struct error *err)
 	return *fd < 0 ? error_wrap(err, "the seccomp listener") : 0;
 }
 
-/* Sources that only the host's root may see: a root of a user namespace could not find them. */
+static int clone_source(struct creation *k, const json_t *mount, int *tree, struct error *err)
+{
+	const char *source = js_str(mount, "source"), *type = js_str(mount, "type");
+	struct mount_options o;
+	int e = mount_options_parse(js_at(mount, "options"), &o, err);
+	bool bind = o.bind || (type && !strcmp(type, "bind"));
+
+	*tree = -1;
+	if (!e && source && bind && !o.remount) {
+		*tree = open_tree(AT_FDCWD, source,
+				  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (o.recursive ? AT_RECURSIVE : 0));
+		/* What could not be opened init will complain of. */
+		e = *tree < 0 ? 0 : mount_idmap(k->c->config, mount, &o, *tree, err);
+	}
+	mount_options_free(&o);
+	return e;
+}
+
+/* Sources that only the host's root may see, and ids that only it may map: a root of a user namespace could not. */
 static int clone_sources(struct creation *k, struct error *err)
 {
 	const json_t *mounts = js_at(k->c->config, "mounts");
-	size_t i;
-	json_t *each;
+	size_t n = json_array_size(mounts);
+	int e = 0;
 
-	if (geteuid() || !ns_has(&k->l.ns, CLONE_NEWUSER) || !json_array_size(mounts))
+	if (geteuid() || !ns_has(&k->l.ns, CLONE_NEWUSER) || !n)
 		return 0;
-	k->l.trees = malloc(json_array_size(mounts) * sizeof(int));
+	k->l.trees = malloc(n * sizeof(int));
 	if (!k->l.trees)
 		return error_set(err, ENOMEM, "out of memory");
-	json_array_foreach(mounts, i, each)
-	{
-		struct mount_options o;
-		const char *source = js_str(each, "source"), *type = js_str(each, "type");
-		int e = mount_options_parse(js_at(each, "options"), &o, err);
-
-		k->l.trees[i] = -1;
-		if (e)
-			return e;
-		if (source && (o.bind || (type && !strcmp(type, "bind"))) && !o.remount)
-			k->l.trees[i] = open_tree(AT_FDCWD, source,
-						  OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC |
-							  (o.recursive ? AT_RECURSIVE : 0));
-		mount_options_free(&o);
-	}
-	return 0;
+	memset(k->l.trees, 0xff, n * sizeof(int));
+	for (size_t i = 0; !e && i < n; i++)
+		e = clone_source(k, json_array_get(mounts, i), &k->l.trees[i], err);
+	return e;
 }
 
 static int make_fifo(struct creation *k, struct error *err)
@@ -311,6 +317,7 @@ static int start(struct creation *k, struct error *err)
 	l->no_pivot = k->o->no_pivot;
 	l->no_new_keyring = k->o->no_new_keyring;
 	l->stays = k->o->stays;
+	l->reaper = k->o->init;
 	l->meets = k->o->connect || hooks_any(l->config, "prestart") || hooks_any(l->config, "createRuntime");
 	e = launch_process(l, init_main, &k->pid, err);
 	cgroup_systemd_leave(&k->c->cgroup);

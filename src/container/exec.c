@@ -67,6 +67,7 @@ static int execute(struct launch *l, const struct exec_options *o, pid_t *pid, i
 	e = e ? e : launch_process(l, init_exec_main, pid, err);
 	if (e)
 		return e;
+	sync_send(l->sync, SYNC_MAPPED, *pid, -1);
 	e = accompany(l, terminal, err);
 	e = e ? e : write_pid(o->pid_file, *pid, err);
 	if (e) {

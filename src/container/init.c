@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #include "container/fileio.h"
 #include "container/internal.h"
@@ -205,7 +206,49 @@ static int finish(struct launch *l, struct error *err)
 		if (!e && !(path = process_find(l->process, err)))
 			return err->code;
 	}
+	if (!e && l->reaper)
+		reaper_fork();
 	return e ? e : process_execute(l, path, argv, envp, err);
+}
+
+static int by_number(const void *a, const void *b)
+{
+	return *(const int *)a - *(const int *)b;
+}
+
+/*
+ * All descriptors but those of the process, of --preserve-fds, and those that we still need. The runtime's state directory is among
+ * them: its lock must be free when the runtime is killed, and no directory of the host's may be open where a container could see it.
+ */
+static void close_others(const struct launch *l)
+{
+	size_t trees = l->trees ? json_array_size(js_at(l->config, "mounts")) : 0, n = 0;
+	int fixed[] = { l->sync, l->console, l->listener, l->fifo, l->failed }, from = 3 + (int)kept_fds(l);
+	int *keep = malloc((ARRAY_SIZE(fixed) + trees) * sizeof(*keep));
+
+	if (!keep)
+		return; /* they are closed by execve() at the latest */
+	for (size_t i = 0; i < ARRAY_SIZE(fixed); i++)
+		keep[n++] = fixed[i];
+	for (size_t i = 0; i < trees; i++)
+		keep[n++] = l->trees[i];
+	qsort(keep, n, sizeof(*keep), by_number);
+	for (size_t i = 0; i < n; i++) {
+		if (keep[i] > from)
+			syscall(SYS_close_range, from, keep[i] - 1, 0);
+		from = MAX(from, keep[i] + 1);
+	}
+	syscall(SYS_close_range, from, ~0u, 0);
+	free(keep);
+}
+
+/* Who we are for the host, whose /proc we still see: hooks and listeners are told. */
+static void find_own_pid(struct launch *l)
+{
+	char text[16] = "";
+
+	if (readlink("/proc/self", text, sizeof(text) - 1) > 0)
+		l->pid = l->c->pid = atoi(text);
 }
 
 void init_main(struct launch *l)
@@ -213,8 +256,9 @@ void init_main(struct launch *l)
 	struct error err = { 0 };
 	int e;
 
+	find_own_pid(l);
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	close(l->peer);
+	close_others(l);
 	setsid();
 	e = set_up_namespaces(l, &err);
 	e = e ? e : personality_apply(l->config, &err);
@@ -228,14 +272,18 @@ void init_main(struct launch *l)
 /* A further process: all is there; it has been joined. */
 void init_exec_main(struct launch *l)
 {
+	struct sync_message m = { 0 };
 	struct error err = { 0 };
 	int e;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	prctl(PR_SET_DUMPABLE, 0);
-	close(l->peer);
+	close_others(l);
 	setsid();
-	e = setresgid(0, 0, 0) || setresuid(0, 0, 0)
+	e = sync_receive(l->sync, &m, NULL, &err);
+	l->pid = m.value;
+	e = e ? e
+	    : setresgid(0, 0, 0) || setresuid(0, 0, 0)
 		    ? error_set(&err, errno, "becoming the container's root: %s", strerror(errno))
 		    : 0;
 	e = e ? e : personality_apply(l->config, &err);

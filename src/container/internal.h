@@ -13,7 +13,7 @@
 
 enum sync_type {
 	SYNC_PID, /* init's parent to the runtime: value is init's process id */
-	SYNC_MAPPED, /* runtime: the id maps are written */
+	SYNC_MAPPED, /* runtime: the id maps are written; value is init's process id */
 	SYNC_HOOKS, /* init: the mount namespace is ready, prestart and createRuntime hooks may run; runtime: they have */
 	SYNC_CONSOLE, /* init: here is the terminal's other end (with a descriptor) */
 	SYNC_READY, /* init: all is done but the program */
@@ -35,13 +35,14 @@ int sync_expect(int sock, enum sync_type type, struct error *err);
 /* ---- what init is started with ---- */
 
 struct launch {
-	const struct container *c;
+	struct container *c;
 	const json_t *config, *process; /* process: the configuration's, or that of `exec` */
 	bool exec; /* a further process of a container that runs */
-	int sync, peer; /* our end of the socket; the runtime's, which init closes */
+	int sync; /* our end of the socket */
 	const char *below; /* exec: a control group below the container's; NULL */
 	bool meets; /* init meets the runtime before its root changes (SYNC_HOOKS) */
 	bool stays; /* init is to end with the runtime */
+	bool reaper; /* create_options.init */
 	bool waits; /* create: for `fifo`, not for SYNC_GO */
 	int console; /* connected --console-socket, or -1: a terminal goes to the runtime */
 	int listener; /* connected seccomp listener, or -1 */
@@ -81,6 +82,9 @@ int mounts_all(struct rootfs *r, struct error *err);
 int mounts_mask(struct rootfs *r, struct error *err); /* masked and read-only paths */
 /* A clone of `from` (a path, or what fd is when it is NULL) with attributes set, put onto `target`. */
 int mount_bind_fd(int from, const char *path, int target, bool recursive, u64 attr_set);
+/* The ids of a cloned tree, if the mount asks for it. */
+struct mount_options;
+int mount_idmap(const json_t *config, const json_t *mount, const struct mount_options *o, int tree, struct error *err);
 int mount_cgroups(struct rootfs *r, const char *destination, unsigned long flags, struct error *err);
 int devices_make(struct rootfs *r, struct error *err);
 int devices_links(struct rootfs *r, struct error *err);
@@ -90,6 +94,10 @@ int devices_links(struct rootfs *r, struct error *err);
 /* The label's hold on execve(), its rlimits, its user; capabilities and filter last. Returns only on errors. */
 int process_prepare(struct launch *l, struct error *err);
 int process_execute(struct launch *l, const char *path, char **argv, char **envp, struct error *err);
+/* How many descriptors from 3 on are the program's: those of --preserve-fds, and those that systemd's protocol has passed. */
+unsigned kept_fds(const struct launch *l);
+/* init.c's caller goes on as a child of a process that ends as it does. */
+void reaper_fork(void);
 /* Where the program is, by PATH, in the root that is ours by now. NULL and err. */
 char *process_find(const json_t *process, struct error *err);
 int caps_check(const json_t *process, struct error *err);

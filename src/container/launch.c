@@ -146,7 +146,6 @@ int launch_process(struct launch *l, void (*run)(struct launch *), pid_t *pid, s
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair))
 		return error_set(err, errno, "a socket pair: %s", strerror(errno));
 	l->sync = pair[1];
-	l->peer = pair[0];
 	e = clone_into(l, l->below, staged, run, pid, err);
 	close(pair[1]);
 	l->sync = pair[0];

@@ -27,7 +27,6 @@ struct mount {
 	const char *type, *source, *destination;
 	struct mount_options o;
 	int tree; /* the source, cloned by the runtime; -1 */
-	int userns;
 };
 
 static int failed(const struct mount *m, int e, const char *doing, struct error *err)
@@ -59,26 +58,27 @@ int mount_bind_fd(int from, const char *path, int target, bool recursive, u64 se
 	return e ? e : attach(tree, target);
 }
 
-/* The attributes of a bind mount's access time are the source's unless it is asked for. */
-static int apply_idmap(struct mount *m, int tree, struct error *err)
+int mount_idmap(const json_t *config, const json_t *mount, const struct mount_options *o, int tree, struct error *err)
 {
-	const json_t *uid = js_at(m->config, "uidMappings"), *gid = js_at(m->config, "gidMappings");
+	const json_t *uid = js_at(mount, "uidMappings"), *gid = js_at(mount, "gidMappings");
 	struct mount_attr a = { .attr_set = MOUNT_ATTR_IDMAP };
+	_cleanup_fd_ int userns = -1;
 
-	if (!m->o.idmap && !uid)
+	if (!o->idmap && !uid)
 		return 0;
 	if (!uid) {
-		uid = js_at(m->root->launch->config, "linux.uidMappings");
-		gid = js_at(m->root->launch->config, "linux.gidMappings");
+		uid = js_at(config, "linux.uidMappings");
+		gid = js_at(config, "linux.gidMappings");
 	}
 	if (!uid || !gid)
-		return failed(m, -EINVAL, "id mappings are missing", err);
-	m->userns = idmap_userns(uid, gid, err);
-	if (m->userns < 0)
-		return m->userns;
-	a.userns_fd = (u64)m->userns;
-	if (mount_setattr(tree, "", AT_EMPTY_PATH | (m->o.idmap_rec ? AT_RECURSIVE : 0), &a, sizeof(a)))
-		return failed(m, -errno, "mapping its ids", err);
+		return error_set(err, EINVAL, "config: a mount with mapped ids has no mappings");
+	userns = idmap_userns(uid, gid, err);
+	if (userns < 0)
+		return userns;
+	a.userns_fd = (u64)userns;
+	if (mount_setattr(tree, "", AT_EMPTY_PATH | (o->idmap_rec ? AT_RECURSIVE : 0), &a, sizeof(a)))
+		return error_set(err, errno, "mounting on %s: mapping its ids: %s", js_str(mount, "destination"),
+				 strerror(errno));
 	return 0;
 }
 
@@ -105,6 +105,7 @@ static int make_target(struct mount *m, bool directory, struct error *err)
 static int bind(struct mount *m, struct error *err)
 {
 	_cleanup_fd_ int tree = -1, target = -1;
+	bool mapped = m->tree >= 0;
 	struct stat st;
 	int e;
 
@@ -118,7 +119,8 @@ static int bind(struct mount *m, struct error *err)
 	target = make_target(m, S_ISDIR(st.st_mode), err);
 	if (target < 0)
 		return target;
-	e = apply_idmap(m, tree, err);
+	/* What the runtime has cloned it has mapped, too. */
+	e = mapped ? 0 : mount_idmap(m->root->launch->config, m->config, &m->o, tree, err);
 	if (e)
 		return e;
 	e = set_attributes(tree, m->o.set, m->o.clear, 0, false);
@@ -143,6 +145,8 @@ static int copy_up(const struct mount *m, int old, int new, struct error *err)
 	if (!pid) {
 		char source[FD_PATH_MAX + 2];
 
+		fcntl(old, F_SETFD, 0);
+		fcntl(new, F_SETFD, 0);
 		snprintf(source, sizeof(source), "%s/.", fd_path(old, from));
 		execlp("cp", "cp", "-a", source, fd_path(new, to), NULL);
 		_exit(127);
@@ -253,15 +257,12 @@ int mounts_all(struct rootfs *r, struct error *err)
 				   .type = js_str(each, "type"),
 				   .source = js_str(each, "source"),
 				   .destination = js_str(each, "destination"),
-				   .tree = r->launch->trees ? r->launch->trees[i] : -1,
-				   .userns = -1 };
+				   .tree = r->launch->trees ? r->launch->trees[i] : -1 };
 		int e = mount_options_parse(js_at(each, "options"), &m.o, err);
 
 		if (m.type && !strcmp(m.type, "rbind"))
 			m.o.recursive = true;
 		e = e ? e : mount_one(&m, err);
-		if (m.userns >= 0)
-			close(m.userns);
 		mount_options_free(&m.o);
 		if (e)
 			return e;

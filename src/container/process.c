@@ -159,8 +159,7 @@ static void join_keyring(const struct launch *l)
 		syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name);
 }
 
-/* What the environment says is passed on by systemd's protocol, and those of --preserve-fds. */
-static unsigned kept_fds(const struct launch *l)
+unsigned kept_fds(const struct launch *l)
 {
 	const char *n = getenv("LISTEN_FDS");
 

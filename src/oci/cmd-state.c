@@ -141,6 +141,21 @@ static bool among(const json_t *pids, const char *line, size_t column)
 	return false;
 }
 
+static size_t column_of(const char *header, const char *name)
+{
+	size_t n = 0, len = strlen(name);
+
+	for (const char *p = header + strspn(header, " "); *p; n++) {
+		size_t word = strcspn(p, " \n");
+
+		if (word == len && !strncmp(p, name, len))
+			return n;
+		p += word;
+		p += strspn(p, " \n");
+	}
+	return 0;
+}
+
 /* The host's ps(1) knows how to print; ours is to know which lines. */
 static int print_table(const json_t *pids, int argc, char **argv)
 {
@@ -163,13 +178,9 @@ static int print_table(const json_t *pids, int argc, char **argv)
 	}
 	f = popen(command, "r");
 	for (unsigned n = 0; f && getline(&line, &size, f) > 0; n++) {
-		const char *at = n ? NULL : strstr(line, "PID");
-
-		for (const char *p = line; at && p < at; column += p < at) {
-			p += strspn(p, " ");
-			p += strcspn(p, " ");
-		}
-		if (!n || among(pids, line, column ? column - 1 : 0))
+		if (!n)
+			column = column_of(line, "PID");
+		if (!n || among(pids, line, column))
 			fputs(line, stdout);
 	}
 	return f && !pclose(f) ? EXIT_SUCCESS : EXIT_FAILURE;

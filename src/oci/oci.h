@@ -55,9 +55,6 @@ bool oci_number(const char *text, unsigned max, unsigned *out);
 int oci_print_json(json_t *o, bool indent); /* takes o; an exit status */
 int oci_open(struct container *c, const struct oci_options *o, const char *id); /* 0 or a status, told */
 
-/* seal.c: returns when our executable cannot be written to through us; else executes itself anew, or errs. */
-int seal_executable(char **argv, struct error *err);
-
 /* vmm.c: whether the words are a command of ours, and the other executable if they are not. */
 bool vmm_wanted(int argc, char **argv);
 int vmm_execute(char **argv);

@@ -18,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "oci/oci.h"
+#include "container/container.h"
 #include "util/cleanup.h"
 
 #define EXE   "/proc/self/exe"
@@ -53,7 +53,7 @@ static int readonly_mount(void)
 static int copy_in_memory(void)
 {
 	_cleanup_fd_ int from = open(EXE, O_RDONLY | O_CLOEXEC);
-	_cleanup_fd_ int fd = memfd_create("sextant-oci", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	_cleanup_fd_ int fd = memfd_create("sextant", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	struct stat st;
 	off_t done = 0;
 
