@@ -140,6 +140,7 @@ struct low { /* what generated code names by 32 bits */
 #define PLACE_BITS  65536u
 #define BEGIN_BITS  (1u << 20)
 #define HEAT	    1000 /* entries after which a block is hot */
+#define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   17
 #define BLOCK_INSNS 64
@@ -168,7 +169,7 @@ struct thunks { /* run-time addresses */
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		slot_looks, slot_extends, bails, polls, drops, leaves;
+		slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
 };
 
@@ -205,6 +206,8 @@ struct dbt {
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
+	u64 spent; /* instructions of the block that did not fit any more, or 0 */
+	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -239,6 +242,11 @@ static inline bool wants_out(const struct vcpu *v)
 
 	return v->stop_now || v->halted || v->shadow || (events && ((events & ~EV_INTR) || (v->rflags & FL_IF)));
 }
+
+/* ---- dbt.c: for lock-step ---- */
+/* Lets the CPU go, for about `most` instructions where they are counted. Faults unwind; after that, dbt_unwound(). */
+void dbt_advance(struct vcpu *v, u64 most);
+void dbt_unwound(struct vcpu *v);
 
 /* ---- cache.c ---- */
 int cache_create(struct vcpu *v, struct error *err);

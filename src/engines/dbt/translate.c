@@ -67,6 +67,8 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
+	if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
+		t->info[t->n].flags_maybe |= t->info[t->n].flags_undefined;
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
@@ -128,7 +130,7 @@ static void find_live(struct tr *t)
 		if (is_exit(&t->insn[k]))
 			live = FL_ARITH;
 	}
-	t->b->live_in = live != 0;
+	t->b->live_in = live != 0 || t->d->exact_flags; /* lock-step looks at every entry */
 }
 
 void tr_save_flags(struct tr *t, unsigned with)
