@@ -66,12 +66,12 @@ static int look_up(struct run *r)
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
+	if (!r->engine->vcpu)
+		return 0;
 	if (r->o.check && !r->engine->checks) {
 		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
 		return EXIT_USAGE;
 	}
-	if (!r->engine->vcpu)
-		return 0;
 	int unfit = check_debugging(r, &err);
 	if (unfit)
 		return unfit;

@@ -274,17 +274,6 @@ static error_t set_command(struct run_options *o, char *arg, struct argp_state *
 	return 0;
 }
 
-static error_t set_check(struct run_options *o, const char *arg, struct argp_state *state)
-{
-	char *end = "";
-
-	errno = 0;
-	o->check = arg ? strtoull(arg, &end, 10) : CHECK_DEFAULT;
-	if (errno || (arg && (end == arg || *arg == '-')) || *end || !o->check || o->check > CHECK_MAX)
-		return cmd_bad(state, "--check=%s: a number of instructions from 1 to %d", arg, CHECK_MAX);
-	return 0;
-}
-
 /* Options of machines that a process of the host's has no use for. */
 static error_t check_container(const struct run_options *o, struct argp_state *state)
 {
@@ -300,9 +289,9 @@ static error_t check_container(const struct run_options *o, struct argp_state *s
 			 { "--balloon", o->has_balloon },
 			 { "--debug-exit", o->debug_exit },
 			 { "--deterministic", o->deterministic },
-			 { "--check", o->check },
 			 { "--trace", o->trace },
 			 { "--gdb", o->gdb },
+			 { "--check", o->check },
 			 { "-S", o->wait } };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(machines); i++)
@@ -311,6 +300,17 @@ static error_t check_container(const struct run_options *o, struct argp_state *s
 				       machines[i].option);
 	if (!o->rootfs)
 		return cmd_bad(state, "engine container needs --rootfs DIR -- CMD ARG...");
+	return 0;
+}
+
+static error_t set_check(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	char *end = "";
+
+	errno = 0;
+	o->check = arg ? strtoull(arg, &end, 10) : CHECK_DEFAULT;
+	if (errno || (arg && (end == arg || *arg == '-')) || *end || !o->check || o->check > CHECK_MAX)
+		return cmd_bad(state, "--check=%s: a number of instructions from 1 to %d", arg, CHECK_MAX);
 	return 0;
 }
 

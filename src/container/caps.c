@@ -109,9 +109,11 @@ int caps_bound(const json_t *process, struct error *err)
 	if (!js_at(process, "capabilities"))
 		return 0;
 	for (unsigned i = 0; i < 64; i++) {
-		if (keep & BIT(i) || prctl(PR_CAPBSET_READ, i, 0, 0, 0) <= 0)
+		if (keep & BIT(i) || !prctl(PR_CAPBSET_DROP, i, 0, 0, 0))
 			continue;
-		if (prctl(PR_CAPBSET_DROP, i, 0, 0, 0))
+		if (errno == EINVAL)
+			break; /* the kernel has no more */
+		if (prctl(PR_CAPBSET_READ, i, 0, 0, 0) > 0) /* a user's runtime may have nothing to drop from */
 			return error_set(err, errno, "dropping capability %u: %s", i, strerror(errno));
 	}
 	return 0;

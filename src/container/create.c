@@ -200,15 +200,14 @@ static int prepare(struct creation *k, struct error *err)
 	e = ns_parse(config, &k->l.ns, err);
 	e = e ? e : cgroup_find(&c->cgroup, err);
 	e = e ? e : cgroup_plan(&c->cgroup, k->o->systemd ? NULL : path, c->id, err);
-	e = e ? e : statedir_save_config(c, k->text, err);
-	e = e ? e : statedir_save(c, err);
+	e = e ? e : statedir_save(c, k->text, err);
 	e = e ? e : make_fifo(k, err);
 	e = e ? e : console_open(js_at(config, "process"), k->o->console_socket, !k->run, &k->l.console, err);
 	e = e ? e : listener_open(config, &k->l.listener, err);
 	e = e ? e : clone_sources(k, err);
 	if (!e && k->o->systemd) {
 		e = cgroup_systemd_start(&c->cgroup, path, c->id, getpid(), err);
-		e = e ? e : statedir_save(c, err);
+		e = e ? e : statedir_save(c, k->text, err);
 		return e || !js_at(config, "linux.resources")
 			       ? e
 			       : cgroup_set(&c->cgroup, js_at(config, "linux.resources"), err);
@@ -252,7 +251,7 @@ static int welcome(struct creation *k, struct error *err)
 
 	c->pid = k->pid;
 	c->started = process_start_time(k->pid, &state);
-	e = statedir_save(c, err);
+	e = statedir_save_pid(c, err);
 	e = e ? e : set_oom_score(k, err);
 	if (!e && k->l.ns.make & CLONE_NEWUSER) {
 		e = idmap_write(c->config, k->pid, err);
@@ -271,38 +270,31 @@ static int run_hooks(struct creation *k, struct error *err)
 	return e ? e : sync_send(k->l.sync, SYNC_HOOKS, 0, -1);
 }
 
+/* What init has to say until it waits for its start or, as the end of the stream tells, executes the program. */
 static int accompany(struct creation *k, struct error *err)
 {
 	struct sync_message m = { 0 };
+	struct error end = { 0 };
 	int e = 0;
 
 	while (!e && m.type != SYNC_READY) {
 		int fd = -1;
 
-		e = sync_receive(k->l.sync, &m, &fd, err);
-		if (!e && m.type == SYNC_HOOKS)
-			e = run_hooks(k, err);
+		e = sync_receive(k->l.sync, &m, &fd, &end);
+		if (!e && m.type == SYNC_HOOKS) {
+			e = run_hooks(k, &end);
+			e = e || !k->run ? e : sync_send(k->l.sync, SYNC_GO, 0, -1);
+		}
 		if (!e && m.type == SYNC_CONSOLE)
 			k->terminal = steal_fd(fd);
 		if (fd >= 0)
 			close(fd);
 	}
+	if (e == -EPIPE && k->run)
+		return 0;
+	if (e)
+		*err = end;
 	return e;
-}
-
-/* The end of the stream is good news: it closes at execve(). */
-static int let_go(struct creation *k, struct error *err)
-{
-	struct sync_message m;
-	struct error why = { 0 };
-	int e = sync_send(k->l.sync, SYNC_GO, 0, -1);
-
-	if (!e) {
-		e = sync_receive(k->l.sync, &m, NULL, &why);
-		if (e == -EPIPE && !strncmp(why.text, "the container's first process has ended", 39))
-			return 0;
-	}
-	return error_set(err, e ? e : EPROTO, "%s", why.text);
 }
 
 static int start(struct creation *k, struct error *err)
@@ -324,9 +316,11 @@ static int start(struct creation *k, struct error *err)
 	if (e)
 		return e;
 	e = welcome(k, err);
-	e = e ? e : accompany(k, err);
 	e = e ? e : write_pid(k, err);
-	return e ? e : k->run ? let_go(k, err) : 0;
+	/* Said before it asks, so that it need not wait: unless there are hooks, nothing more is to be done out here. */
+	if (!e && k->run && !l->meets)
+		sync_send(l->sync, SYNC_GO, 0, -1);
+	return e ? e : accompany(k, err);
 }
 
 /* After a failure: as if it had never been. */

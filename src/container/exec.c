@@ -27,26 +27,26 @@ static int check(const struct container *c, const struct exec_options *o, struct
 	return e;
 }
 
+/* The end of the stream is the program's begin. */
 static int accompany(struct launch *l, int *terminal, struct error *err)
 {
 	struct sync_message m = { 0 };
-	struct error why = { 0 };
+	struct error end = { 0 };
 	int e = 0;
 
-	while (!e && m.type != SYNC_READY) {
+	while (!e) {
 		int fd = -1;
 
-		e = sync_receive(l->sync, &m, &fd, err);
+		e = sync_receive(l->sync, &m, &fd, &end);
 		if (!e && m.type == SYNC_CONSOLE && terminal)
 			*terminal = steal_fd(fd);
 		if (fd >= 0)
 			close(fd);
 	}
-	if (e || (e = sync_send(l->sync, SYNC_GO, 0, -1)))
-		return e;
-	/* The end of the stream is the program's begin. */
-	e = sync_receive(l->sync, &m, NULL, &why);
-	return e == -EPIPE ? 0 : error_set(err, e ? e : EPROTO, "%s", why.text);
+	if (e == -EPIPE)
+		return 0;
+	*err = end;
+	return e;
 }
 
 static int write_pid(const char *path, pid_t pid, struct error *err)
@@ -68,8 +68,10 @@ static int execute(struct launch *l, const struct exec_options *o, pid_t *pid, i
 	if (e)
 		return e;
 	sync_send(l->sync, SYNC_MAPPED, *pid, -1);
-	e = accompany(l, terminal, err);
-	e = e ? e : write_pid(o->pid_file, *pid, err);
+	e = write_pid(o->pid_file, *pid, err);
+	if (!e)
+		sync_send(l->sync, SYNC_GO, 0, -1);
+	e = e ? e : accompany(l, terminal, err);
 	if (e) {
 		kill(*pid, SIGKILL);
 		while (waitpid(*pid, NULL, 0) < 0 && errno == EINTR)

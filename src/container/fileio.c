@@ -80,6 +80,13 @@ int file_writef(int dirfd, const char *path, const char *fmt, ...)
 	return text ? file_write(dirfd, path, text) : -ENOMEM;
 }
 
+int file_new(int dirfd, const char *path, const char *text, mode_t mode)
+{
+	_cleanup_fd_ int fd = openat(dirfd, path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+
+	return fd < 0 ? -errno : write_all(fd, text);
+}
+
 int file_replace(int dirfd, const char *path, const char *text, mode_t mode)
 {
 	_cleanup_free_ char *tmp = NULL;
@@ -166,9 +173,10 @@ ssize_t fd_receive(int sock, int *fd, void *data, size_t len)
 	ssize_t n;
 
 	*fd = -1;
+	/* ECONNRESET is told first, once, when the other end has not read all of ours: what it has sent is still there. */
 	do
 		n = recvmsg(sock, &m, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
+	while (n < 0 && (errno == EINTR || errno == ECONNRESET));
 	if (n < 0)
 		return -errno;
 	for (struct cmsghdr *c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c))

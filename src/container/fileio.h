@@ -12,6 +12,8 @@ int file_write(int dirfd, const char *path, const char *text);
 int file_writef(int dirfd, const char *path, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 /* Whole or not at all: a new file that takes the old one's place. 0 or a negative errno. */
 int file_replace(int dirfd, const char *path, const char *text, mode_t mode);
+/* A new file, or the old one with that text, by one write. 0 or a negative errno. */
+int file_new(int dirfd, const char *path, const char *text, mode_t mode);
 /* rm -r of what is below dirfd/name and of itself; symbolic links are not followed. 0 or a negative errno. */
 int tree_remove(int dirfd, const char *name);
 /* Sends one message with a file descriptor (-1: none) over a Unix socket; receives one. Negative errno; received: the length. */

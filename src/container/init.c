@@ -161,17 +161,16 @@ static int wait_for_go(struct launch *l, struct error *err)
 {
 	int e;
 
-	/* The runtime may be gone as soon as it has heard it. */
-	if (l->waits)
-		prctl(PR_SET_PDEATHSIG, 0);
-	e = sync_send(l->sync, SYNC_READY, 0, -1);
-	if (e)
-		return error_set(err, -e, "the runtime is gone");
 	if (!l->waits) {
 		e = sync_expect(l->sync, SYNC_GO, err);
 		prctl(PR_SET_PDEATHSIG, l->stays ? SIGKILL : 0);
 		return e;
 	}
+	/* The runtime may be gone as soon as it has heard it. */
+	prctl(PR_SET_PDEATHSIG, 0);
+	e = sync_send(l->sync, SYNC_READY, 0, -1);
+	if (e)
+		return error_set(err, -e, "the runtime is gone");
 	close(steal_fd(l->sync));
 	return wait_for_start(l, err);
 }

@@ -205,8 +205,13 @@ int process_execute(struct launch *l, const char *path, char **argv, char **envp
 	if (syscall(SYS_close_range, keep, ~0u, CLOSE_RANGE_CLOEXEC))
 		for (int fd = (int)keep; fd < 4096; fd++)
 			fcntl(fd, F_SETFD, FD_CLOEXEC);
-	for (int s = 1; s < _NSIG; s++)
-		signal(s, SIG_DFL);
+	/* We handle none; what our caller ignores the program would ignore, too. */
+	for (int s = 1; s < SIGSYS; s++) {
+		struct sigaction a;
+
+		if (!sigaction(s, NULL, &a) && a.sa_handler == SIG_IGN)
+			signal(s, SIG_DFL);
+	}
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execve(path, argv, envp);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A container's name and what is known of it: the directory STATE/ID with
- *   config.json   the configuration as it was at creation; later changes of the bundle's have no effect
- *   state.json    where its control groups are, and init's process id once there is one; replaced whole
+ *   state.json    where its control groups are, and the configuration as it was: later changes of the bundle's have no effect
+ *   pid           init's process id and start time, once there is one
  *   exec.fifo     while it waits for its start
  *   failed        what init had to say after that
  * mkdir() decides who owns a name; whoever holds flock() on the directory changes the container.
@@ -116,11 +116,25 @@ static int state_path(const struct container *c, char path[4096])
 	return (size_t)snprintf(path, 4096, "%s/%s", c->states, c->id) < 4096 ? 0 : -ENAMETOOLONG;
 }
 
+/* RFC 3339 in UTC. Not by gmtime(), which reads files about time zones first. Days to dates: years begin in March. */
+static void note_time(struct container *c)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_REALTIME, &now);
+	long days = now.tv_sec / 86400 + 719468, seconds = now.tv_sec % 86400, era = days / 146097, day = days % 146097;
+	long year = (day - day / 1460 + day / 36524 - day / 146096) / 365,
+	     in_year = day - (365 * year + year / 4 - year / 100);
+	long month = (5 * in_year + 2) / 153, date = in_year - (153 * month + 2) / 5 + 1;
+
+	year += era * 400 + (month >= 10);
+	snprintf(c->created, sizeof(c->created), "%04ld-%02ld-%02ldT%02ld:%02ld:%02ld.%09ldZ", year,
+		 month < 10 ? month + 3 : month - 9, date, seconds / 3600, seconds / 60 % 60, seconds % 60,
+		 now.tv_nsec);
+}
+
 int statedir_make(struct container *c, struct error *err)
 {
 	char path[4096];
-	struct timespec now;
-	struct tm tm;
 	int e = state_path(c, path);
 
 	if (!e && mkdir(path, 0700))
@@ -138,30 +152,46 @@ int statedir_make(struct container *c, struct error *err)
 	if (c->dir < 0 || flock(c->dir, LOCK_EX | LOCK_NB))
 		return error_set(err, errno, "the state directory %s: %s", path, strerror(errno));
 	c->locked = true;
-	clock_gettime(CLOCK_REALTIME, &now);
-	gmtime_r(&now.tv_sec, &tm);
-	snprintf(c->created, sizeof(c->created), "%04d-%02d-%02dT%02d:%02d:%02d.%09ldZ", tm.tm_year + 1900,
-		 tm.tm_mon + 1, tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, now.tv_nsec);
+	note_time(c);
 	return 0;
 }
 
-int statedir_save(const struct container *c, struct error *err)
+/* The configuration is text already, and may be large: it goes in as it is. */
+int statedir_save(const struct container *c, const char *config, struct error *err)
 {
-	_cleanup_json_ json_t *o = json_pack("{s:s,s:i,s:I,s:s,s:s,s:s,s:i,s:o}", "id", c->id, "pid", (int)c->pid,
-					     "startTime", (json_int_t)c->started, "bundle", c->bundle, "rootfs",
+	_cleanup_json_ json_t *o = json_pack("{s:s,s:s,s:s,s:s,s:i,s:o}", "id", c->id, "bundle", c->bundle, "rootfs",
 					     c->rootfs ? c->rootfs : "", "created", c->created, "owner", (int)geteuid(),
 					     "cgroup", cgroup_save(&c->cgroup));
-	_cleanup_free_ char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
-	int e = text ? file_replace(c->dir, "state.json", text, 0600) : -ENOMEM;
+	_cleanup_free_ char *head = o ? json_dumps(o, JSON_COMPACT) : NULL, *text = NULL;
+	int e = -ENOMEM;
 
+	if (head && asprintf(&text, "%.*s,\"config\":%s}", (int)strlen(head) - 1, head, config) >= 0)
+		e = file_new(c->dir, "state.json", text, 0600);
+	else
+		text = NULL;
 	return e ? error_set(err, -e, "saving the state: %s", strerror(-e)) : 0;
 }
 
-int statedir_save_config(const struct container *c, const char *text, struct error *err)
+int statedir_save_pid(const struct container *c, struct error *err)
 {
-	int e = file_replace(c->dir, "config.json", text, 0600);
+	char text[64];
+	int e;
 
-	return e ? error_set(err, -e, "saving the configuration: %s", strerror(-e)) : 0;
+	snprintf(text, sizeof(text), "%d %llu\n", (int)c->pid, (unsigned long long)c->started);
+	e = file_new(c->dir, "pid", text, 0600);
+	return e ? error_set(err, -e, "saving the process id: %s", strerror(-e)) : 0;
+}
+
+static void load_pid(struct container *c)
+{
+	_cleanup_free_ char *text = file_read(c->dir, "pid", 64);
+	unsigned long long started;
+	int pid;
+
+	if (text && sscanf(text, "%d %llu", &pid, &started) == 2 && strchr(text, '\n')) {
+		c->pid = pid;
+		c->started = started;
+	}
 }
 
 static int load(struct container *c, struct error *err)
@@ -173,14 +203,11 @@ static int load(struct container *c, struct error *err)
 	o = js_load(c->dir, "state.json", NULL, err);
 	if (!o)
 		return err->code;
-	c->config = js_load(c->dir, "config.json", NULL, err);
-	if (!c->config)
-		return err->code;
-	c->pid = (pid_t)js_int(o, "pid", 0);
-	c->started = (u64)js_int(o, "startTime", 0);
+	c->config = json_incref(js_at(o, "config"));
 	c->bundle = strdup(js_str(o, "bundle") ?: "");
 	c->rootfs = strdup(js_str(o, "rootfs") ?: "");
 	snprintf(c->created, sizeof(c->created), "%s", js_str(o, "created") ?: "");
+	load_pid(c);
 	return cgroup_load(&c->cgroup, js_at(o, "cgroup"), err);
 }
 
@@ -206,6 +233,10 @@ int statedir_lock(struct container *c, struct error *err)
 		if (errno != EINTR)
 			return error_set(err, errno, "the lock of container '%s': %s", c->id, strerror(errno));
 	c->locked = true;
+	/* What its maker has written since we looked. */
+	if (!c->config)
+		return load(c, err);
+	load_pid(c);
 	return 0;
 }
 

@@ -4,8 +4,8 @@
 #include "container/container.h"
 
 int statedir_make(struct container *c, struct error *err); /* the name is ours, and locked; -EEXIST */
-int statedir_save(const struct container *c, struct error *err);
-int statedir_save_config(const struct container *c, const char *text, struct error *err);
+int statedir_save(const struct container *c, const char *config, struct error *err); /* config: text */
+int statedir_save_pid(const struct container *c, struct error *err);
 int statedir_lock(struct container *c, struct error *err); /* waits */
 void statedir_unlock(struct container *c);
 int statedir_remove(struct container *c);

@@ -17,7 +17,8 @@ int sync_send(int sock, enum sync_type type, int value, int fd)
 
 void sync_fail(int sock, const struct error *err)
 {
-	struct sync_message m = { .type = SYNC_ERROR, .value = err->code };
+	/* -EPIPE is what the other end calls the end of the stream. */
+	struct sync_message m = { .type = SYNC_ERROR, .value = err->code == -EPIPE ? -EIO : err->code };
 
 	snprintf(m.text, sizeof(m.text), "%.*s", (int)sizeof(m.text) - 1, err->text);
 	fd_send(sock, -1, &m, sizeof(m));
