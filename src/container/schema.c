@@ -186,7 +186,10 @@ static int check_elements(json_t *array, const struct row *r, const char *rest, 
 		json_t *each = json_array_get(array, i);
 		int e = 0;
 
-		if (*rest == '.')
+		if (*rest == '.' && !json_is_object(each))
+			e = error_set(err, EINVAL, "config: %.*s is not of objects", (int)strcspn(r->path, "["),
+				      r->path);
+		else if (*rest == '.')
 			e = check(each, r, rest + 1, err);
 		else if (!is(each, r->type))
 			e = error_set(err, EINVAL, "config: %s is not %s", r->path, words[r->type]);
