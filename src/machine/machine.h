@@ -70,6 +70,8 @@ struct intc_ops {
 	void (*send)(struct vcpu *v, u32 apic_id, u32 icr);
 	/* The vCPU was reset, or got INIT. */
 	void (*reset)(struct vcpu *v);
+	/* For an engine whose kernel can do their work: offload.h. Optional. */
+	const struct irqchip_ops *irqchip;
 };
 
 /* ---- lifecycle ---- */
@@ -149,6 +151,8 @@ struct machine {
 	struct vcpu *vcpu[MACHINE_MAX_CPUS];
 	const struct vcpu_ops *vcpu_ops;
 	void *engine; /* the engine's own state for the machine as a whole, if it has any; under `lock` */
+	/* What the engine's kernel does in devices' place: offload.h; NULL: nothing. Changes only while no vCPU runs. */
+	const struct offload_ops *offload;
 
 	_Atomic int end; /* enum machine_end; set once */
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */

@@ -82,9 +82,10 @@ static int fill(struct vcpu *v, struct error *err)
 	r = r ? r : set_tsc_rate(v, err);
 	r = r ? r : cpuid_load(v, err);
 	r = r ? r : set_machine_check(v, err);
-	if (!r)
-		msrs_find_own(v);
-	return r;
+	if (r)
+		return r;
+	msrs_find_own(v);
+	return k->vm->irqchip ? kvm_lapic_load(v, err) : 0;
 }
 
 static void kvm_destroy(struct vcpu *v)
@@ -93,6 +94,8 @@ static void kvm_destroy(struct vcpu *v)
 
 	if (!k)
 		return;
+	if (k->vm && k->vm->irqchip)
+		kvm_lapic_save(v, NULL); /* for whoever runs it next; if it fails the device has what it had */
 	if (k->run)
 		munmap(k->run, k->vm->run_size);
 	if (k->fd >= 0)

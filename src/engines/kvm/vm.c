@@ -56,7 +56,7 @@ static int filter_msrs(struct kvm_vm *vm, struct error *err)
 	};
 	struct kvm_msr_filter filter = {
 		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = {
+		.ranges = { /* the last two are the kernel's along with the local APIC */
 			{ KVM_MSR_FILTER_WRITE, 1, MSR_TSC, (u8 *)&none },
 			{ KVM_MSR_FILTER_WRITE, 1, MSR_TSC_ADJUST, (u8 *)&none },
 			{ KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_FEATURE_CONTROL, (u8 *)&none },
@@ -65,6 +65,8 @@ static int filter_msrs(struct kvm_vm *vm, struct error *err)
 		},
 	};
 
+	if (vm->irqchip)
+		filter.ranges[3].nmsrs = filter.ranges[4].nmsrs = 0;
 	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 || ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
 		return error_set(err, errno, "KVM does not let us have MSRs: %s", strerror(errno));
 	return 0;
@@ -118,10 +120,11 @@ static int fill(struct machine *m, struct kvm_vm *vm, struct error *err)
 	if (vm->fd < 0)
 		return error_set(err, errno, "KVM cannot make a virtual machine: %s%s", strerror(errno),
 				 errno == EBUSY ? " (another hypervisor has the CPU)" : "");
+	vm->irqchip = kvm_has_irqchip(kvm) && m->intc && m->intc->irqchip;
 	r = check_memory(m, vm, err);
-	if (!r)
-		r = add_memory(m, vm, err);
-	return r ? r : filter_msrs(vm, err);
+	r = r ? r : add_memory(m, vm, err);
+	r = r ? r : filter_msrs(vm, err);
+	return r || !vm->irqchip ? r : irqchip_create(m, vm, err);
 }
 
 struct kvm_vm *vm_get(struct machine *m, struct error *err)
@@ -153,6 +156,7 @@ void vm_put(struct machine *m, struct kvm_vm *vm)
 {
 	pthread_mutex_lock(&m->lock);
 	if (--vm->users == 0) {
+		irqchip_leave(m, vm);
 		vm_free(vm);
 		m->engine = NULL;
 	}
