@@ -76,7 +76,7 @@ void run_debug_exited(struct run_debug *d, int status); /* the run has ended, an
 void run_debug_end(struct run_debug *d);
 
 /* run-boot.c: loads the guest, now and after each reset. */
-int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
+int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {

@@ -120,13 +120,15 @@ struct machine_config {
 	const struct cpu_model *model;
 	bool deterministic;
 	bool verbose;
+	/* RAM is this process's alone: the host can give it huge pages. Else it is a memfd that other processes can map. */
+	bool private_ram;
 	const char *trace; /* where to write each executed instruction; NULL: nowhere */
 };
 
 struct machine {
 	struct machine_config config;
-	/* RAM is one memfd, mapped whole. Below 4 GiB it ends at low_size; the rest begins at 4 GiB. */
-	int ram_fd;
+	/* RAM is one mapping. Below 4 GiB it ends at low_size; the rest begins at 4 GiB. */
+	int ram_fd; /* its memfd; -1: it is private */
 	u8 *ram;
 	u64 low_size, high_size;
 	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */

@@ -151,6 +151,7 @@ const struct engine engine_kvm = {
 	.technique = "hardware-assisted virtualization",
 	.summary = "the CPU's own guest mode, through /dev/kvm",
 	.probe = kvm_probe,
+	.native = true,
 	.limit_features = kvm_limit_features,
 	.vcpu = &kvm_vcpu_ops,
 	.stats = kvm_stats,
