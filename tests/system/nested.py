@@ -45,9 +45,15 @@ def host_has_kvm():
     return any(line.split()[0] == 'kvm' and line.split()[-1] == 'yes' for line in out.splitlines())
 
 
+# What sextant loads when it needs it (src/util/lazy.h).
+LAZY = ('libslirp.so.0', 'libnbd.so.0', 'libz.so.1', 'liblzma.so.5', 'liblz4.so.1', 'libzstd.so.1')
+
+
 def libraries(program):
-    listing = subprocess.run(['ldd', program], capture_output=True, text=True, check=True).stdout
-    return [w for line in listing.splitlines() for w in line.split() if w.startswith('/')]
+    known = subprocess.run(['/sbin/ldconfig', '-p'], capture_output=True, text=True, check=True).stdout
+    lazy = [line.split()[-1] for line in known.splitlines() if line.split()[0] in LAZY and 'x86-64' in line]
+    listing = subprocess.run(['ldd', program, *lazy], capture_output=True, text=True, check=True).stdout
+    return sorted({w for line in listing.splitlines() for w in line.split() if w.startswith('/') and not w.endswith(':')} | set(lazy))
 
 
 def lay_out(root, payload, script):
