@@ -50,7 +50,8 @@ int run_boot(struct run_options *o, bool native, struct machine *m, const struct
 		.plain_input = !terminal_interactive(t),
 		.plain_output = !isatty(STDOUT_FILENO),
 		.drivers = run_drivers(o),
-		.unpacks_itself = native && !o->gdb, /* a debugger's symbols are for where the kernel was linked to be */
+		.unpacks_itself = native &&
+				  !o->gdb, /* a debugger's symbols are for where the kernel was linked to be */
 		.firmware = pc_firmware(m),
 	};
 

@@ -107,9 +107,12 @@ void lapic_timer_load(struct lapic *l, u32 count, u64 deadline, bool idle)
 			lapic_timer_set_deadline(l, deadline);
 		return;
 	}
-	l->start = clock_now(clock_of(l)) - gone;
-	if (!count)
+	/* A periodic count of 0 is at its end, and begins again. */
+	if (!count && mode(l) != LVT_TIMER_PERIODIC)
 		return;
+	if (!l->initial)
+		return;
+	l->start = clock_now(clock_of(l)) - (count ? gone : 0);
 	l->deadline = l->start + l->initial * tick(l);
 	if (!idle)
 		arm(l, l->deadline);

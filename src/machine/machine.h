@@ -95,6 +95,9 @@ struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machin
 	int (*run)(struct vcpu *v, struct error *err);
 	/* Makes run() look at v->events soon. Any thread. NULL: the engine polls. */
 	void (*kick)(struct vcpu *v);
+	/* Which pages of RAM the machine's vCPUs write: machine_log_writes() and machine_take_written() say how. Optional. */
+	int (*log_writes)(struct machine *m, bool on, struct error *err);
+	int (*take_written)(struct machine *m, u64 *bitmap, struct error *err);
 	bool debugs; /* run() does what v->debug and machine.debug ask */
 	/* Guest RAM [gpa, gpa + len) was written from outside (device, loader, debugger): drop decoded code. Any thread. */
 	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
@@ -136,6 +139,9 @@ struct machine {
 	_Atomic u64 *code_cpus;
 	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
 	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
+
+	/* While writes are logged: a bit a RAM page that something else than a vCPU wrote. Else NULL. */
+	_Atomic u64 *_Atomic written;
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
@@ -239,6 +245,15 @@ static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 /* A device wrote [host, host + len) of guest RAM through a pointer: engines drop code that they decoded there. Cheap where
  * there is none. Any thread. */
 void machine_written(struct machine *m, const void *host, u64 len);
+/* Logging of writes, for who copies RAM while the guest runs. From machine_log_writes(on) to (off), machine_take_written() sets the
+ * bits, by ram_page_index(), of all pages that were written, by vCPUs or devices, since it began or since the last time;
+ * ram_bitmap_words() of them. -ENOTSUP: the engine cannot tell. Any thread but a vCPU's, one at a time, while the machine runs. */
+int machine_log_writes(struct machine *m, bool on, struct error *err);
+int machine_take_written(struct machine *m, u64 *bitmap, struct error *err);
+static inline u64 ram_bitmap_words(const struct machine *m)
+{
+	return ((m->config.ram_size >> PAGE_SHIFT) + 63) / 64;
+}
 /* Copies to or from guest physical memory, RAM only; EFAULT when the range is not all RAM. Tells engines of writes. */
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len);
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len);

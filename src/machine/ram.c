@@ -30,7 +30,8 @@ static int map_shared(struct machine *m, u64 size, struct error *err)
 /* Aligned, so that a huge page of the guest can be one of the host's. Processes that we start get none of it. */
 static void map_private(struct machine *m, u64 size)
 {
-	u8 *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u8 *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		     0);
 	u64 before = -(u64)p & (HUGE_PAGE - 1);
 
 	m->ram = p;
@@ -153,6 +154,14 @@ static bool has_code(const struct machine *m, u64 first, u64 last)
 	return false;
 }
 
+static void note_written(struct machine *m, u64 first, u64 last)
+{
+	_Atomic u64 *bits = atomic_load_explicit(&m->written, memory_order_acquire);
+
+	for (u64 page = first; bits && page <= last; page++)
+		atomic_fetch_or_explicit(&bits[page / 64], BIT(page % 64), memory_order_relaxed);
+}
+
 /*
  * The fence pairs with the engines': they mark a page before they read what to decode, we read the mark after the bytes are
  * there, so one of both sees the other's. The lock keeps the vCPUs from being torn down under a device's own thread.
@@ -162,6 +171,8 @@ void machine_written(struct machine *m, const void *host, u64 len)
 	u64 offset = (u64)((const u8 *)host - m->ram);
 	u64 gpa = ram_gpa(m, host);
 
+	if (len)
+		note_written(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))
 		return;

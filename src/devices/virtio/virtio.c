@@ -117,7 +117,8 @@ static void hang_bell(struct virtq *q)
 	if (fd <= 0)
 		return;
 	q->bell = fd;
-	if (loop_watch(q->d->machine->loop, fd, EPOLLIN, bell_rung, q, NULL) || t->ops->doorbell(t->arg, q->index, fd, true))
+	if (loop_watch(q->d->machine->loop, fd, EPOLLIN, bell_rung, q, NULL) ||
+	    t->ops->doorbell(t->arg, q->index, fd, true))
 		take_bell(q);
 }
 

@@ -55,8 +55,9 @@ static struct cpuid_regs supported_leaf(void *arg, u32 leaf, u32 subleaf)
 
 bool kvm_has_irqchip(int kvm)
 {
-	static const int needed[] = { KVM_CAP_IRQCHIP, KVM_CAP_PIT2, KVM_CAP_IRQ_ROUTING, KVM_CAP_SIGNAL_MSI, KVM_CAP_X2APIC_API,
-				      KVM_CAP_MP_STATE, KVM_CAP_TSC_DEADLINE_TIMER };
+	static const int needed[] = { KVM_CAP_IRQCHIP,		 KVM_CAP_PIT2,	     KVM_CAP_IRQ_ROUTING,
+				      KVM_CAP_SIGNAL_MSI,	 KVM_CAP_X2APIC_API, KVM_CAP_MP_STATE,
+				      KVM_CAP_TSC_DEADLINE_TIMER };
 
 	for (unsigned i = 0; i < ARRAY_SIZE(needed); i++)
 		if (ioctl(kvm, KVM_CHECK_EXTENSION, needed[i]) <= 0)

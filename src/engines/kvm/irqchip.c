@@ -202,14 +202,23 @@ static void counter_to_kvm(const struct pit_counter *c, struct kvm_pit_channel_s
 	*k = (struct kvm_pit_channel_state){
 		.count = c->reload,
 		.latched_count = c->latch,
-		.count_latched = !c->latched ? 0 : access != 3 ? access : c->read_second ? PIT_WORD1 : PIT_WORD0,
+		.count_latched = !c->latched	  ? 0
+				 : access != 3	  ? access
+				 : c->read_second ? PIT_WORD1
+						  : PIT_WORD0,
 		.status_latched = c->status_latched,
 		.status = c->status,
-		.read_state = access != 3 ? access : c->read_second ? PIT_WORD1 : PIT_WORD0,
-		.write_state = access != 3 ? access : c->write_second ? PIT_WORD1 : PIT_WORD0,
+		.read_state = access != 3      ? access
+			      : c->read_second ? PIT_WORD1
+					       : PIT_WORD0,
+		.write_state = access != 3	 ? access
+			       : c->write_second ? PIT_WORD1
+						 : PIT_WORD0,
 		.write_latch = c->write_low,
 		.rw_mode = access,
-		.mode = !c->running ? PIT_NEVER_SET : mode > 5 ? mode & 3 : mode,
+		.mode = !c->running ? PIT_NEVER_SET
+			: mode > 5  ? mode & 3
+				    : mode,
 		.bcd = c->control & 1,
 		.gate = c->gate,
 	};

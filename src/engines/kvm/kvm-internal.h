@@ -64,6 +64,11 @@ int kvm_probe(struct error *why);
 struct kvm_vm *vm_get(struct machine *m, struct error *err);
 void vm_put(struct machine *m, struct kvm_vm *vm);
 
+/* ---- memory.c ---- */
+int memory_add(const struct machine *m, const struct kvm_vm *vm, struct error *err);
+int kvm_log_writes(struct machine *m, bool on, struct error *err);
+int kvm_take_written(struct machine *m, u64 *bitmap, struct error *err);
+
 /* ---- cpuid.c ---- */
 /* What KVM can give on this host; freed by the caller. NULL and err. */
 struct kvm_cpuid2 *cpuid_supported(int kvm, struct error *err);

@@ -143,6 +143,8 @@ static const struct vcpu_ops kvm_vcpu_ops = {
 	.destroy = kvm_destroy,
 	.run = kvm_cpu_run,
 	.kick = kvm_kick,
+	.log_writes = kvm_log_writes,
+	.take_written = kvm_take_written,
 	.debugs = true,
 };
 
