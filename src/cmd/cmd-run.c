@@ -204,6 +204,7 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
+	run_rootfs_close(&r->o);
 	free(r->o.own_append);
 	free(r->o.own_gdb);
 }
@@ -304,14 +305,18 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
+	if (!status && !r.engine->vcpu)
+		status = run_container_seal(argc, argv); /* first: it may start us again */
+	if (!status)
+		status = run_rootfs_open(&r.o, !r.engine->vcpu);
 	if (status) {
 		release(&r);
 		return status;
 	}
 	if (r.o.verbose)
 		say_choice(&r);
-	if (!r.engine->vcpu) {
-		status = run_container(&r.o, argc, argv);
+	if (!r.engine->vcpu) { /* in what run_rootfs_open() has prepared */
+		status = run_container(&r.o);
 		release(&r);
 		return status;
 	}

@@ -2,8 +2,8 @@
 /*
  * sextant run --engine container: from options to an OCI configuration, from the process's end to an exit status.
  *
- * CMD sees a copy of DIR, as in a machine: an overlay whose upper part is in memory, in a mount namespace that we enter first, so that
- * it is gone when we are. A user enters a user namespace before that, with the ids that /etc/subuid gives. A process of ours stays
+ * CMD sees a copy of a directory or image, as in a machine: an overlay in a mount namespace that we enter first. Root's has its
+ * upper part in memory, so that it is gone when we are; for users, and for snapshots, run-rootfs.c says where it is. A user enters a user namespace before that, with the ids that /etc/subuid gives. A process of ours stays
  * behind: when we are killed, it removes what is left of the container.
  */
 #include <errno.h>
@@ -100,14 +100,27 @@ static int enter_user_namespace(struct contained *k, struct error *err)
 
 /* ---- the root ---- */
 
+/* What run-rootfs.c has thought out. Its place is on a disk: it goes by run_rootfs_close(), which needs it unmounted. */
+static int mount_overlay(struct contained *k, struct error *err)
+{
+	k->root = strdup(k->o->root.path);
+	if (!k->root)
+		return error_set(err, ENOMEM, "out of memory");
+	if (mount("sextant", k->root, "overlay", 0, k->o->root.overlay))
+		return error_set(err, errno, "--rootfs %s: an overlay over it: %s", k->o->rootfs, strerror(errno));
+	return 0;
+}
+
 static int copy_on_write(struct contained *k, struct error *err)
 {
-	const char *dir = k->o->rootfs;
+	const char *dir = k->o->root.path;
 	_cleanup_fd_ int lower = -1, top = -1;
 	_cleanup_free_ char *options = NULL, *path = realpath(dir, NULL);
 
 	if (unshare(CLONE_NEWNS) || mount(NULL, "/", NULL, MS_SLAVE | MS_REC, NULL))
 		return error_set(err, errno, "a mount namespace: %s", strerror(errno));
+	if (k->o->root.overlay)
+		return mount_overlay(k, err);
 	/* Opened in this namespace: of another one's nothing can be overlaid. */
 	lower = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (lower < 0 || !path)
@@ -170,22 +183,29 @@ static json_t *words(const char *const *list, size_t n)
 	return a;
 }
 
+/* Of any bytes: arguments and variables need not be UTF-8. */
+static json_t *bytes(char *const *list)
+{
+	json_t *a = json_array();
+
+	for (; *list; list++)
+		if (json_array_append_new(a, json_stringn_nocheck(*list, strlen(*list))))
+			break;
+	return a;
+}
+
 static json_t *make_process(const struct run_options *o)
 {
-	json_t *args = json_array(), *caps = words(capabilities, ARRAY_SIZE(capabilities)), *env;
-	const char *term = getenv("TERM");
+	const struct run_rootfs *r = &o->root;
+	json_t *caps = words(capabilities, ARRAY_SIZE(capabilities)), *groups = json_array();
 	bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO);
-	char text[128];
 
-	for (char *const *a = o->guest_argv; *a; a++)
-		if (json_array_append_new(args, json_stringn_nocheck(*a, strlen(*a))))
-			break;
-	snprintf(text, sizeof(text), "TERM=%.100s", terminal && term ? term : "linux");
-	env = json_pack("[s,s,s]", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root",
-			text);
-	return json_pack("{s:b,s:{s:i,s:i},s:o,s:o,s:s,s:{s:O,s:O,s:o}}", "terminal", (int)terminal, "user", "uid", 0,
-			 "gid", 0, "args", args, "env", env, "cwd", "/", "capabilities", "bounding", caps, "effective",
-			 caps, "permitted", caps);
+	for (unsigned i = 0; i < r->user.ngroups; i++)
+		json_array_append_new(groups, json_integer(r->user.group[i]));
+	return json_pack("{s:b,s:{s:I,s:I,s:o},s:o,s:o,s:s,s:{s:O,s:O,s:o}}", "terminal", (int)terminal, "user", "uid",
+			 (json_int_t)r->user.uid, "gid", (json_int_t)r->user.gid, "additionalGids", groups, "args",
+			 bytes(r->argv), "env", bytes(r->env), "cwd", r->workdir ? r->workdir : "/", "capabilities",
+			 "bounding", caps, "effective", caps, "permitted", caps);
 }
 
 static void add_shares(json_t *mounts, const struct run_options *o)
@@ -303,6 +323,11 @@ static int prepare(struct contained *k, struct error *err)
 	snprintf(id, sizeof(id), "run-%d", (int)getpid());
 	e = k->states ? container_new(&k->c, k->states, id, err) : error_set(err, ENOMEM, "out of memory");
 	e = e || privileged() ? e : enter_user_namespace(k, err);
+	if (!e && k->few_ids && (k->o->root.user.uid || k->o->root.user.gid))
+		e = error_set(err, EPERM,
+			      "a container of yours has root only, so CMD cannot be user %u:%u in it: have "
+			      "ids given to you in /etc/subuid and /etc/subgid, or use --user root",
+			      k->o->root.user.uid, k->o->root.user.gid);
 	e = e ? e : copy_on_write(k, err);
 	e = e ? e : write_resolver(k, err);
 	return e ? e : leave_caretaker(k, err);
@@ -350,32 +375,33 @@ static int start(struct contained *k)
 }
 
 /* As it was typed: cmd's argv[0] is "sextant run". */
-static int seal(int argc, char **argv, struct error *err)
+int run_container_seal(int argc, char **argv)
 {
 	char **all = calloc((size_t)argc + 2, sizeof(*all));
+	struct error err = { 0 };
 	int e;
 
-	if (!all)
-		return error_set(err, ENOMEM, "out of memory");
+	if (!all) {
+		say("out of memory");
+		return EXIT_FAILURE;
+	}
 	all[0] = (char[]){ "sextant" };
 	all[1] = (char[]){ "run" };
 	memcpy(all + 2, argv + 1, (size_t)argc * sizeof(*all));
-	e = seal_executable(all, err);
+	e = seal_executable(all, &err);
 	free(all);
-	return e;
+	if (e)
+		say("%s", err.text);
+	return e ? EXIT_FAILURE : 0;
 }
 
-int run_container(const struct run_options *o, int argc, char **argv)
+int run_container(const struct run_options *o)
 {
 	struct contained k = { .o = o, .log = { .line = net_line } };
 	struct error err = { 0 };
 	int status;
 
 	k.c.dir = -1;
-	if (seal(argc, argv, &err)) {
-		say("%s", err.text);
-		return EXIT_FAILURE;
-	}
 	foreground_prepare();
 	if (prepare(&k, &err)) {
 		say("%s", err.text);
@@ -384,6 +410,8 @@ int run_container(const struct run_options *o, int argc, char **argv)
 		status = start(&k);
 	}
 	net_namespace_close(k.net);
+	if (o->root.overlay && k.root)
+		umount2(k.root, MNT_DETACH);
 	container_free(&k.c);
 	free(k.states);
 	free(k.root);

@@ -17,6 +17,10 @@ enum {
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_ROOTFS,
+	OPT_EPHEMERAL,
+	OPT_ENV,
+	OPT_USER,
+	OPT_WORKDIR,
 	OPT_TIMEOUT,
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
@@ -50,8 +54,18 @@ static const struct argp_option options[] = {
 	{ "initrd", OPT_INITRD, "FILE", 0,
 	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
-	{ "rootfs", OPT_ROOTFS, "DIR", 0,
-	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "rootfs", OPT_ROOTFS, "ROOT", 0,
+	  "Run CMD in a guest whose root file system is a copy of ROOT; its status becomes ours. ROOT is a directory, "
+	  "or a "
+	  "container image: an OCI layout (directory or tar) or what docker save wrote, with :TAG if it has several; "
+	  "or snapshot:NAME",
+	  2 },
+	{ "ephemeral", OPT_EPHEMERAL, NULL, 0,
+	  "What a container changes in snapshot:NAME is forgotten, as what any CMD changes elsewhere always is", 2 },
+	{ "env", OPT_ENV, "NAME[=VALUE]", 0, "With --rootfs: a variable of CMD's environment; without VALUE the host's",
+	  2 },
+	{ "user", OPT_USER, "USER[:GROUP]", 0, "With --rootfs: who CMD runs as (the image's user, else root)", 2 },
+	{ "workdir", OPT_WORKDIR, "DIR", 0, "With --rootfs: CMD's working directory (the image's, else /)", 2 },
 	{ "net", OPT_NET, "NETWORK", 0,
 	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
 	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
@@ -228,6 +242,28 @@ static error_t set_balloon(struct run_options *o, const char *arg, struct argp_s
 	return 0;
 }
 
+static error_t add_env(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char **grown;
+
+	if (!*arg || *arg == '=')
+		return cmd_bad(state, "--env %s: that is neither NAME=VALUE nor NAME", arg);
+	grown = reallocarray(o->env, o->nenv + 1, sizeof(*grown));
+	if (!grown)
+		return ENOMEM;
+	o->env = grown;
+	o->env[o->nenv++] = arg;
+	return 0;
+}
+
+static error_t set_workdir(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	if (*arg != '/')
+		return cmd_bad(state, "--workdir %s: that is no absolute path", arg);
+	o->workdir = arg;
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -282,11 +318,15 @@ static error_t check(struct run_options *o, struct argp_state *state)
 {
 	bool container = o->engine && !strcmp(o->engine, "container");
 
-	if (o->rootfs && !o->guest_argv)
-		return cmd_bad(state, "--rootfs needs a command to run: --rootfs DIR -- CMD ARG...");
 	if (o->guest_argv && !o->rootfs)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
-	if (o->rootfs && !*o->guest_argv[0])
+	if ((o->nenv || o->user || o->workdir || o->ephemeral) && !o->rootfs)
+		return cmd_bad(state, "--%s is about --rootfs, and there is none",
+			       o->nenv	    ? "env"
+			       : o->user    ? "user"
+			       : o->workdir ? "workdir"
+					    : "ephemeral");
+	if (o->guest_argv && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
 		return cmd_bad(state, "-S waits for gdb or the monitor: give --gdb ADDR, or run it on a terminal");
@@ -321,6 +361,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_INITRD: o->initrd = arg; return 0;
 	case OPT_APPEND: o->append = arg; return 0;
 	case OPT_ROOTFS: o->rootfs = arg; return 0;
+	case OPT_EPHEMERAL: o->ephemeral = true; return 0;
+	case OPT_ENV: return add_env(o, arg, state);
+	case OPT_USER: o->user = arg; return 0;
+	case OPT_WORKDIR: return set_workdir(o, arg, state);
 	case OPT_TIMEOUT: return set_timeout(o, arg, state);
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
@@ -363,6 +407,6 @@ const struct argp run_argp = {
 
 int run_parse(const struct command *self, int argc, char **argv, struct run_options *o)
 {
-	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1 };
+	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1, .root = RUN_ROOTFS_NONE };
 	return cmd_parse(self, argc, argv, o);
 }
