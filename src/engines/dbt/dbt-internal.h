@@ -201,12 +201,12 @@ struct dbt {
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	s32 heat; /* entries after which a block is hot */
+	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
-	u64 spent; /* instructions of the block that did not fit any more, or 0 */
 	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 

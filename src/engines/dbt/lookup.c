@@ -5,6 +5,7 @@
  * the thunk for leaving is one of these.
  */
 #include "engines/dbt/count.h"
+#include "machine/control.h"
 
 /* Code size has no entries but those of 64-bit code in jump cache and ring, and CPL 3 is in their keys. */
 #define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_CPL)
@@ -46,6 +47,10 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	d->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
+	if (unlikely(v->machine->debug.breaks) && machine_breaks_at_offset(v->machine, off)) {
+		d->at_break = v->stop_now = true;
+		return d->to.leave;
+	}
 	const u8 *host = mmu_fetch(v, gla, &gpa);
 	if (!host) {
 		v->stop_now = true;

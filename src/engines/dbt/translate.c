@@ -13,6 +13,7 @@
 #include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
+#include "machine/control.h"
 
 bool tr_ends_block(const struct insn *i)
 {
@@ -67,16 +68,25 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
-	if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
-		t->info[t->n].flags_maybe |= t->info[t->n].flags_undefined;
+	tr_open_flags(t, t->n);
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
 }
 
-/* There is a block already for what comes: this one goes on there. */
-static bool block_begins(const struct tr *t, unsigned off)
+bool tr_breaks_at(const struct tr *t, unsigned off)
 {
+	const struct machine *m = t->v->machine;
+
+	return unlikely(m->debug.breaks) && machine_breaks_at_offset(m, off);
+}
+
+/* There is a block already for what comes, and this one goes on there; or a debugger's breakpoint may be there, and no translation is
+ * to run on past it. */
+static bool block_ends_before(const struct tr *t, unsigned off)
+{
+	if (tr_breaks_at(t, off))
+		return true;
 	return place_begins(t->d, t->b->page, off) && block_find(t->d, t->b->page, off, t->b->mode, ~0ull);
 }
 
@@ -84,7 +94,8 @@ static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
 	unsigned first = off;
 
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_begins(t, off)) && take(t, host, off)) {
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_ends_before(t, off)) &&
+	       take(t, host, off)) {
 		off += t->insn[t->n].len;
 		if (tr_ends_block(&t->insn[t->n++]))
 			break;

@@ -54,6 +54,8 @@ bool tr_ends_block(const struct insn *i); /* control does not run on behind it, 
 void tr_insn(struct tr *t); /* the current instruction */
 void tr_load_vectors(struct tr *t); /* vector registers hold the guest's; between blocks */
 u32 tr_live_before(const struct tr *t, unsigned k);
+/* A debugger's breakpoint may be at that offset of the page: no translation goes there. */
+bool tr_breaks_at(const struct tr *t, unsigned off);
 /* Saves flags that are in EFLAGS alone and wanted from the current instruction on: what follows destroys EFLAGS. */
 void tr_save_flags(struct tr *t, unsigned with);
 void tr_save_flags_spilled(struct tr *t); /* destroys no register */
@@ -99,6 +101,12 @@ void tr_load_out(struct tr *t, unsigned reg);
 /* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
 u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
 void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write);
+/* CPUs leave some undefined flags as they were: where flags are exact, these are. */
+static inline void tr_open_flags(struct tr *t, unsigned k)
+{
+	if (unlikely(t->d->exact_flags))
+		t->info[k].flags_maybe |= t->info[k].flags_undefined;
+}
 static inline bool reg_is_out(const struct tr *t, unsigned reg)
 {
 	return reg < NR_GPR && t->outs >> reg & 1;
