@@ -78,6 +78,7 @@ void block_enter(struct vcpu *v, struct block *b)
 
 	b->hash_next = *at;
 	*at = b;
+	note_begin(dbt_of(v), b->page, b->off);
 	page_add(v, b, b->page);
 	if (b->page2 != ~0ull && b->page2 != b->page)
 		page_add(v, b, b->page2);
@@ -146,6 +147,17 @@ static void block_drop(struct dbt *d, struct block *b)
 	}
 }
 
+/* No jump leads to it any more. */
+static void jumps_forget(struct dbt *d, const struct block *b)
+{
+	unsigned first = b->many_jumps ? 0 : b->jump, end = b->many_jumps ? 1u << JUMP_CACHE_BITS : b->jump + 1;
+
+	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
+	for (unsigned k = first; b->entered && k < end; k++)
+		if (d->jump[k].block == b)
+			d->jump[k].key = k ^ 1;
+}
+
 /* To be translated anew when it is next entered. */
 void block_retire(struct vcpu *v, struct block *b)
 {
@@ -154,10 +166,7 @@ void block_retire(struct vcpu *v, struct block *b)
 	if (b->dead)
 		return;
 	block_drop(d, b);
-	if (b->many_jumps)
-		cache_forget_jumps(v);
-	else if (d->jump[b->jump].block == b)
-		d->jump[b->jump].key = b->jump ^ 1;
+	jumps_forget(d, b);
 }
 
 static void page_drop(struct vcpu *v, u64 index)
@@ -167,9 +176,10 @@ static void page_drop(struct vcpu *v, u64 index)
 
 	page_unmark(v, index);
 	for (; list; list = list->page_next) {
-		if (list->code)
+		if (list->code) {
 			block_drop(d, list);
-		else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
+			jumps_forget(d, list);
+		} else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
 			list->dead = true;
 			page_drop(v, list->page2);
 		}
@@ -181,15 +191,9 @@ static void page_drop(struct vcpu *v, u64 index)
 void cache_forget_jumps(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
-	struct words *w = words_of(v);
 
-	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
 	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
-		d->jump[k].key = k ^ 1;
-	for (unsigned k = 0; k < RAS_ENTRIES; k++)
-		w->ras[k].key = BIT(62); /* not canonical in any space */
-	for (unsigned k = 0; k < RAS_ENTRIES; k++)
-		w->ras[k].code = d->to.leave;
+		d->jump[k] = (struct jump_entry){ .key = k ^ 1 };
 }
 
 void cache_flush(struct vcpu *v)
@@ -201,8 +205,10 @@ void cache_flush(struct vcpu *v)
 	d->flush_wanted = false;
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
+	memset(d->begins, 0, sizeof(d->begins));
 	memset(d->wandering, 0, sizeof(d->wandering));
 	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
+	memset(d->warm_blocks, 0, sizeof(d->warm_blocks));
 	memory_reset(d);
 	d->stats->flushes++;
 	cache_forget_jumps(v);
@@ -223,7 +229,6 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 	if (!page_covers(d->pages[page], offset, len))
 		return;
 	page_drop(v, page);
-	cache_forget_jumps(v);
 	v->stop_now = true;
 	v->stats.smc++;
 	d->stats->drops++;

@@ -12,7 +12,7 @@
  *
  * Blocks belong to physical pages: v->r[17] (SLOT_CODE) holds the linear address of the page that runs. An exit whose target is in
  * the page links its block to the target's for good; other direct exits remember one linear page and code space for
- * which their link is right; indirect jumps look into the jump cache; returns look at what calls left in a ring first.
+ * which their link is right; indirect jumps and returns look into the jump cache.
  *
  * Vector registers are in the host's while vec_loaded is set. Blocks that use them load them when they are entered; C code finds them
  * in v->v.
@@ -22,21 +22,15 @@
 #include "engines/dbt/emit.h"
 #include "machine/machine.h"
 
-#define OUT_A	    R11
-#define OUT_B	    R15
-#define RAS_ENTRIES 16
+#define OUT_A R11
+#define OUT_B R15
 
 /* v->engine_words, as generated code sees them. */
 struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
-	u32 ras_top; /* byte offset into ras; the low byte counts */
 	u8 vec_loaded;
-	struct {
-		u64 key; /* return address ^ code space */
-		u64 code; /* where the call's block goes on */
-	} ras[RAS_ENTRIES];
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -65,7 +59,7 @@ struct block {
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
-	bool hot; /* a region */
+	bool hot, warm; /* a region; one with slots */
 	s32 *heat; /* entries left until it may be */
 	u64 since; /* when they began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
@@ -144,6 +138,7 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 
 #define PLACE_BITS  65536u
+#define BEGIN_BITS  (1u << 20)
 #define HEAT	    1000 /* entries after which a block is hot */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   17
@@ -168,6 +163,8 @@ struct thunks { /* run-time addresses */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
+	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
+	u64 spent; /* block in OUT_A, longer than what may still run: count.c */
 };
 
 struct dbt_stats {
@@ -191,8 +188,13 @@ struct dbt {
 	struct low *low;
 	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
-	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
+	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
+	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64], warm_blocks[PLACE_BITS / 64];
 	struct thunks to;
+	struct decoded *decoded;
+	struct tr *tr; /* what a translation works with */
+	struct finder *finder;
+	struct code_region *region;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
 	u64 *page_epoch; /* 0: not marked; else what marking it gave, plus 1, and whether it has settled */
@@ -201,6 +203,9 @@ struct dbt {
 	s32 heat; /* entries after which a block is hot */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
+	bool counts; /* generated code counts its instructions: count.c */
+	s64 quantum; /* what v->left began with */
+	u64 time; /* clock_now() then */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -226,7 +231,7 @@ static inline u16 mode_of(const struct vcpu *v)
 }
 static inline unsigned jump_hash(u64 gla)
 {
-	return (unsigned)(gla ^ gla >> PAGE_SHIFT) & ((1u << JUMP_CACHE_BITS) - 1);
+	return (unsigned)gla & ((1u << JUMP_CACHE_BITS) - 1);
 }
 /* Something wants the loop's attention before another instruction runs. */
 static inline bool wants_out(const struct vcpu *v)
@@ -257,12 +262,21 @@ bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
 
+/* ---- decoded.c ---- */
+struct decoded *decoded_create(void); /* NULL: no memory; to be freed */
+/* code_decode(), of bytes that may be known; info is not NULL. */
+enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
+			      unsigned off);
+
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
 void slots_clear(struct dbt *d);
 void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one that could not be listed */
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
+bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
+void note_begin(struct dbt *d, u64 page, unsigned off);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
+bool block_is_warm(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
@@ -289,7 +303,10 @@ u64 dbt_poll(struct vcpu *v, struct exit *x);
 u64 dbt_poll_site(struct vcpu *v, struct site *s);
 u64 dbt_miss(struct vcpu *v, struct site *s);
 
-/* ---- translate.c ---- */
+/* ---- translate.c, region.c ---- */
+struct tr *tr_create(void); /* these to be freed; NULL: no memory */
+struct finder *finder_create(void);
+struct code_region *code_region_create(void);
 /* Translates from linear address gla on, whose page is at host; returns NULL where the instruction cannot be decoded: #UD or #GP. */
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2);
 

@@ -14,19 +14,7 @@
 
 #include "emulate/debug.h"
 #include "emulate/vector.h"
-#include "engines/dbt/dbt-internal.h"
-
-/* ---- time of deterministic machines: a nanosecond an instruction or delivered event ---- */
-
-static void pass_time(struct vcpu *v, u64 insns)
-{
-	struct clock *c = v->machine->clock;
-
-	if (!v->machine->config.deterministic)
-		return;
-	clock_set(c, clock_now(c) + insns);
-	clock_run_timers(c);
-}
+#include "engines/dbt/count.h"
 
 /* ---- the loop ---- */
 
@@ -36,7 +24,8 @@ static void deliver(struct vcpu *v)
 
 	d->first = v->event;
 	d->delivering = true;
-	pass_time(v, 1);
+	/* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
+	count_pass(v, clock_now(v->machine->clock) + 1);
 	deliver_event(v);
 	d->delivering = false;
 	debug_step_done(v);
@@ -49,6 +38,10 @@ static bool landed(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
+	if (d->quantum) {
+		count_unwound(v);
+		count_end(v);
+	}
 	v->cur = &d->none;
 	v->stop_now = false;
 	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
@@ -65,8 +58,7 @@ static bool must_step(const struct vcpu *v)
 	/* Translations know no breakpoints of a debugger's: while there are any, everything is stepped over. */
 	if (unlikely(v->debug.step || v->debug.pass || v->machine->debug.breaks))
 		return true;
-	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) ||
-			v->machine->config.deterministic);
+	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || dbt_of(v)->tracer);
 }
 
 static void step(struct vcpu *v)
@@ -91,8 +83,10 @@ static void step(struct vcpu *v)
 		v->rip = vcpu_next_rip(v, i);
 	if (tracer)
 		tracer_after(tracer, v);
-	v->stats.insns++;
-	pass_time(v, 1);
+	if (dbt_of(v)->counts && !count_paused(v, i, from)) {
+		v->stats.insns++;
+		count_pass(v, clock_now(v->machine->clock) + 1);
+	}
 	if (trap)
 		debug_single_step(v, from);
 	debug_step_done(v);
@@ -106,10 +100,15 @@ static void run_generated(struct vcpu *v)
 	if (unlikely(d->flush_wanted))
 		cache_flush(v);
 	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
+	if (d->counts)
+		count_begin(v, ~0ull);
 	u64 code = dbt_find(v);
-	if (code != d->to.leave)
+	bool translated = code != d->to.leave;
+	if (translated)
 		((void (*)(u64))d->to.enter)(code);
-	else
+	if (d->counts)
+		translated = count_end(v);
+	if (!translated)
 		step(v);
 }
 
@@ -229,6 +228,10 @@ static void dbt_destroy(struct vcpu *v)
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
+	free(d->decoded);
+	free(d->tr);
+	free(d->finder);
+	free(d->region);
 	free(d);
 	v->engine = NULL;
 	mmu_destroy(v);
@@ -245,7 +248,11 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	if (!v->engine_stats)
 		v->engine_stats = calloc(1, sizeof(*d->stats));
 	d->stats = v->engine_stats;
-	if (!d->stats) {
+	d->decoded = decoded_create();
+	d->tr = tr_create();
+	d->finder = finder_create();
+	d->region = code_region_create();
+	if (!d->stats || !d->decoded || !d->tr || !d->finder || !d->region) {
 		dbt_destroy(v);
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	}
@@ -253,6 +260,7 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	d->none.base = d->none.index = SLOT_ZERO;
 	host_features(d);
 	d->heat = HEAT;
+	d->counts = v->machine->config.deterministic;
 	int r = mmu_create(v, err);
 	if (!r)
 		r = cache_create(v, err);

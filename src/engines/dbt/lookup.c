@@ -4,7 +4,7 @@
  * that the jump cache does not know, and looks at events. Each returns the run-time address at which the guest goes on;
  * the thunk for leaving is one of these.
  */
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/count.h"
 
 /* Code size has no entries but those of 64-bit code in jump cache and ring, and CPL 3 is in their keys. */
 #define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_CPL)
@@ -135,17 +135,21 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next);
 	if (unlikely(i->op == OP_NONE))
 		raise_undecodable(v, i);
+	if (unlikely(d->counts))
+		count_look(v);
 	op_exec[i->op](v, i);
 	flags_to_words(v);
 	v->cur = &d->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
+	bool stays = v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
+		     space == mmu_code_space(v, next) && s->resume;
+	if (likely(stays && !wants_out(v)))
+		return s->resume;
+	count_leave(v, s->block, i->n + !count_paused(v, i, page + i->off));
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	if (likely(v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
-		   space == mmu_code_space(v, next) && s->resume))
-		return s->resume;
 	d->stats->ends++;
 	return dbt_find(v);
 }
@@ -210,6 +214,8 @@ static void check_target(struct vcpu *v, struct exit *x)
 		v->r[RSP] += 8;
 	x->misses = EXIT_LINK_NOW;
 	v->rip = v->r[17] + x->from_off;
+	if (x->from_off != x->target) /* the branch has not been executed */
+		count_leave(v, x->from, x->from->insns - 1u);
 	vcpu_raise_error(v, EXC_GP, 0);
 }
 
@@ -249,12 +255,21 @@ u64 dbt_poll(struct vcpu *v, struct exit *x)
 	return dbt_go_on(v);
 }
 
+/* In front of a stretch that is longer than what may still run. */
+u64 dbt_stop(struct vcpu *v, struct exit *x)
+{
+	v->rip = v->r[17] + (u64)x->target;
+	return leave(v);
+}
+
 u64 dbt_poll_site(struct vcpu *v, struct site *s)
 {
 	dbt_of(v)->stats->polls++;
 	v->rip = v->r[17] + s->insn.off;
-	if (wants_out(v))
+	if (wants_out(v)) {
+		count_leave(v, s->block, s->insn.n);
 		return leave(v);
+	}
 	return dbt_slow(v, s);
 }
 
@@ -266,6 +281,7 @@ u64 dbt_miss(struct vcpu *v, struct site *s)
 		if (s->insn.op == OP_RET)
 			v->r[RSP] -= 8 + (insn_kind(&s->insn, 0) == OPK_IMM ? (u16)s->insn.imm : 0);
 		v->rip = v->r[17] + s->insn.off;
+		count_leave(v, s->block, s->insn.n);
 		vcpu_raise_error(v, EXC_GP, 0);
 	}
 	v->cur = &dbt_of(v)->none;

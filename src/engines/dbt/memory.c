@@ -19,8 +19,8 @@
 #define META_SIZE(code)	   ((code) / 2 * 3)
 #define TOUCHED_SIZE(code) ((code) / 8)
 #define HOT_SHARE(size)	   ((size) / 8 * 5)
-#define ROOM_CODE	   65536 /* no block needs more */
-#define ROOM_TOUCHED	   8192
+#define ROOM_CODE	   (256u << 10) /* no block needs more */
+#define ROOM_TOUCHED	   16384
 
 #define HUGE_PAGE (2u << 20)
 #define RESERVED  65536u /* shares of the code's size are multiples of it, so of pages */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Writing a region: its stretches in order, and the jumps between them. */
+#include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 
 static void enter_region(struct tr *t)
@@ -8,13 +9,6 @@ static void enter_region(struct tr *t)
 	t->s1 = t->region->s1;
 	t->s2 = t->region->s2;
 	windows_forget(t);
-}
-
-/* Vectors may have been saved since: have them in registers again. Registers are as between blocks. */
-static void want_vectors(struct tr *t)
-{
-	if (t->uses_vec)
-		tr_load_vectors(t);
 }
 
 static struct stretch *stretch_of(const struct tr *t, s16 k)
@@ -90,20 +84,6 @@ void region_jmp(struct tr *t, const struct insn *i)
 	go_to(t, i, s, tr_target(i), -1);
 }
 
-bool region_landing(struct tr *t)
-{
-	struct stretch *s = stretch_of(t, t->region->at->next);
-
-	if (!s || (s != t->region->then && !s->label && s->waits == ARRAY_SIZE(s->waiting)))
-		return false;
-	want_vectors(t);
-	enter_region(t);
-	tr_from_canonical(t, t->h);
-	if (s != t->region->then)
-		go_to(t, &t->insn[t->k], s, s->off, -1);
-	return true;
-}
-
 /* Control runs on behind the stretch. */
 static void fall_through(struct tr *t)
 {
@@ -131,6 +111,8 @@ static void begin_stretch(struct tr *t, struct stretch *s)
 	s->label = emit_here(t->h);
 	for (unsigned k = 0; k < s->waits; k++)
 		e_patch(s->waiting[k], t->h->to_run, s->label);
+	t->k = s->first;
+	tr_count_stretch(t, s->n, s->off);
 }
 
 void region_emit(struct tr *t)

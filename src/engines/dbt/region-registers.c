@@ -47,9 +47,9 @@ static u32 crossings(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
 
-	if (i->op == OP_CALL || !t->native[k])
+	if (!t->native[k])
 		return 2;
-	return i->op == OP_RET || (i->op == OP_JMP && insn_kind(i, 0) != OPK_IMM) ? 1 : 0;
+	return i->op == OP_RET || i->op == OP_CALL || (i->op == OP_JMP && insn_kind(i, 0) != OPK_IMM) ? 1 : 0;
 }
 
 static void count(const struct tr *t, struct costs *c)

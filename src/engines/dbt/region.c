@@ -52,7 +52,7 @@ static bool decode_at(struct finder *f, unsigned off)
 
 	if (f->n == REGION_INSNS || !in_page(off))
 		return false;
-	if (code_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
+	if (dbt_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
 		return false;
 	for (unsigned k = 1; k < i->len; k++)
 		if (f->at[off + k])
@@ -64,12 +64,10 @@ static bool decode_at(struct finder *f, unsigned off)
 	return true;
 }
 
-/* Where control goes on behind instruction i, or -1. */
+/* Where control runs on behind instruction i, or -1. */
 static s64 runs_on(const struct insn *i)
 {
-	if (i->op == OP_CALL || !tr_ends_block(i))
-		return i->off + i->len;
-	return -1;
+	return tr_ends_block(i) ? -1 : i->off + i->len;
 }
 
 static bool splits(const struct insn *i)
@@ -197,8 +195,7 @@ static void emit_order(struct finder *f)
 		struct stretch *s = &r->s[r->order[k]], *before = k ? &r->s[r->order[k - 1]] : NULL;
 		const struct insn *last = before ? &t->insn[t->n - 1] : NULL;
 		s->first = (u16)t->n;
-		s->follows = before && s->preds == 1 && last->op != OP_CALL &&
-			     (before->next == r->order[k] || before->taken == r->order[k]) &&
+		s->follows = before && s->preds == 1 && (before->next == r->order[k] || before->taken == r->order[k]) &&
 			     (before->next == r->order[k] || !insn_is_jcc(last));
 		r->starts[t->n] = !s->follows;
 		for (unsigned off = s->off, m = 0; m < s->n; m++, off += t->insn[t->n++].len) {
@@ -212,28 +209,48 @@ static void emit_order(struct finder *f)
 	r->starts[t->n] = true;
 }
 
-bool region_find(struct tr *t, const u8 *host, unsigned off)
+struct finder *finder_create(void)
 {
-	struct finder *f = calloc(1, sizeof(*f));
-	bool found = false;
+	return calloc(1, sizeof(struct finder));
+}
 
-	if (!f)
-		return false;
+struct code_region *code_region_create(void)
+{
+	return calloc(1, sizeof(struct code_region));
+}
+
+/* Like struct tr, both are used again and again. */
+static struct finder *begin_finding(struct tr *t, const u8 *host)
+{
+	struct finder *f = t->d->finder;
+
 	f->t = t;
 	f->host = host;
+	f->n = f->todos = f->leaders = 0;
+	memset(f->at, 0, sizeof(f->at));
+	memset(f->leads, 0, sizeof(f->leads));
+	t->region = t->d->region;
+	t->region->n = 0;
+	return f;
+}
+
+bool region_find(struct tr *t, const u8 *host, unsigned off)
+{
+	struct finder *f = begin_finding(t, host);
+
 	lead(f, off);
 	for (unsigned k = 0; k < f->todos; k++)
 		decode_from(f, f->todo[k]);
-	if (insn_at(f, off)) {
-		cut(f);
-		lay_out(t->region);
-		count_preds(t->region);
-		weigh(t->region);
-		emit_order(f);
-		found = true;
+	if (!insn_at(f, off)) {
+		t->region = NULL;
+		return false;
 	}
-	free(f);
-	return found;
+	cut(f);
+	lay_out(t->region);
+	count_preds(t->region);
+	weigh(t->region);
+	emit_order(f);
+	return true;
 }
 
 /* ---- flags ---- */

@@ -64,8 +64,6 @@ void region_live(struct tr *t);
 void region_emit(struct tr *t);
 void region_jcc(struct tr *t, const struct insn *i);
 void region_jmp(struct tr *t, const struct insn *i);
-/* A call's return, registers as between blocks: goes on in the region. false: the region does not go on there. */
-bool region_landing(struct tr *t);
 
 /* ---- region-registers.c ---- */
 void region_choose_outs(struct tr *t);

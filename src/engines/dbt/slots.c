@@ -52,6 +52,16 @@ static void clear_page(struct filled *f, u64 gla)
 	}
 }
 
+/* Of slots to write: whose host pages have the one at `host` among them. */
+static void clear_writes(struct filled *f, u64 host)
+{
+	for (u32 k = 0; k < f->n; k++) {
+		struct slot *s = (struct slot *)(u64)f->slot[k];
+		if (s->write && s->end && host - (s->host & PAGE_MASK) < s->end + s->span)
+			s->end = 0;
+	}
+}
+
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 {
 	struct dbt *d = dbt_of(v);
@@ -64,14 +74,23 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 		clear_page(&d->low->filled[0], gla);
 		clear_page(&d->low->filled[1], gla);
 		break;
+	case MMU_DROP_WRITES:
+		clear_writes(&d->low->filled[0], (u64)v->machine->ram + (gla << PAGE_SHIFT));
+		clear_writes(&d->low->filled[1], (u64)v->machine->ram + (gla << PAGE_SHIFT));
+		break;
 	case MMU_DROP_LOCAL: clear(d->low, 0); break;
 	default: slots_clear(d);
 	}
 }
 
+static u64 place_hash(u64 page, unsigned off)
+{
+	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32;
+}
+
 static u64 place_bit(u64 page, unsigned off)
 {
-	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32 & (PLACE_BITS - 1);
+	return place_hash(page, off) & (PLACE_BITS - 1);
 }
 
 static bool has_bit(const u64 *set, u64 bit)
@@ -84,27 +103,47 @@ bool place_wanders(const struct dbt *d, u64 page, unsigned off)
 	return has_bit(d->wandering, place_bit(page, off));
 }
 
+bool place_begins(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+}
+
+void note_begin(struct dbt *d, u64 page, unsigned off)
+{
+	u64 bit = place_hash(page, off) & (BEGIN_BITS - 1);
+
+	d->begins[bit / 64] |= BIT(bit % 64);
+}
+
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
 {
 	return has_bit(d->hot_blocks, place_bit(page, off));
 }
 
+bool block_is_warm(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->warm_blocks, place_bit(page, off));
+}
+
 /*
- * A block has been entered often: slots pay from now on. Only if that took little time, though: code that runs now and then among
+ * A block has been entered often: it becomes a region. Slots pay only if that took little time, though: code that runs now and then among
  * much other has its slots emptied by a change of address space, or out of the host's caches, before they are of use again.
  */
 u64 dbt_promote(struct vcpu *v, struct block *b)
 {
 	struct dbt *d = dbt_of(v);
-	u64 bit = place_bit(b->page, b->off), now = __rdtsc(), since = b->since;
+	u64 bit = place_bit(b->page, b->off), now = __rdtsc();
+	bool warm = now - b->since <= WARM || d->heat != HEAT;
 
 	b->since = now;
-	if (now - since > WARM && d->heat == HEAT) {
+	if (b->hot && !warm) {
 		*b->heat = d->heat;
 		return b->code;
 	}
 	v->rip = v->r[17] + b->off;
 	d->hot_blocks[bit / 64] |= BIT(bit % 64);
+	if (warm)
+		d->warm_blocks[bit / 64] |= BIT(bit % 64);
 	d->stats->promoted++;
 	block_retire(v, b);
 	return dbt_go_on(v);

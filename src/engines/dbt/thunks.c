@@ -6,7 +6,7 @@
  * taken back. C returns the run-time address to go on at: registers are loaded again and control goes there. What unwinds
  * (vcpu_raise) needs nothing of this: its landing is the loop's, and the state is complete.
  */
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/count.h"
 
 static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
 
@@ -135,9 +135,7 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	u64 here = emit_here(e);
 	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)d->jump };
 
-	e_mov_rr(e, 8, OUT_B, OUT_A);
-	e_shift_imm(e, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
-	e_op_rr(e, 0x33, 4, OUT_B, OUT_A);
+	e_mov_rr(e, 4, OUT_B, OUT_A);
 	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
@@ -249,6 +247,8 @@ void thunks_emit(struct vcpu *v)
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
+	t->stop = to_c(e, v, dbt_stop, &t->leave);
+	t->spent = to_c(e, v, dbt_spent, &t->leave);
 	t->jump = emit_jump(e, d, t->lookup, 0);
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->syscall = emit_syscall(e, d);

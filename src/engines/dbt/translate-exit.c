@@ -3,6 +3,7 @@
  * Leaving a block. A direct exit begins as a jump to a stub in the cold part that asks C for its target; C links it by
  * patching the jump (cache.c). Exits that go backward look at v->events on their way, so that no loop runs for ever.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
 
 static u8 *poll_jump(struct emit *e)
@@ -108,6 +109,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 	s64 end = (s64)i->off + i->len;
 	bool backward = target < end;
 
+	at = tr_count_exit(t, at);
 	*x = (struct exit){
 		.from = t->b,
 		.next_own = t->b->exits,
@@ -133,27 +135,39 @@ void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc)
 	tr_exit_at(t, i, target, cc < 0 ? e_jmp(t->h, 0) : e_jcc(t->h, (unsigned)cc, 0));
 }
 
-void tr_exit_indirect(struct tr *t)
+static struct mem jump_field(const struct tr *t, unsigned entry, size_t field)
+{
+	return (struct mem){ .base = (u8)entry, .index = NO_REG, .disp = (s32)((u64)t->d->jump + field) };
+}
+
+u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
-	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)t->d->jump };
 
-	e_store(h, 8, OUT_A, at_gs(VCPU(rip)));
-	e_mov_rr(h, 8, OUT_B, OUT_A);
-	e_shift_imm(h, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
-	e_op_rr(h, 0x33, 4, OUT_B, OUT_A);
-	e_alu_imm(h, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
-	e_shift_imm(h, SHIFT_SHL, 4, OUT_B, 5);
-	e_alu_m(h, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
-	e_alu_m(h, ALU_CMP, 8, OUT_A, entry);
-	u8 *miss = e_jcc(h, CC_NZ, 0);
-	e_patch(miss, t->c->to_run, emit_here(t->c));
-	call_c(t->c, tr_site(t), t->d->to.miss);
-	entry.disp += (s32)offsetof(struct jump_entry, page);
-	e_load(h, 8, OUT_A, entry);
-	e_store(h, 8, OUT_A, at_gs(PAGE_AT));
-	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
-	e_jmp_mem(h, entry);
+	e_mov_rr(h, 4, entry, target);
+	e_alu_imm(h, ALU_AND, 4, entry, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
+	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
+	e_alu_m(h, ALU_CMP, 8, target, jump_field(t, entry, offsetof(struct jump_entry, key)));
+	return e_jcc(h, CC_NZ, 0);
+}
+
+void tr_take_jump(struct tr *t)
+{
+	e_load(t->h, 8, OUT_A, jump_field(t, OUT_B, offsetof(struct jump_entry, page)));
+	e_store(t->h, 8, OUT_A, at_gs(PAGE_AT));
+	e_jmp_mem(t->h, jump_field(t, OUT_B, offsetof(struct jump_entry, code)));
+}
+
+void tr_exit_indirect(struct tr *t)
+{
+	struct emit *c = t->c;
+
+	e_patch(tr_find_jump(t, OUT_A, OUT_B), c->to_run, emit_here(c));
+	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
+	call_c(c, tr_site(t), t->d->to.miss);
+	tr_take_jump(t);
 }
 
 void tr_poll(struct tr *t)
@@ -175,15 +189,19 @@ u8 *tr_poll_jump(struct emit *e)
 	return poll_jump(e);
 }
 
-void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)
+void tr_leave_at(struct tr *t, s64 target, u64 thunk)
 {
-	struct emit *c = t->c;
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
 
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = target };
 	t->b->exits = x;
-	e_patch(due, c->to_run, emit_here(c));
-	unless_masked(c, back);
-	tr_to_canonical(t, c);
-	call_c(c, x, t->d->to.poll);
+	tr_to_canonical(t, t->c);
+	call_c(t->c, x, thunk);
+}
+
+void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)
+{
+	e_patch(due, t->c->to_run, emit_here(t->c));
+	unless_masked(t->c, back);
+	tr_leave_at(t, target, t->d->to.poll);
 }

@@ -143,8 +143,7 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 		return window_operand(t, avoid, write, align);
 	tr_save_flags(t, a);
 	tr_linear(t, a, i);
-	t->slow_outs = t->outs;
-	t->slow[t->nslow++] = tr_through_tlb(t, a, b, i->msize, write);
+	tr_slow_jump_at(t, tr_through_tlb(t, a, b, i->msize, write));
 	check_alignment(t, a, align); /* host pages are as aligned as the guest's */
 	t->host_ok = false;
 	return at_reg(a, 0);
@@ -173,8 +172,7 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 	e_patch(miss, c->to_run, emit_here(c));
 	tr_fill(t, t->s1, use, true);
 	use->fail = emit_here(c);
-	t->slow_outs = t->outs;
-	t->slow[t->nslow++] = e_jmp(c, 0);
+	tr_slow_jump_at(t, e_jmp(c, 0));
 	e_op_rip(h, 0x8b, 8, t->s2, &use->slot->delta);
 	t->host_ok = false;
 	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };

@@ -7,8 +7,10 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
+#include <stdlib.h>
 #include <x86intrin.h>
 
+#include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
 
@@ -47,7 +49,7 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	struct insn *i = &t->insn[t->n];
 	unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);
 	const u8 *bytes = host + off;
-	enum decode_status s = code_decode(t->v, i, &t->info[t->n], bytes, room, off);
+	enum decode_status s = dbt_decode(t->v, i, &t->info[t->n], bytes, room, off);
 
 	if (s == DECODE_MORE && room < 15) {
 		t->end_crosses = true;
@@ -70,9 +72,17 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	return true;
 }
 
+/* There is a block already for what comes: this one goes on there. */
+static bool block_begins(const struct tr *t, unsigned off)
+{
+	return place_begins(t->d, t->b->page, off) && block_find(t->d, t->b->page, off, t->b->mode, ~0ull);
+}
+
 static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && take(t, host, off)) {
+	unsigned first = off;
+
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_begins(t, off)) && take(t, host, off)) {
 		off += t->insn[t->n].len;
 		if (tr_ends_block(&t->insn[t->n++]))
 			break;
@@ -167,20 +177,31 @@ void tr_flags_written(struct tr *t)
 
 /* ---- instructions that C does ---- */
 
+unsigned tr_uncounted(const struct tr *t)
+{
+	return (t->region ? t->region->at->first + t->region->at->n : t->n) - (t->k + 1);
+}
+
 struct site *tr_site(struct tr *t)
 {
 	if (!t->site) {
 		t->site = meta_alloc(t->d, sizeof(*t->site));
 		t->site->insn = t->insn[t->k];
+		t->site->insn.n = (u16)(t->n - tr_uncounted(t) - 1);
 		t->site->block = t->b;
 	}
 	return t->site;
 }
 
-void tr_slow_jump(struct tr *t, unsigned cc)
+void tr_slow_jump_at(struct tr *t, u8 *at)
 {
 	t->slow_outs = t->outs;
-	t->slow[t->nslow++] = e_jcc(t->h, cc, 0);
+	t->slow[t->nslow++] = at;
+}
+
+void tr_slow_jump(struct tr *t, unsigned cc)
+{
+	tr_slow_jump_at(t, e_jcc(t->h, cc, 0));
 }
 
 /* The way back from C into the block, where flags are expected where they are now. */
@@ -251,6 +272,7 @@ void tr_helper(struct tr *t)
 static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
+		t->native[k] = NATIVE_NONE;
 		if ((t->b->mode & MODE_CODE_SIZE) != CODE_64)
 			continue;
 		if (tr_can_system(t, k))
@@ -312,7 +334,7 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
-	if (!b->hot && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
+	if (!b->warm && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
 		b->heat = touched_alloc(t->d, sizeof(*b->heat));
 		*b->heat = t->d->heat;
 		b->since = __rdtsc();
@@ -321,6 +343,8 @@ static void begin(struct tr *t)
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
 		e_jmp(t->c, t->d->to.promote);
 	}
+	if (!t->region)
+		tr_count_entry(t);
 	if (t->uses_vec)
 		tr_load_vectors(t);
 }
@@ -370,41 +394,57 @@ static void note_extent(struct tr *t)
 	b->code_end = emit_here(t->h);
 }
 
+/* A translation's working memory is large, and used again without being cleared. */
+static struct tr *begin_translation(struct vcpu *v, unsigned half)
+{
+	struct dbt *d = dbt_of(v);
+	struct tr *t = d->tr;
+
+	t->v = v;
+	t->d = d;
+	t->h = &d->hot;
+	t->c = &d->cold;
+	t->half = half;
+	t->outs = CANONICAL_OUTS;
+	t->s1 = OUT_A;
+	t->s2 = OUT_B;
+	t->n = t->k = 0;
+	t->end_crosses = t->uses_vec = t->host_ok = t->mem_ok = false;
+	t->region = NULL;
+	return t;
+}
+
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
-	struct tr t = { .v = v,
-			.d = d,
-			.h = &d->hot,
-			.c = &d->cold,
-			.half = gla >> 63,
-			.outs = CANONICAL_OUTS,
-			.s1 = OUT_A,
-			.s2 = OUT_B };
-	struct block *b = t.b = meta_alloc(d, sizeof(*b));
+	struct tr *t = begin_translation(v, gla >> 63);
+	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
-	struct code_region r = { 0 };
 
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
 	b->hot = (mode & MODE_CODE_SIZE) == CODE_64 && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
-	t.region = &r;
-	if (b->hot && region_find(&t, host, off)) {
-		choose(&t);
-		region_choose_outs(&t);
-		region_live(&t);
-		begin(&t);
-		region_emit(&t);
-		t.end = off + 1u;
+	b->warm = b->hot && block_is_warm(d, page, off);
+	if (b->hot && region_find(t, host, off)) {
+		choose(t);
+		region_choose_outs(t);
+		region_live(t);
+		begin(t);
+		region_emit(t);
+		t->end = off + 1u;
 	} else {
-		t.region = NULL;
-		decode_block(&t, host, off);
-		choose(&t);
-		plain(&t);
+		decode_block(t, host, off);
+		choose(t);
+		plain(t);
 	}
-	note_extent(&t);
+	note_extent(t);
 	block_enter(v, b);
 	d->stats->blocks++;
-	d->stats->insns += t.n;
+	d->stats->insns += t->n;
 	d->stats->bytes += b->code_end - b->code;
 	return b;
+}
+
+struct tr *tr_create(void)
+{
+	return calloc(1, sizeof(struct tr));
 }

@@ -62,8 +62,11 @@ void tr_want_flags(struct tr *t, unsigned with);
 void tr_want_flags_spilled(struct tr *t); /* destroys no register */
 /* The current instruction has left its flags in EFLAGS. */
 void tr_flags_written(struct tr *t);
+/* Instructions behind the current one that were counted with it: count.c. */
+unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
+void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
 /* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
 void tr_call(struct tr *t, u64 thunk);
@@ -131,10 +134,15 @@ void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc);
 void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at);
 /* Leaves for the address in OUT_A; flags are in memory. */
 void tr_exit_indirect(struct tr *t);
+/* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.
+ * And the jump there, of what is in OUT_B. */
+u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry);
+void tr_take_jump(struct tr *t);
 /* Leaves to the loop before the current instruction if an event is due. EFLAGS is destroyed. */
 void tr_poll(struct tr *t);
 /* A look at events whose jump, returned, is taken if one is due; tr_poll_edge says what then: to the loop at `target`, or back. */
 u8 *tr_poll_jump(struct emit *e);
+void tr_leave_at(struct tr *t, s64 target, u64 thunk); /* in the cold part: to C with an exit for `target` */
 void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back);
 
 static inline s64 tr_target(const struct insn *i) /* of a direct branch, relative to the page */

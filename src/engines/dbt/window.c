@@ -7,6 +7,7 @@
  * Checks are made against a slot of the window's own, or where accesses wander through the TLB. Windows end where control may
  * come from elsewhere, and with every call of C: nothing else can change what a linear address is.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 
 #define SPAN_MAX  256 /* bytes of a window: the more, the more often it crosses pages */
@@ -187,6 +188,7 @@ static void bail(struct tr *t, u8 *jump, struct slot *s)
 	u8 *counted = NULL;
 
 	e_patch(jump, c->to_run, emit_here(c));
+	tr_uncount(t);
 	tr_to_canonical(t, c);
 	if (s) {
 		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
@@ -254,7 +256,9 @@ static bool delta_is_enough(const struct tr *t, const struct insn *i)
 /* Kernels change tasks and with them their stacks too often for what is not in a loop. */
 static bool slot_pays(const struct tr *t)
 {
-	return tr_cpl(t) == 3 || t->region->at->weight >= LOOP_WEIGHT;
+	bool loop = t->region->at->weight >= LOOP_WEIGHT;
+
+	return loop || (t->b->warm && tr_cpl(t) == 3);
 }
 
 /* Makes window w true, its register `hold`, or `a` if there is none; returns the operand. */
