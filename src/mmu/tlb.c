@@ -205,7 +205,8 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	unsigned slot = (unsigned)(e - view);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
-	if (w->writable && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
+	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
+	if (w->writable && likely(!told) && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
 		e->wr = page;
 	e->host = page_host;
 	ram_use(v->machine, page_host);

@@ -59,7 +59,7 @@ struct block {
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
-	bool hot, warm; /* a region; one with slots */
+	bool hot; /* a region */
 	s32 *heat; /* entries left until it may be */
 	u64 since; /* when they began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
@@ -140,6 +140,7 @@ struct low { /* what generated code names by 32 bits */
 #define PLACE_BITS  65536u
 #define BEGIN_BITS  (1u << 20)
 #define HEAT	    1000 /* entries after which a block is hot */
+#define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   17
 #define BLOCK_INSNS 64
@@ -169,7 +170,7 @@ struct thunks { /* run-time addresses */
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		slot_looks, slot_extends, bails, polls, drops, leaves;
+		slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
 };
 
@@ -189,7 +190,7 @@ struct dbt {
 	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
-	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64], warm_blocks[PLACE_BITS / 64];
+	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
 	struct thunks to;
 	struct decoded *decoded;
 	struct tr *tr; /* what a translation works with */
@@ -206,6 +207,8 @@ struct dbt {
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
+	u64 spent; /* instructions of the block that did not fit any more, or 0 */
+	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -240,6 +243,11 @@ static inline bool wants_out(const struct vcpu *v)
 
 	return v->stop_now || v->halted || v->shadow || (events && ((events & ~EV_INTR) || (v->rflags & FL_IF)));
 }
+
+/* ---- dbt.c: for lock-step ---- */
+/* Lets the CPU go, for about `most` instructions where they are counted. Faults unwind; after that, dbt_unwound(). */
+void dbt_advance(struct vcpu *v, u64 most);
+void dbt_unwound(struct vcpu *v);
 
 /* ---- cache.c ---- */
 int cache_create(struct vcpu *v, struct error *err);
@@ -276,7 +284,6 @@ bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
 void note_begin(struct dbt *d, u64 page, unsigned off);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
-bool block_is_warm(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
