@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define FLAGS_AT       offsetof(struct vcpu, lazy.a)
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
 
-#define JUMP_CACHE_BITS 14
+#define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
