@@ -66,10 +66,8 @@ static int look_up(struct run *r)
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
-	if (!r->engine->vcpu) {
-		say("engine '%s' runs no machine", r->engine->name);
-		return EXIT_USAGE;
-	}
+	if (!r->engine->vcpu)
+		return 0;
 	if (r->o.check && !r->engine->checks) {
 		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
 		return EXIT_USAGE;
@@ -206,6 +204,7 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
+	run_rootfs_close(&r->o);
 	free(r->o.own_append);
 	free(r->o.own_gdb);
 }
@@ -306,12 +305,21 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
+	if (!status && !r.engine->vcpu)
+		status = run_container_seal(argc, argv); /* first: it may start us again */
+	if (!status)
+		status = run_rootfs_open(&r.o, !r.engine->vcpu);
 	if (status) {
 		release(&r);
 		return status;
 	}
 	if (r.o.verbose)
 		say_choice(&r);
+	if (!r.engine->vcpu) { /* in what run_rootfs_open() has prepared */
+		status = run_container(&r.o);
+		release(&r);
+		return status;
+	}
 	if (build(&r, &err)) {
 		say("%s", err.text);
 		status = EXIT_FAILURE;

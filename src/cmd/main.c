@@ -11,7 +11,8 @@
 #include "cmd/cmd.h"
 #include "util/cleanup.h"
 
-const struct command *const commands[] = { &cmd_run, &cmd_engines, &cmd_help, &cmd_version, NULL };
+const struct command *const commands[] = { &cmd_run,  &cmd_engines, &cmd_image, &cmd_snapshot,
+					   &cmd_help, &cmd_version, NULL };
 
 /* --help and --version are commands too, spelled as options. */
 static const char *command_name(const char *word)

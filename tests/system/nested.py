@@ -9,7 +9,7 @@ import os
 import shutil
 import subprocess
 
-from harness import BUSYBOX, GUEST, SEXTANT, Skip
+from harness import BUSYBOX, GUEST, SEXTANT, VMM, Skip
 
 HYPERVISOR = os.path.join(GUEST, 'hypervisor')
 QEMU = 'qemu-system-x86_64'
@@ -58,7 +58,7 @@ def lay_out(root, payload, script):
     for name in os.listdir(HYPERVISOR):
         if name.endswith('.ko'):
             shutil.copy(os.path.join(HYPERVISOR, name), os.path.join(root, 'modules'))
-    for path in libraries(SEXTANT):
+    for path in libraries(VMM):
         to = root + path
         os.makedirs(os.path.dirname(to), exist_ok=True)
         shutil.copy(os.path.realpath(path), to)
