@@ -41,7 +41,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define FLAGS_AT       offsetof(struct vcpu, lazy.a)
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
 
-#define JUMP_CACHE_BITS 14
+#define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
@@ -156,6 +156,7 @@ struct thunks { /* run-time addresses */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
 	u64 jump_high; /* the same, most likely to the upper half of the address space */
 	u64 syscall, sysret; /* site in OUT_A */
+	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
@@ -289,6 +290,9 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* ---- thunks-string.c ---- */
+u64 emit_rep_movs(struct emit *e, const struct dbt *d, unsigned shift);
+u64 emit_rep_stos(struct emit *e, const struct dbt *d, unsigned shift);
 /* ---- thunks-system.c ---- */
 u64 emit_syscall(struct emit *e, const struct dbt *d);
 u64 emit_sysret(struct emit *e, const struct dbt *d);

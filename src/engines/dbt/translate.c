@@ -107,8 +107,8 @@ static void decode_block(struct tr *t, const u8 *host, unsigned off)
 
 static bool may_fault(const struct insn *i)
 {
-	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_PUSH && i->op <= OP_RET) ||
-	       i->op == OP_DIV || i->op == OP_IDIV;
+	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_MOVSB && i->op <= OP_SCASQ) ||
+	       (i->op >= OP_PUSH && i->op <= OP_RET) || i->op == OP_DIV || i->op == OP_IDIV;
 }
 
 u32 tr_live_before(const struct tr *t, unsigned k)
@@ -264,15 +264,20 @@ static void finish_slow(struct tr *t)
 	resume(t);
 }
 
-void tr_helper(struct tr *t)
+void tr_call(struct tr *t, u64 thunk)
 {
 	tr_save_flags(t, t->s1);
 	tr_to_canonical(t, t->h);
 	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(t->h, t->d->to.slow);
+	e_jmp(t->h, thunk);
 	t->host_ok = false;
 	t->mem_ok = true;
 	resume(t);
+}
+
+void tr_helper(struct tr *t)
+{
+	tr_call(t, t->d->to.slow);
 }
 
 /* ---- the block ---- */

@@ -69,8 +69,9 @@ unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
 void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
-/* All of the current instruction by src/emulate. */
+/* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
+void tr_call(struct tr *t, u64 thunk);
 
 /* The state between blocks from this region's, and back, written to e; nothing if they are the same. Flags are kept. */
 void tr_to_canonical(const struct tr *t, struct emit *e);
@@ -130,6 +131,8 @@ bool tr_special(struct tr *t);
 bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
+bool tr_can_string(const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
+void tr_string(struct tr *t);
 bool tr_branch(struct tr *t); /* translate-branch.c */
 
 /* ---- translate-exit.c ---- */
