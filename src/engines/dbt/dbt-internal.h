@@ -136,6 +136,10 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_CPL	0x180u
 #define MODE_PLAIN	0x200u /* never becomes a region: what regions leave for */
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
+/* 32-bit code: CS, DS, ES and SS are the whole address space, ESP is the stack pointer; FS, GS have any base and no limit. */
+#define MODE_FLAT 0x400u
+#define MODE_FS	  0x800u
+#define MODE_GS	  0x1000u
 
 #define PLACE_BITS  65536u
 #define HEAT	    1000 /* entries after which a block is hot */
@@ -152,6 +156,7 @@ struct thunks { /* run-time addresses */
 	u64 poll; /* exit in OUT_A: events, at a backward jump */
 	u64 lookup; /* v->rip is set */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
+	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
@@ -182,7 +187,7 @@ struct dbt {
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
-	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
+	struct slot *stack[4]; /* of pushes, pops, calls and returns: user's, supervisor's; the same of 32-bit code */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64], warm_blocks[PLACE_BITS / 64];
 	struct thunks to;
@@ -215,10 +220,26 @@ static inline struct words *words_of(struct vcpu *v)
 {
 	return (struct words *)v->engine_words;
 }
+u16 mode_of_segments(const struct vcpu *v); /* legacy.c */
 static inline u16 mode_of(const struct vcpu *v)
 {
 	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
-		     v->cpl << MODE_CPL_SHIFT);
+		     v->cpl << MODE_CPL_SHIFT | (v->code_size == CODE_32 ? mode_of_segments(v) : 0));
+}
+/* Code that is translated; all other is calls of src/emulate. */
+static inline bool mode_is_translated(u16 mode)
+{
+	return (mode & MODE_CODE_SIZE) == CODE_64 || mode & MODE_FLAT;
+}
+/*
+ * What the key of the jump cache has besides address and code space. A key's low bits are its place in the cache, so that one in which
+ * they are not is of its mode alone; bit 0 is that of empty entries.
+ */
+static inline u32 jump_key(u16 mode)
+{
+	if ((mode & MODE_CODE_SIZE) == CODE_64)
+		return 0;
+	return 0x2000 | (mode & 0x3fu) << 1 | (mode & MODE_CPL) | (mode & 0x3c00u) >> 1;
 }
 static inline unsigned jump_hash(u64 gla)
 {

@@ -156,6 +156,26 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
 	return here;
 }
 
+/* The same of 32-bit code, whose key is in OUT_B: it lies in the lower half. */
+static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
+{
+	u64 here = emit_here(e);
+	struct mem entry = { .base = OUT_A, .index = NO_REG, .disp = (s32)(u64)d->jump };
+
+	e_op_rr(e, 0x33, 8, OUT_B, OUT_A);
+	e_alu_m(e, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(0)));
+	e_alu_imm(e, ALU_AND, 4, OUT_A, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(e, SHIFT_SHL, 4, OUT_A, 5);
+	e_alu_m(e, ALU_CMP, 8, OUT_B, entry);
+	e_jcc(e, CC_NZ, lookup);
+	entry.disp += (s32)offsetof(struct jump_entry, page);
+	e_load(e, 8, OUT_B, entry);
+	e_store(e, 8, OUT_B, at_gs(PAGE_AT));
+	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
+	e_jmp_mem(e, entry);
+	return here;
+}
+
 /* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot, OUT_A the list. */
 static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 {
@@ -250,6 +270,7 @@ void thunks_emit(struct vcpu *v)
 	t->stop = to_c(e, v, dbt_stop, &t->leave);
 	t->spent = to_c(e, v, dbt_spent, &t->leave);
 	t->jump = emit_jump(e, d, t->lookup);
+	t->jump32 = emit_jump32(e, d, t->lookup);
 }
 
 void flags_save(struct emit *e, unsigned with)

@@ -258,7 +258,7 @@ void tr_helper(struct tr *t)
 static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
-		if ((t->b->mode & MODE_CODE_SIZE) != CODE_64)
+		if (!mode_is_translated(t->b->mode) || (!t->wide && !tr_legacy_allows(t, k)))
 			continue;
 		if (tr_can_system(t, k))
 			t->native[k] = NATIVE_SYSTEM;
@@ -319,7 +319,7 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
-	if (!b->warm && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
+	if (!b->warm && !(b->mode & MODE_PLAIN) && mode_is_translated(b->mode)) {
 		b->heat = touched_alloc(t->d, sizeof(*b->heat));
 		*b->heat = t->d->heat;
 		b->since = __rdtsc();
@@ -342,7 +342,7 @@ static void fall_out(struct tr *t)
 	if (tr_ends_block(last))
 		return;
 	t->k = t->n - 1;
-	if ((t->b->mode & MODE_CODE_SIZE) == CODE_64) {
+	if (mode_is_translated(t->b->mode)) {
 		tr_exit(t, last, t->end, -1);
 		return;
 	}
@@ -387,6 +387,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 			.h = &d->hot,
 			.c = &d->cold,
 			.half = gla >> 63,
+			.wide = (mode & MODE_CODE_SIZE) == CODE_64,
 			.outs = CANONICAL_OUTS,
 			.s1 = OUT_A,
 			.s2 = OUT_B };
@@ -395,7 +396,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	struct code_region r = { 0 };
 
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
-	b->hot = (mode & MODE_CODE_SIZE) == CODE_64 && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
+	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
 	b->warm = b->hot && block_is_warm(d, page, off);
 	t.region = &r;
 	if (b->hot && region_find(&t, host, off)) {

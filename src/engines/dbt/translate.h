@@ -25,6 +25,7 @@ struct tr {
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
 	bool uses_vec;
+	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
 	u32 outs;
@@ -42,6 +43,15 @@ struct tr {
 /* What is true between blocks: the registers in memory are OUT_A and OUT_B. */
 #define CANONICAL_OUTS (1u << OUT_A | 1u << OUT_B)
 
+/* Bytes of an address, and of what stacks and near branches have by default; and as osize and asize have it. */
+static inline unsigned tr_word(const struct tr *t)
+{
+	return t->wide ? 8 : 4;
+}
+static inline unsigned tr_word_log(const struct tr *t)
+{
+	return t->wide ? 3 : 2;
+}
 static inline unsigned tr_cpl(const struct tr *t)
 {
 	return t->b->mode >> MODE_CPL_SHIFT & 3;
@@ -123,6 +133,7 @@ bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
 bool tr_branch(struct tr *t); /* translate-branch.c */
+bool tr_legacy_allows(const struct tr *t, unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
 
 /* ---- translate-exit.c ---- */
 /* Leaves for `target`, relative to the page: if cc >= 0 on that condition, else in any case. */
