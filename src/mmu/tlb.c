@@ -118,6 +118,62 @@ void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
 	c->large[bit / 64] |= BIT(bit % 64);
 }
 
+/* ---- who may write to a page ---- */
+
+static struct tlb_entry *numbered(struct mmu *m, unsigned n)
+{
+	return &m->context[n / (NR_VIEWS * TLB_SIZE)].entry[n % (NR_VIEWS * TLB_SIZE)];
+}
+
+static bool writes_to(const struct tlb_entry *e, unsigned n, const u8 *host)
+{
+	return e->host == host && e->wr != tlb_empty_tag(n & (TLB_SIZE - 1));
+}
+
+static void note_writer(struct vcpu *v, const struct tlb_entry *e)
+{
+	struct mmu *m = v->mmu;
+	u16 *writer = m->writer[ram_page_index(v->machine, e->host)], *room = NULL;
+	unsigned context = (unsigned)(m->now - m->context), n;
+
+	n = context * NR_VIEWS * TLB_SIZE + (unsigned)(e - m->now->entry);
+	if (writer[0] == MANY_WRITERS)
+		return;
+	for (unsigned k = 0; k < WRITERS; k++) {
+		if (writer[k] == n + 1)
+			return;
+		if (!writer[k] || !writes_to(numbered(m, writer[k] - 1u), writer[k] - 1u, e->host))
+			room = &writer[k];
+	}
+	if (room)
+		*room = (u16)(n + 1);
+	else
+		writer[0] = MANY_WRITERS;
+}
+
+static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
+{
+	if (writes_to(numbered(m, n), n, host))
+		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
+}
+
+void tlb_drop_writer(struct vcpu *v, u64 page_index)
+{
+	struct mmu *m = v->mmu;
+	const u8 *host = v->machine->ram + (page_index << PAGE_SHIFT);
+	u16 *writer = m->writer[page_index];
+	bool many = writer[0] == MANY_WRITERS;
+
+	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_SIZE; n++)
+		drop_writer(m, n, host);
+	for (unsigned k = 0; k < WRITERS; k++) {
+		if (writer[k] && !many)
+			drop_writer(m, writer[k] - 1u, host);
+		writer[k] = 0;
+	}
+	mmu_dropped(v, page_index, MMU_DROP_WRITES);
+}
+
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host)
 {
 	struct mmu *m = v->mmu;
@@ -135,6 +191,8 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		e->wr = page;
 	e->host = page_host;
 	ram_use(v->machine, page_host);
+	if (e->wr == page)
+		note_writer(v, e);
 	e->info = (w->gpa & PAGE_MASK) | (w->global ? TLB_GLOBAL : 0) | (w->shift > 12 ? TLB_LARGE : 0);
 	if (w->shift > 12)
 		tlb_note_large(c, gla, w->shift);
@@ -344,8 +402,12 @@ int mmu_create(struct vcpu *v, struct error *err)
 {
 	struct mmu *m = calloc(1, sizeof(*m));
 
-	if (!m)
+	if (m)
+		m->writer = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->writer));
+	if (!m || !m->writer) {
+		free(m);
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
+	}
 	pthread_mutex_init(&m->mail.lock, NULL);
 	m->epoch = EPOCH_AWAY;
 	v->mmu = m;
@@ -359,8 +421,10 @@ int mmu_create(struct vcpu *v, struct error *err)
 
 void mmu_destroy(struct vcpu *v)
 {
-	if (v->mmu)
+	if (v->mmu) {
 		pthread_mutex_destroy(&v->mmu->mail.lock);
+		free(v->mmu->writer);
+	}
 	free(v->mmu);
 	v->mmu = NULL;
 	v->tlb = NULL;

@@ -78,6 +78,7 @@ void block_enter(struct vcpu *v, struct block *b)
 
 	b->hash_next = *at;
 	*at = b;
+	note_begin(dbt_of(v), b->page, b->off);
 	page_add(v, b, b->page);
 	if (b->page2 != ~0ull && b->page2 != b->page)
 		page_add(v, b, b->page2);
@@ -204,6 +205,7 @@ void cache_flush(struct vcpu *v)
 	d->flush_wanted = false;
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
+	memset(d->begins, 0, sizeof(d->begins));
 	memset(d->wandering, 0, sizeof(d->wandering));
 	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
 	memset(d->warm_blocks, 0, sizeof(d->warm_blocks));

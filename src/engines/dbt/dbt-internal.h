@@ -142,9 +142,10 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_GS	  0x1000u
 
 #define PLACE_BITS  65536u
+#define BEGIN_BITS  (1u << 20)
 #define HEAT	    1000 /* entries after which a block is hot */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
-#define HASH_BITS   15
+#define HASH_BITS   17
 #define BLOCK_INSNS 64
 
 struct thunks { /* run-time addresses */
@@ -189,8 +190,13 @@ struct dbt {
 	struct low *low;
 	struct slot *stack[4]; /* of pushes, pops, calls and returns: user's, supervisor's; the same of 32-bit code */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
+	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64], warm_blocks[PLACE_BITS / 64];
 	struct thunks to;
+	struct decoded *decoded;
+	struct tr *tr; /* what a translation works with */
+	struct finder *finder;
+	struct code_region *region;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
 	u64 *page_epoch; /* 0: not marked; else what marking it gave, plus 1, and whether it has settled */
@@ -274,11 +280,19 @@ bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
 
+/* ---- decoded.c ---- */
+struct decoded *decoded_create(void); /* NULL: no memory; to be freed */
+/* code_decode(), of bytes that may be known; info is not NULL. */
+enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
+			      unsigned off);
+
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
 void slots_clear(struct dbt *d);
 void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one that could not be listed */
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
+bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
+void note_begin(struct dbt *d, u64 page, unsigned off);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
 bool block_is_warm(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
@@ -301,7 +315,10 @@ u64 dbt_poll(struct vcpu *v, struct exit *x);
 u64 dbt_poll_site(struct vcpu *v, struct site *s);
 u64 dbt_miss(struct vcpu *v, struct site *s);
 
-/* ---- translate.c ---- */
+/* ---- translate.c, region.c ---- */
+struct tr *tr_create(void); /* these to be freed; NULL: no memory */
+struct finder *finder_create(void);
+struct code_region *code_region_create(void);
 /* Translates from linear address gla on, whose page is at host; returns NULL where the instruction cannot be decoded: #UD or #GP. */
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2);
 

@@ -52,7 +52,7 @@ static bool decode_at(struct finder *f, unsigned off)
 
 	if (f->n == REGION_INSNS || !in_page(off))
 		return false;
-	if (code_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
+	if (dbt_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
 		return false;
 	for (unsigned k = 1; k < i->len; k++)
 		if (f->at[off + k])
@@ -77,9 +77,11 @@ static bool splits(const struct insn *i)
 
 static void follow(struct finder *f, const struct insn *i)
 {
-	if (i->op == OP_JMP && insn_kind(i, 0) == OPK_IMM && i->osize == 3)
+	bool word = i->osize == tr_word_log(f->t);
+
+	if (i->op == OP_JMP && insn_kind(i, 0) == OPK_IMM && word)
 		lead(f, tr_target(i));
-	else if (insn_is_jcc(i) && i->osize == 3 && in_page(tr_target(i)) && is_warm(f->t, (unsigned)tr_target(i)))
+	else if (insn_is_jcc(i) && word && in_page(tr_target(i)) && is_warm(f->t, (unsigned)tr_target(i)))
 		lead(f, tr_target(i));
 	if (splits(i) && runs_on(i) >= 0)
 		lead(f, runs_on(i));
@@ -133,7 +135,8 @@ static void cut(struct finder *f)
 		} while (i && !splits(last) && !f->leads[s->end]);
 		if (runs_on(last) >= 0)
 			s->next = (s16)stretch_at(r, runs_on(last));
-		if ((insn_is_jcc(last) || last->op == OP_JMP) && insn_kind(last, 0) == OPK_IMM && last->osize == 3)
+		if ((insn_is_jcc(last) || last->op == OP_JMP) && insn_kind(last, 0) == OPK_IMM &&
+		    last->osize == tr_word_log(f->t))
 			s->taken = (s16)stretch_at(r, tr_target(last));
 	}
 }
@@ -209,28 +212,48 @@ static void emit_order(struct finder *f)
 	r->starts[t->n] = true;
 }
 
-bool region_find(struct tr *t, const u8 *host, unsigned off)
+struct finder *finder_create(void)
 {
-	struct finder *f = calloc(1, sizeof(*f));
-	bool found = false;
+	return calloc(1, sizeof(struct finder));
+}
 
-	if (!f)
-		return false;
+struct code_region *code_region_create(void)
+{
+	return calloc(1, sizeof(struct code_region));
+}
+
+/* Like struct tr, both are used again and again. */
+static struct finder *begin_finding(struct tr *t, const u8 *host)
+{
+	struct finder *f = t->d->finder;
+
 	f->t = t;
 	f->host = host;
+	f->n = f->todos = f->leaders = 0;
+	memset(f->at, 0, sizeof(f->at));
+	memset(f->leads, 0, sizeof(f->leads));
+	t->region = t->d->region;
+	t->region->n = 0;
+	return f;
+}
+
+bool region_find(struct tr *t, const u8 *host, unsigned off)
+{
+	struct finder *f = begin_finding(t, host);
+
 	lead(f, off);
 	for (unsigned k = 0; k < f->todos; k++)
 		decode_from(f, f->todo[k]);
-	if (insn_at(f, off)) {
-		cut(f);
-		lay_out(t->region);
-		count_preds(t->region);
-		weigh(t->region);
-		emit_order(f);
-		found = true;
+	if (!insn_at(f, off)) {
+		t->region = NULL;
+		return false;
 	}
-	free(f);
-	return found;
+	cut(f);
+	lay_out(t->region);
+	count_preds(t->region);
+	weigh(t->region);
+	emit_order(f);
+	return true;
 }
 
 /* ---- flags ---- */

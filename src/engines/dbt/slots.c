@@ -52,6 +52,16 @@ static void clear_page(struct filled *f, u64 gla)
 	}
 }
 
+/* Of slots to write: whose host pages have the one at `host` among them. */
+static void clear_writes(struct filled *f, u64 host)
+{
+	for (u32 k = 0; k < f->n; k++) {
+		struct slot *s = (struct slot *)(u64)f->slot[k];
+		if (s->write && s->end && host - (s->host & PAGE_MASK) < s->end + s->span)
+			s->end = 0;
+	}
+}
+
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 {
 	struct dbt *d = dbt_of(v);
@@ -64,14 +74,23 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 		clear_page(&d->low->filled[0], gla);
 		clear_page(&d->low->filled[1], gla);
 		break;
+	case MMU_DROP_WRITES:
+		clear_writes(&d->low->filled[0], (u64)v->machine->ram + (gla << PAGE_SHIFT));
+		clear_writes(&d->low->filled[1], (u64)v->machine->ram + (gla << PAGE_SHIFT));
+		break;
 	case MMU_DROP_LOCAL: clear(d->low, 0); break;
 	default: slots_clear(d);
 	}
 }
 
+static u64 place_hash(u64 page, unsigned off)
+{
+	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32;
+}
+
 static u64 place_bit(u64 page, unsigned off)
 {
-	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32 & (PLACE_BITS - 1);
+	return place_hash(page, off) & (PLACE_BITS - 1);
 }
 
 static bool has_bit(const u64 *set, u64 bit)
@@ -82,6 +101,18 @@ static bool has_bit(const u64 *set, u64 bit)
 bool place_wanders(const struct dbt *d, u64 page, unsigned off)
 {
 	return has_bit(d->wandering, place_bit(page, off));
+}
+
+bool place_begins(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+}
+
+void note_begin(struct dbt *d, u64 page, unsigned off)
+{
+	u64 bit = place_hash(page, off) & (BEGIN_BITS - 1);
+
+	d->begins[bit / 64] |= BIT(bit % 64);
 }
 
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off)

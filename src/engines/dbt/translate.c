@@ -7,6 +7,7 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
+#include <stdlib.h>
 #include <x86intrin.h>
 
 #include "engines/dbt/count.h"
@@ -48,7 +49,7 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	struct insn *i = &t->insn[t->n];
 	unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);
 	const u8 *bytes = host + off;
-	enum decode_status s = code_decode(t->v, i, &t->info[t->n], bytes, room, off);
+	enum decode_status s = dbt_decode(t->v, i, &t->info[t->n], bytes, room, off);
 
 	if (s == DECODE_MORE && room < 15) {
 		t->end_crosses = true;
@@ -71,9 +72,17 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	return true;
 }
 
+/* There is a block already for what comes: this one goes on there. */
+static bool block_begins(const struct tr *t, unsigned off)
+{
+	return place_begins(t->d, t->b->page, off) && block_find(t->d, t->b->page, off, t->b->mode, ~0ull);
+}
+
 static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && take(t, host, off)) {
+	unsigned first = off;
+
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_begins(t, off)) && take(t, host, off)) {
 		off += t->insn[t->n].len;
 		if (tr_ends_block(&t->insn[t->n++]))
 			break;
@@ -258,6 +267,7 @@ void tr_helper(struct tr *t)
 static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
+		t->native[k] = NATIVE_NONE;
 		if (!mode_is_translated(t->b->mode) || (!t->wide && !tr_legacy_allows(t, k)))
 			continue;
 		if (tr_can_system(t, k))
@@ -379,43 +389,58 @@ static void note_extent(struct tr *t)
 	b->code_end = emit_here(t->h);
 }
 
+/* A translation's working memory is large, and used again without being cleared. */
+static struct tr *begin_translation(struct vcpu *v, unsigned half)
+{
+	struct dbt *d = dbt_of(v);
+	struct tr *t = d->tr;
+
+	t->v = v;
+	t->d = d;
+	t->h = &d->hot;
+	t->c = &d->cold;
+	t->half = half;
+	t->outs = CANONICAL_OUTS;
+	t->s1 = OUT_A;
+	t->s2 = OUT_B;
+	t->n = t->k = 0;
+	t->end_crosses = t->uses_vec = t->host_ok = t->mem_ok = false;
+	t->region = NULL;
+	return t;
+}
+
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
-	struct tr t = { .v = v,
-			.d = d,
-			.h = &d->hot,
-			.c = &d->cold,
-			.half = gla >> 63,
-			.wide = (mode & MODE_CODE_SIZE) == CODE_64,
-			.outs = CANONICAL_OUTS,
-			.s1 = OUT_A,
-			.s2 = OUT_B };
-	struct block *b = t.b = meta_alloc(d, sizeof(*b));
+	struct tr *t = begin_translation(v, gla >> 63);
+	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
-	struct code_region r = { 0 };
 
+	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
 	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
 	b->warm = b->hot && block_is_warm(d, page, off);
-	t.region = &r;
-	if (b->hot && region_find(&t, host, off)) {
-		choose(&t);
-		region_choose_outs(&t);
-		region_live(&t);
-		begin(&t);
-		region_emit(&t);
-		t.end = off + 1u;
+	if (b->hot && region_find(t, host, off)) {
+		choose(t);
+		region_choose_outs(t);
+		region_live(t);
+		begin(t);
+		region_emit(t);
+		t->end = off + 1u;
 	} else {
-		t.region = NULL;
-		decode_block(&t, host, off);
-		choose(&t);
-		plain(&t);
+		decode_block(t, host, off);
+		choose(t);
+		plain(t);
 	}
-	note_extent(&t);
+	note_extent(t);
 	block_enter(v, b);
 	d->stats->blocks++;
-	d->stats->insns += t.n;
+	d->stats->insns += t->n;
 	d->stats->bytes += b->code_end - b->code;
 	return b;
+}
+
+struct tr *tr_create(void)
+{
+	return calloc(1, sizeof(struct tr));
 }
