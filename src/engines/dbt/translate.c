@@ -109,7 +109,7 @@ u32 tr_live_before(const struct tr *t, unsigned k)
 	if (t->d->exact_flags && may_fault(i))
 		return FL_ARITH;
 	if (t->native[k] == NATIVE_SYSTEM)
-		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ ? 0 : live;
+		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ || i->op == OP_POPFD ? 0 : live;
 	return (live & ~(f->flags_written & ~f->flags_maybe)) | f->flags_read;
 }
 
