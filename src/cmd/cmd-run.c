@@ -61,11 +61,17 @@ static int look_up(struct run *r)
 {
 	struct error err = { 0 };
 
+	if (r->o.check && !r->o.engine)
+		r->o.engine = "dbt";
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
 	if (!r->engine->vcpu) {
 		say("engine '%s' runs no machine", r->engine->name);
+		return EXIT_USAGE;
+	}
+	if (r->o.check && !r->engine->checks) {
+		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
 		return EXIT_USAGE;
 	}
 	int unfit = check_debugging(r, &err);
@@ -147,6 +153,7 @@ static int build(struct run *r, struct error *err)
 				     .model = &r->model,
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
+				     .check = r->o.check,
 				     .verbose = r->o.verbose };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
 	struct net_log log = { .line = net_line, .arg = r };
@@ -311,6 +318,8 @@ static int run_main(const struct command *self, int argc, char **argv)
 	} else if (start(&r, &err)) {
 		terminal_drain(r.terminal, DRAIN_MS);
 		say("%s", err.text);
+		if (r.machine->report)
+			fputs(r.machine->report, stderr);
 		status = EXIT_FAILURE;
 	} else {
 		finish(&r);

@@ -27,13 +27,16 @@ enum {
 	OPT_SHARE,
 	OPT_VSOCK,
 	OPT_BALLOON,
+	OPT_CHECK,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
-#define MEM_DEFAULT (512ull << 20)
-#define MEM_MIN	    (16ull << 20)
-#define MEM_MAX	    BIT(GPA_BITS - 1)
-#define TIMEOUT_MAX 1e9
+#define MEM_DEFAULT   (512ull << 20)
+#define MEM_MIN	      (16ull << 20)
+#define MEM_MAX	      BIT(GPA_BITS - 1)
+#define TIMEOUT_MAX   1e9
+#define CHECK_DEFAULT 10000
+#define CHECK_MAX     100000000
 
 static const struct argp_option options[] = {
 	{ "engine", OPT_ENGINE, "NAME", 0,
@@ -69,6 +72,11 @@ static const struct argp_option options[] = {
 	{ "debug-exit", OPT_DEBUG_EXIT, NULL, 0, "A write of V to port 0xf4 ends the run with status (V << 1) | 1", 3 },
 	{ "deterministic", OPT_DETERMINISTIC, NULL, 0,
 	  "Virtual time counts instructions: the same input gives the same run", 3 },
+	{ "check", OPT_CHECK, "N", OPTION_ARG_OPTIONAL,
+	  "Run the interpreter in lock-step with the translator, compare every N instructions at most (10000), and "
+	  "stop at "
+	  "the first difference",
+	  3 },
 	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
 	{ "gdb", OPT_GDB, "ADDR[,arch=ARCH]", 0,
 	  "Let gdb connect: [HOST]:PORT, or the path of a socket; arch: auto, i386, x86-64", 3 },
@@ -224,6 +232,17 @@ static error_t set_command(struct run_options *o, char *arg, struct argp_state *
 	return 0;
 }
 
+static error_t set_check(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	char *end = "";
+
+	errno = 0;
+	o->check = arg ? strtoull(arg, &end, 10) : CHECK_DEFAULT;
+	if (errno || (arg && (end == arg || *arg == '-')) || *end || !o->check || o->check > CHECK_MAX)
+		return cmd_bad(state, "--check=%s: a number of instructions from 1 to %d", arg, CHECK_MAX);
+	return 0;
+}
+
 static error_t check(struct run_options *o, struct argp_state *state)
 {
 	if (o->rootfs && !o->guest_argv)
@@ -234,6 +253,9 @@ static error_t check(struct run_options *o, struct argp_state *state)
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
 		return cmd_bad(state, "-S waits for gdb or the monitor: give --gdb ADDR, or run it on a terminal");
+	if (o->check && (o->cpus > 1 || o->gdb || o->trace))
+		return cmd_bad(state, "--check runs one CPU, without --gdb and --trace");
+	o->deterministic |= o->check != 0;
 	if (o->deterministic && o->cpus > 1)
 		return cmd_bad(state, "--deterministic runs one CPU: --cpus %u does not go with it", o->cpus);
 	if (o->balloon >= o->mem)
@@ -261,6 +283,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_TIMEOUT: return set_timeout(o, arg, state);
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
+	case OPT_CHECK: return set_check(o, arg, state);
 	case OPT_TRACE: o->trace = arg; return 0;
 	case OPT_GDB: return set_gdb(o, arg, state);
 	case 'S': o->wait = true; return 0;

@@ -14,12 +14,16 @@ struct fetch_entry {
 };
 #define FETCH_SIZE  256
 #define FILTER_BITS 14
+#define LARGE_SHIFT 21 /* of the smallest large page */
+#define LARGE_BITS  15 /* more than a guest's direct map has pieces */
 
 /* Translations of one PCID. Without CR4.PCIDE only the first context is used. */
 struct tlb_context {
 	struct tlb_entry entry[NR_VIEWS * TLB_SIZE]; /* view after view */
 	struct fetch_entry fetch[2][FETCH_SIZE]; /* user, supervisor */
-	u64 large[4]; /* filter over the large pages entered */
+	u64 large[(1u << LARGE_BITS) / 64]; /* filter over the 2 MiB pieces of the large pages entered */
+	u8 largest; /* log2 of the largest page entered */
+	bool low_global; /* a page of the lower half was global */
 	u16 filled[2048]; /* non-global slots entered since the last flush, view << TLB_BITS | slot */
 	unsigned fills; /* above the array's size: unknown, scan */
 	u16 pcid;

@@ -208,7 +208,6 @@ void cache_flush(struct vcpu *v)
 	memset(d->begins, 0, sizeof(d->begins));
 	memset(d->wandering, 0, sizeof(d->wandering));
 	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
-	memset(d->warm_blocks, 0, sizeof(d->warm_blocks));
 	memory_reset(d);
 	d->stats->flushes++;
 	cache_forget_jumps(v);

@@ -10,21 +10,30 @@
  */
 #include "engines/dbt/count.h"
 
+#include "engines/dbt/check.h"
 #include "engines/dbt/region.h"
 
 /* ---- in the loop ---- */
 
-void count_begin(struct vcpu *v, u64 most)
+/* Lock-step that does something once more has timers as they were in the end: they count for nothing. */
+static bool has_timers(const struct vcpu *v)
+{
+	return v->machine->config.deterministic && !(dbt_of(v)->check && check_repeats(v));
+}
+
+bool count_begin(struct vcpu *v, u64 most)
 {
 	struct dbt *d = dbt_of(v);
+	u64 room = most;
 
+	d->spent = 0;
 	d->time = clock_now(v->machine->clock);
-	d->quantum = v->left = (s64)MIN(most, COUNT_QUANTUM);
-	if (v->machine->config.deterministic) {
+	if (has_timers(v)) {
 		u64 due = clock_next_deadline(v->machine->clock);
-		u64 room = due > d->time ? due - d->time : 1;
-		d->quantum = v->left = (s64)MIN((u64)d->quantum, room);
+		room = MIN(most, due > d->time ? due - d->time : 1);
 	}
+	d->quantum = v->left = (s64)room;
+	return room == most;
 }
 
 u64 count_end(struct vcpu *v)
@@ -45,7 +54,13 @@ void count_pass(struct vcpu *v, u64 now)
 	if (!v->machine->config.deterministic)
 		return;
 	clock_set(c, now);
+	if (!has_timers(v))
+		return;
+	if (unlikely(dbt_of(v)->check))
+		check_pause(v);
 	clock_run_timers(c);
+	if (unlikely(dbt_of(v)->check))
+		check_resume(v);
 }
 
 /* ---- where C leaves a block, or looks at the time inside of one ---- */
@@ -82,6 +97,7 @@ u64 dbt_spent(struct vcpu *v, struct block *b)
 	struct dbt *d = dbt_of(v);
 
 	v->left += b->insns;
+	d->spent = b->insns;
 	v->rip = v->r[17] + b->off;
 	v->cur = &d->none;
 	return d->to.leave;
@@ -106,7 +122,10 @@ void tr_count_stretch(struct tr *t, unsigned n, unsigned off)
 
 	if (!t->d->counts)
 		return;
-	tr_save_flags(t, t->s1);
+	if (t->host_ok && !t->mem_ok && (t->d->exact_flags || tr_live_before(t, t->k))) {
+		flags_save(t->h, t->s1);
+		t->mem_ok = true;
+	}
 	t->host_ok = false;
 	e_alu_imm_m(t->h, ALU_SUB, 8, at_gs(VCPU(left)), (s32)n);
 	e_patch(e_jcc(t->h, CC_S, 0), c->to_run, emit_here(c));

@@ -8,7 +8,7 @@ struct tr;
 #define COUNT_QUANTUM 65536 /* instructions between looks at timers, where none is due earlier */
 
 /* The loop is about to enter generated code, for at most so many instructions; it has come back: returns how many they were. */
-void count_begin(struct vcpu *v, u64 most);
+bool count_begin(struct vcpu *v, u64 most); /* false: a timer is due earlier */
 u64 count_end(struct vcpu *v);
 /* Deterministic machines: it is `now`; timers fire. */
 void count_pass(struct vcpu *v, u64 now);
@@ -24,12 +24,15 @@ static inline void count_leave(struct vcpu *v, const struct block *b, unsigned n
 	if (unlikely(dbt_of(v)->counts))
 		v->left += b->insns - n;
 }
+static inline bool count_string(const struct insn *i)
+{
+	return (i->flags & (INSN_REP | INSN_REPNE)) &&
+	       ((i->op >= OP_MOVSB && i->op <= OP_SCASQ) || (i->op >= OP_INSB && i->op <= OP_OUTSD));
+}
 /* It is a string instruction that has paused, and goes on when it is executed again. */
 static inline bool count_paused(const struct vcpu *v, const struct insn *i, u64 at)
 {
-	return v->rip == at && (i->flags & (INSN_REP | INSN_REPNE)) &&
-	       ((i->op >= OP_MOVSB && i->op <= OP_SCASQ) || (i->op >= OP_INSB && i->op <= OP_OUTSD)) &&
-	       !steps_iterations(v);
+	return unlikely(v->rip == at) && count_string(i) && !steps_iterations(v);
 }
 u64 dbt_spent(struct vcpu *v, struct block *b);
 

@@ -59,7 +59,7 @@ struct block {
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
-	bool hot, warm; /* a region; one with slots */
+	bool hot; /* a region */
 	s32 *heat; /* entries left until it may be */
 	u64 since; /* when they began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
@@ -77,7 +77,7 @@ struct exit {
 	u8 *jump_at; /* displacement of the jump behind the poll or the page check, or NULL */
 	u64 jump_home;
 	u64 poll; /* entry at the poll, flags need not be saved; 0: forward */
-	u64 *key; /* page ^ code space for which a link to another page is right */
+	u64 *key; /* page ^ code space for which a link to another page is right; else NULL */
 	s64 target; /* relative to the block's page */
 	u16 from_off; /* of the branch, or of the end that code falls through to */
 	u8 misses; /* of the page check: now and then the link is made anew */
@@ -144,6 +144,7 @@ struct low { /* what generated code names by 32 bits */
 #define PLACE_BITS  65536u
 #define BEGIN_BITS  (1u << 20)
 #define HEAT	    1000 /* entries after which a block is hot */
+#define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   17
 #define BLOCK_INSNS 64
@@ -158,6 +159,8 @@ struct thunks { /* run-time addresses */
 	u64 lookup; /* v->rip is set */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
 	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
+	u64 jump_high; /* the same, most likely to the upper half of the address space */
+	u64 syscall, sysret; /* site in OUT_A */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
@@ -171,7 +174,7 @@ struct thunks { /* run-time addresses */
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		slot_looks, slot_extends, bails, polls, drops, leaves;
+		slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
 };
 
@@ -191,7 +194,7 @@ struct dbt {
 	struct slot *stack[4]; /* of pushes, pops, calls and returns: user's, supervisor's; the same of 32-bit code */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
-	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64], warm_blocks[PLACE_BITS / 64];
+	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
 	struct thunks to;
 	struct decoded *decoded;
 	struct tr *tr; /* what a translation works with */
@@ -208,6 +211,8 @@ struct dbt {
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
+	u64 spent; /* instructions of the block that did not fit any more, or 0 */
+	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -259,6 +264,11 @@ static inline bool wants_out(const struct vcpu *v)
 	return v->stop_now || v->halted || v->shadow || (events && ((events & ~EV_INTR) || (v->rflags & FL_IF)));
 }
 
+/* ---- dbt.c: for lock-step ---- */
+/* Lets the CPU go, for about `most` instructions where they are counted. Faults unwind; after that, dbt_unwound(). */
+void dbt_advance(struct vcpu *v, u64 most);
+void dbt_unwound(struct vcpu *v);
+
 /* ---- cache.c ---- */
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
@@ -294,13 +304,15 @@ bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
 void note_begin(struct dbt *d, u64 page, unsigned off);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
-bool block_is_warm(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* ---- thunks-system.c ---- */
+u64 emit_syscall(struct emit *e, const struct dbt *d);
+u64 emit_sysret(struct emit *e, const struct dbt *d);
 
 /* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
 u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */

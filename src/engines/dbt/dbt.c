@@ -14,6 +14,7 @@
 
 #include "emulate/debug.h"
 #include "emulate/vector.h"
+#include "engines/dbt/check.h"
 #include "engines/dbt/count.h"
 
 /* ---- the loop ---- */
@@ -22,6 +23,8 @@ static void deliver(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
+	if (unlikely(d->check))
+		check_begin(v, &v->event);
 	d->first = v->event;
 	d->delivering = true;
 	/* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
@@ -31,10 +34,11 @@ static void deliver(struct vcpu *v)
 	debug_step_done(v);
 	if (d->tracer)
 		tracer_event(d->tracer, v, &d->first);
+	if (unlikely(d->check))
+		check_end(v);
 }
 
-/* A fault unwound. false: it was the third. */
-static bool landed(struct vcpu *v)
+void dbt_unwound(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
@@ -44,6 +48,14 @@ static bool landed(struct vcpu *v)
 	}
 	v->cur = &d->none;
 	v->stop_now = false;
+}
+
+/* A fault unwound. false: it was the third. */
+static bool landed(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	dbt_unwound(v);
 	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
@@ -92,7 +104,8 @@ static void step(struct vcpu *v)
 	debug_step_done(v);
 }
 
-static void run_generated(struct vcpu *v)
+/* False: there is no translation, or none that may run. */
+static bool run_generated(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 	u32 f = flags_get(v);
@@ -100,32 +113,53 @@ static void run_generated(struct vcpu *v)
 	if (unlikely(d->flush_wanted))
 		cache_flush(v);
 	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
-	if (d->counts)
-		count_begin(v, ~0ull);
 	u64 code = dbt_find(v);
-	bool translated = code != d->to.leave;
-	if (translated)
-		((void (*)(u64))d->to.enter)(code);
-	if (d->counts)
-		translated = count_end(v);
-	if (!translated)
-		step(v);
+	if (code == d->to.leave)
+		return false;
+	((void (*)(u64))d->to.enter)(code);
+	return true;
 }
 
-static void go(struct vcpu *v)
+/* Up to `most` instructions, or the one block that is longer; what does not fit before the next timer is not run. */
+static bool run_counted(struct vcpu *v, u64 most)
 {
-	bool steps = must_step(v);
+	bool whole = count_begin(v, most);
 
-	if (unlikely(steps) && debug_stops_at_breakpoint(v))
-		return;
-	if (steps)
-		step(v);
-	else
+	run_generated(v);
+	if (count_end(v))
+		return true;
+	u64 block = dbt_of(v)->spent;
+	if (!block || !whole)
+		return false;
+	whole = count_begin(v, block);
+	if (whole)
 		run_generated(v);
+	return count_end(v);
+}
+
+void dbt_advance(struct vcpu *v, u64 most)
+{
+	if (unlikely(must_step(v)) || !(dbt_of(v)->counts ? run_counted(v, most) : run_generated(v)))
+		step(v);
 	v->cur = &dbt_of(v)->none;
 	v->stop_now = false;
 	if (unlikely(v->pending_db) && !v->debug.stop)
 		debug_trap_check(v);
+}
+
+static void go(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (unlikely(must_step(v)) && debug_stops_at_breakpoint(v))
+		return;
+	if (likely(!d->check)) {
+		dbt_advance(v, COUNT_QUANTUM);
+		return;
+	}
+	check_begin(v, NULL);
+	dbt_advance(v, check_stretch(v));
+	check_end(v);
 }
 
 /* The debugger's points are not the ones of last time; and what a stop of its came before. */
@@ -153,6 +187,8 @@ static int dbt_run(struct vcpu *v, struct error *err)
 	simd_enter(v);
 	mmu_update_view(v);
 	mmu_enter(v);
+	if (unlikely(d->check))
+		check_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
 		if (!alive) {
@@ -161,10 +197,12 @@ static int dbt_run(struct vcpu *v, struct error *err)
 			v->halted = true;
 		}
 		d->delivering = false;
+		if (unlikely(d->check))
+			check_end(v);
 	} else {
 		take_up(v);
 	}
-	while (!v->debug.stop && events_take(v)) {
+	while (!v->debug.stop && !(d->check && check_failed(v)) && events_take(v)) {
 		if (v->event.valid) {
 			deliver(v);
 		} else if (v->halted || v->wait_sipi) {
@@ -180,7 +218,7 @@ static int dbt_run(struct vcpu *v, struct error *err)
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
-	return 0;
+	return unlikely(d->check) ? check_leave(v, err) : 0;
 }
 
 /* ---- the engine ---- */
@@ -225,6 +263,7 @@ static void dbt_destroy(struct vcpu *v)
 
 	if (!d)
 		return;
+	check_destroy(v);
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
@@ -266,6 +305,11 @@ static int dbt_create(struct vcpu *v, struct error *err)
 		r = cache_create(v, err);
 	if (!r && trace && !(d->tracer = tracer_open(v, trace, err)))
 		r = err->code;
+	if (!r && v->machine->config.check) {
+		d->exact_flags = true;
+		d->heat = CHECK_HEAT;
+		r = check_create(v, err);
+	}
 	if (r)
 		dbt_destroy(v);
 	return r;
@@ -292,5 +336,6 @@ const struct engine engine_dbt = {
 	.probe = dbt_probe,
 	.limit_features = simd_host_features,
 	.vcpu = &dbt_vcpu_ops,
+	.checks = true,
 	.stats = dbt_stats,
 };

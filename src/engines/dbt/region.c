@@ -263,6 +263,12 @@ static u32 live_into(const struct code_region *r, s16 k)
 	return k < 0 || r->s[k].live_in ? FL_ARITH : 0;
 }
 
+/* In front of a stretch of counted instructions somebody may look at all there is. */
+static bool looked_at(const struct tr *t)
+{
+	return t->d->exact_flags && t->d->counts;
+}
+
 static bool live_pass(struct tr *t, struct stretch *s)
 {
 	struct code_region *r = t->region;
@@ -283,8 +289,8 @@ static bool live_pass(struct tr *t, struct stretch *s)
 		if (leaves && !(direct && k == s->first + s->n - 1u))
 			live = FL_ARITH;
 	}
-	bool change = s->live_in != (live != 0);
-	s->live_in = live != 0;
+	bool live_in = live != 0 || looked_at(t), change = s->live_in != live_in;
+	s->live_in = live_in;
 	return change;
 }
 

@@ -120,30 +120,22 @@ bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
 	return has_bit(d->hot_blocks, place_bit(page, off));
 }
 
-bool block_is_warm(const struct dbt *d, u64 page, unsigned off)
-{
-	return has_bit(d->warm_blocks, place_bit(page, off));
-}
-
 /*
- * A block has been entered often: it becomes a region. Slots pay only if that took little time, though: code that runs now and then among
+ * A block has been entered often: it becomes a region. Only if that took little time, though: code that runs now and then among
  * much other has its slots emptied by a change of address space, or out of the host's caches, before they are of use again.
  */
 u64 dbt_promote(struct vcpu *v, struct block *b)
 {
 	struct dbt *d = dbt_of(v);
-	u64 bit = place_bit(b->page, b->off), now = __rdtsc();
-	bool warm = now - b->since <= WARM || d->heat != HEAT;
+	u64 bit = place_bit(b->page, b->off), now = __rdtsc(), since = b->since;
 
 	b->since = now;
-	if (b->hot && !warm) {
+	if (now - since > WARM && d->heat == HEAT) {
 		*b->heat = d->heat;
 		return b->code;
 	}
 	v->rip = v->r[17] + b->off;
 	d->hot_blocks[bit / 64] |= BIT(bit % 64);
-	if (warm)
-		d->warm_blocks[bit / 64] |= BIT(bit % 64);
 	d->stats->promoted++;
 	block_retire(v, b);
 	return dbt_go_on(v);

@@ -51,6 +51,9 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		     "links from regions to plain blocks",
 		     k, (unsigned long long)s->slot_drops, (unsigned long long)s->slot_looks,
 		     (unsigned long long)s->slot_extends, (unsigned long long)s->hashed, (unsigned long long)s->bails);
+		if (s->stretches)
+			line("CPU %u: %llu instructions in %llu stretches, the same as the reference's", k,
+			     (unsigned long long)v->stats.insns, (unsigned long long)s->stretches);
 		say_ops(s, line);
 	}
 }

@@ -130,7 +130,7 @@ static u64 emit_load_vec(struct emit *e, const struct dbt *d)
 }
 
 /* Target in OUT_A and in v->rip. */
-static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
+static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned likely_half)
 {
 	u64 here = emit_here(e);
 	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)d->jump };
@@ -140,11 +140,11 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	/* code_space[rip >> 63]: kernels and users both come here. */
-	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(0)));
+	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(likely_half)));
 	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
 	u8 *hit = e_jcc(e, CC_Z, 0);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
-	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(1)));
+	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(!likely_half)));
 	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
 	e_jcc(e, CC_NZ, lookup);
 	e_patch(hit, e->to_run, emit_here(e));
@@ -269,8 +269,11 @@ void thunks_emit(struct vcpu *v)
 	t->load_vec = emit_load_vec(e, d);
 	t->stop = to_c(e, v, dbt_stop, &t->leave);
 	t->spent = to_c(e, v, dbt_spent, &t->leave);
-	t->jump = emit_jump(e, d, t->lookup);
+	t->jump = emit_jump(e, d, t->lookup, 0);
+	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->jump32 = emit_jump32(e, d, t->lookup);
+	t->syscall = emit_syscall(e, d);
+	t->sysret = emit_sysret(e, d);
 }
 
 void flags_save(struct emit *e, unsigned with)

@@ -71,6 +71,8 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	u8 *due = NULL;
 	u64 polled = 0;
 
+	x->key = touched_alloc(t->d, sizeof(*x->key));
+	*x->key = 1;
 	if (x->flags_host)
 		flags_save(c, t->s1);
 	tr_to_canonical(t, c);
@@ -115,7 +117,6 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.next_own = t->b->exits,
 		.hot_at = at,
 		.hot_home = emit_here(t->c),
-		.key = touched_alloc(t->d, sizeof(*x->key)),
 		.target = target,
 		.from_off = (u16)(target == end ? end : i->off),
 		.misses = EXIT_LINK_NOW,
@@ -123,7 +124,6 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 		.crosses = target < 0 || target > (s64)PAGE_SIZE - 15,
 		.call = i->op == OP_CALL && target != end,
 	};
-	*x->key = 1;
 	t->b->exits = x;
 	e_patch(at, t->h->to_run, x->hot_home);
 	if (x->crosses)

@@ -18,7 +18,9 @@ static bool is_foreign(const struct insn *i)
 	case OP_DAS:
 	case OP_SALC:
 	case OP_BOUND:
-	case OP_INTO: return true;
+	case OP_INTO:
+	case OP_SYSCALL:
+	case OP_SYSRET: return true;
 	default: return false;
 	}
 }

@@ -145,6 +145,9 @@ static bool divide(struct tr *t, const struct insn *i)
 		e_op_rr(h, 0x3b, i->size, x, RDX);
 		tr_slow_jump(t, CC_NZ);
 	}
+	t->host_ok = false;
+	if (t->d->exact_flags)
+		tr_want_flags_spilled(t);
 	e_op_rr(h, 0xf7, i->size, i->op == OP_DIV ? 6 : 7, by);
 	t->host_ok = false;
 	tr_flags_written(t);

@@ -23,13 +23,20 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_CLAC:
 	case OP_STAC:
 	case OP_SWAPGS: return tr_cpl(t) == 0;
+	case OP_SYSCALL: return tr_cpl(t) == 3;
+	case OP_SYSRET: return tr_cpl(t) == 0 && i->osize == 3;
 	default: return false;
 	}
 }
 
 bool tr_system_reads_flags(const struct insn *i)
 {
-	return i->op == OP_PUSHFQ || i->op == OP_PUSHFD;
+	return i->op == OP_PUSHFQ || i->op == OP_PUSHFD || i->op == OP_SYSCALL;
+}
+
+bool tr_system_writes_flags(const struct insn *i)
+{
+	return i->op == OP_POPFQ || i->op == OP_POPFD || i->op == OP_SYSRET;
 }
 
 static struct mem rflags(void)
@@ -155,6 +162,16 @@ static void popf(struct tr *t)
 	t->mem_ok = true;
 }
 
+/* By a piece of code that all instructions of the kind share. */
+static void by_thunk(struct tr *t, u64 thunk)
+{
+	tr_save_flags(t, OUT_A);
+	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
+	e_jmp(t->h, thunk);
+	t->host_ok = false;
+	t->mem_ok = true;
+}
+
 bool tr_system(struct tr *t)
 {
 	const struct insn *i = &t->insn[t->k];
@@ -170,6 +187,8 @@ bool tr_system(struct tr *t)
 	case OP_MOV_FROM_SEG: mov_from_seg(t, i); return true;
 	case OP_PUSHFD:
 	case OP_PUSHFQ: pushf(t); return true;
+	case OP_SYSCALL: by_thunk(t, t->d->to.syscall); return true;
+	case OP_SYSRET: by_thunk(t, t->d->to.sysret); return true;
 	default: popf(t); return true;
 	}
 }

@@ -67,6 +67,8 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
+	if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
+		t->info[t->n].flags_maybe |= t->info[t->n].flags_undefined;
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
@@ -109,7 +111,7 @@ u32 tr_live_before(const struct tr *t, unsigned k)
 	if (t->d->exact_flags && may_fault(i))
 		return FL_ARITH;
 	if (t->native[k] == NATIVE_SYSTEM)
-		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ || i->op == OP_POPFD ? 0 : live;
+		return tr_system_reads_flags(i) ? FL_ARITH : tr_system_writes_flags(i) ? 0 : live;
 	return (live & ~(f->flags_written & ~f->flags_maybe)) | f->flags_read;
 }
 
@@ -128,7 +130,7 @@ static void find_live(struct tr *t)
 		if (is_exit(&t->insn[k]))
 			live = FL_ARITH;
 	}
-	t->b->live_in = live != 0;
+	t->b->live_in = live != 0 || t->d->exact_flags; /* lock-step looks at every entry */
 }
 
 void tr_save_flags(struct tr *t, unsigned with)
@@ -329,7 +331,7 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
-	if (!b->warm && !(b->mode & MODE_PLAIN) && mode_is_translated(b->mode)) {
+	if (!b->hot && !(b->mode & MODE_PLAIN) && mode_is_translated(b->mode)) {
 		b->heat = touched_alloc(t->d, sizeof(*b->heat));
 		*b->heat = t->d->heat;
 		b->since = __rdtsc();
@@ -419,7 +421,6 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
 	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
-	b->warm = b->hot && block_is_warm(d, page, off);
 	if (b->hot && region_find(t, host, off)) {
 		choose(t);
 		region_choose_outs(t);

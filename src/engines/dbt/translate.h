@@ -132,6 +132,7 @@ bool tr_special(struct tr *t);
 bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
+bool tr_system_writes_flags(const struct insn *i); /* all of them */
 bool tr_branch(struct tr *t); /* translate-branch.c */
 bool tr_legacy_allows(const struct tr *t, unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
 

@@ -257,9 +257,7 @@ static bool delta_is_enough(const struct tr *t, const struct insn *i)
 /* Kernels change tasks and with them their stacks too often for what is not in a loop. */
 static bool slot_pays(const struct tr *t)
 {
-	bool loop = t->region->at->weight >= LOOP_WEIGHT;
-
-	return loop || (t->b->warm && tr_cpl(t) == 3);
+	return tr_cpl(t) == 3 || t->region->at->weight >= LOOP_WEIGHT;
 }
 
 /* Makes window w true, its register `hold`, or `a` if there is none; returns the operand. */
