@@ -168,7 +168,7 @@ static bool note(struct vcpu *v, const struct insn *i, const u8 *bytes, struct o
 		o->skip = "reads an undefined flag";
 	else if (!is_wanted(i, bytes))
 		o->skip = "what is not tested";
-	else if (o->loose & LOOSE_RESULT)
+	else if (o->loose & (LOOSE_RESULT | LOOSE_C1))
 		o->skip = "goes on from an open result";
 	else if (o->steps == STEPS_MAX)
 		o->skip = "does not end";
@@ -179,7 +179,7 @@ static bool note(struct vcpu *v, const struct insn *i, const u8 *bytes, struct o
 		o->skip = "single steps";
 	o->ops[o->steps++] = i->op;
 	/* What is open between hosts is not between our sides, but for results that are computed on the host. */
-	o->loose |= m.loose & LOOSE_RESULT;
+	o->loose |= m.loose & (LOOSE_RESULT | LOOSE_C1);
 	o->undefined = (o->undefined & ~m.written) | m.undefined;
 	return !o->skip;
 }

@@ -30,7 +30,9 @@ struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
-	u8 vec_loaded;
+	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
+	u8 x87_seg; /* of x87_dp */
+	u8 vec_loaded, x87_loaded;
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -140,6 +142,7 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_FLAT 0x400u
 #define MODE_FS	  0x800u
 #define MODE_GS	  0x1000u
+#define MODE_X87  0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
 #define PLACE_BITS  65536u
 #define BEGIN_BITS  (1u << 20)
@@ -168,6 +171,7 @@ struct thunks { /* run-time addresses */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
+	u64 load_x87; /* the same of x87 and MMX; vectors are not, then */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
 	u64 spent; /* block in OUT_A, longer than what may still run: count.c */
 };
@@ -231,10 +235,15 @@ static inline struct words *words_of(struct vcpu *v)
 {
 	return (struct words *)v->engine_words;
 }
+/* All exceptions are masked and none is pending; no #NM, no #UD. */
+static inline bool x87_is_calm(const struct vcpu *v)
+{
+	return (v->x87.cw & 0x3f) == 0x3f && !(v->x87.sw & 0x80) && !(v->cr0 & (CR0_EM | CR0_TS));
+}
 u16 mode_of_segments(const struct vcpu *v); /* legacy.c */
 static inline u16 mode_of(const struct vcpu *v)
 {
-	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
+	return (u16)(v->code_size | (x87_is_calm(v) ? MODE_X87 : 0) | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
 		     v->cpl << MODE_CPL_SHIFT | (v->code_size == CODE_32 ? mode_of_segments(v) : 0));
 }
 /* Code that is translated; all other is calls of src/emulate. */
@@ -338,6 +347,10 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 void flags_save(struct emit *e, unsigned with);
 void flags_restore(struct emit *e, unsigned with);
 void flags_load(struct emit *e);
+
+/* ---- x87.c ---- */
+u64 dbt_load_x87(struct vcpu *v, u64 then);
+void dbt_store_x87(struct vcpu *v);
 
 /* ---- stats.c ---- */
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));

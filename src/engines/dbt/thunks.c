@@ -64,6 +64,15 @@ static void save_vectors(struct emit *e, const struct dbt *d)
 	e_patch(skip, e->to_run, emit_here(e));
 }
 
+/* fn(v, whatever is in RSI); RSP is the host's. */
+static void call(struct emit *e, const struct vcpu *v, void *fn)
+{
+	e_mov_imm64(e, RDI, (u64)v);
+	e_mov_imm64(e, RAX, (u64)fn);
+	e8(e, 0xff); /* call rax */
+	e8(e, 0xd0);
+}
+
 /* Calls fn(v, OUT_A) and goes where it says. */
 static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
 {
@@ -71,12 +80,15 @@ static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
 
 	save_guest(e);
 	save_vectors(e, dbt_of(v));
-	e_mov_rr(e, 8, RSI, OUT_A);
-	e_mov_imm64(e, RDI, (u64)v);
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
-	e_mov_imm64(e, RAX, (u64)fn);
-	e8(e, 0xff); /* call rax */
-	e8(e, 0xd0);
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
+	u8 *skip = e_jcc(e, CC_Z, 0);
+	e_mov_rr(e, 8, RBX, OUT_A);
+	call(e, v, dbt_store_x87);
+	e_mov_rr(e, 8, OUT_A, RBX);
+	e_patch(skip, e->to_run, emit_here(e));
+	e_mov_rr(e, 8, RSI, OUT_A);
+	call(e, v, fn);
 	e_mov_rr(e, 8, OUT_A, RAX);
 	load_guest(e);
 	e_jmp_reg(e, OUT_A);
@@ -267,6 +279,7 @@ void thunks_emit(struct vcpu *v)
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
+	t->load_x87 = to_c(e, v, dbt_load_x87, &t->leave);
 	t->stop = to_c(e, v, dbt_stop, &t->leave);
 	t->spent = to_c(e, v, dbt_spent, &t->leave);
 	t->jump = emit_jump(e, d, t->lookup, 0);

@@ -218,10 +218,18 @@ static void resume(struct tr *t)
 		s->resume = 0;
 		return;
 	}
-	if (!flags && !t->uses_vec && !moves)
+	if (!flags && !t->uses_vec && !t->uses_x87 && !moves)
 		return;
 	u64 back = s->resume;
 	s->resume = emit_here(t->c);
+	if (t->uses_x87) {
+		bool more = flags || t->uses_vec || moves;
+		e_mov_imm32(t->c, OUT_A, 0);
+		u8 *imm = t->c->p - 4;
+		e_jmp(t->c, t->d->to.load_x87);
+		u32 here = (u32)emit_here(t->c);
+		memcpy(imm, more ? &here : &(u32){ (u32)back }, 4);
+	}
 	if (t->uses_vec) {
 		e_mov_imm32(t->c, OUT_A, 0);
 		u8 *imm = t->c->p - 4;
@@ -280,7 +288,10 @@ static void choose(struct tr *t)
 			t->native[k] = NATIVE_COPY;
 		else if (tr_can_vector(t, k))
 			t->native[k] = NATIVE_VECTOR;
+		else if (tr_can_x87(t, k))
+			t->native[k] = NATIVE_X87;
 		t->uses_vec |= t->native[k] == NATIVE_VECTOR;
+		t->uses_x87 |= t->native[k] == NATIVE_X87;
 	}
 }
 
@@ -298,6 +309,7 @@ void tr_insn(struct tr *t)
 	case NATIVE_SPECIAL: done = tr_special(t); break;
 	case NATIVE_COPY: done = tr_copy(t, false, 0); break;
 	case NATIVE_VECTOR: done = tr_vector(t); break;
+	case NATIVE_X87: done = tr_x87(t); break;
 	default: break;
 	}
 	if (done)
@@ -317,6 +329,17 @@ void tr_load_vectors(struct tr *t)
 	e_patch(load, t->h->to_run, emit_here(t->c));
 	e_mov_imm32(t->c, OUT_A, (u32)back);
 	e_jmp(t->c, t->d->to.load_vec);
+}
+
+/* Before the vectors, as it drops them. */
+static void load_x87(struct tr *t)
+{
+	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
+	u8 *load = e_jcc(t->h, CC_Z, 0);
+	u64 back = emit_here(t->h);
+	e_patch(load, t->h->to_run, emit_here(t->c));
+	e_mov_imm32(t->c, OUT_A, (u32)back);
+	e_jmp(t->c, t->d->to.load_x87);
 }
 
 /* Entries: with flags in memory; with flags in EFLAGS. */
@@ -342,6 +365,8 @@ static void begin(struct tr *t)
 	}
 	if (!t->region)
 		tr_count_entry(t);
+	if (t->uses_x87)
+		load_x87(t);
 	if (t->uses_vec)
 		tr_load_vectors(t);
 }
@@ -406,7 +431,7 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 	t->s1 = OUT_A;
 	t->s2 = OUT_B;
 	t->n = t->k = 0;
-	t->end_crosses = t->uses_vec = t->host_ok = t->mem_ok = false;
+	t->end_crosses = t->uses_vec = t->uses_x87 = t->host_ok = t->mem_ok = false;
 	t->region = NULL;
 	return t;
 }

@@ -24,7 +24,7 @@ struct tr {
 	unsigned end; /* offset behind the last one */
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
-	bool uses_vec;
+	bool uses_vec, uses_x87;
 	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
@@ -57,7 +57,7 @@ static inline unsigned tr_cpl(const struct tr *t)
 	return t->b->mode >> MODE_CPL_SHIFT & 3;
 }
 
-enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM };
+enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM, NATIVE_X87 };
 
 /* ---- translate.c ---- */
 bool tr_ends_block(const struct insn *i); /* control does not run on behind it, or not here */
@@ -134,6 +134,9 @@ bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
 bool tr_system_writes_flags(const struct insn *i); /* all of them */
 bool tr_branch(struct tr *t); /* translate-branch.c */
+bool tr_can_x87(const struct tr *t, unsigned k); /* translate-x87.c */
+bool tr_x87(struct tr *t);
+bool tr_x87_stores(const struct insn *i); /* to its memory operand */
 bool tr_legacy_allows(const struct tr *t, unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
 
 /* ---- translate-exit.c ---- */

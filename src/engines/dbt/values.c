@@ -163,6 +163,10 @@ void values_step(const struct tr *t, struct values *v, unsigned k)
 	case NATIVE_COPY: step_copied(t, v, i); break;
 	case NATIVE_SPECIAL: step_special(t, v, i); break;
 	case NATIVE_VECTOR: step_vector(v, i); break;
+	case NATIVE_X87:
+		step_vector(v, i);
+		forget(v, RAX); /* FNSTSW */
+		break;
 	default: forget_all(v);
 	}
 }

@@ -65,7 +65,8 @@ static unsigned accesses(const struct tr *t, const struct values *v, unsigned k,
 		return 0;
 	if ((i->flags & INSN_MEM) && i->op != OP_LEA && i->op != OP_NOP &&
 	    !(i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
-		a[n++] = access_of(t, v, i, i->msize, !special && tr_writes_memory(i));
+		a[n++] = access_of(t, v, i, i->msize,
+				   !special && (t->native[k] == NATIVE_X87 ? tr_x87_stores(i) : tr_writes_memory(i)));
 	if (!special)
 		return n;
 	switch (i->op) {
