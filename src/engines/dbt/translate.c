@@ -67,8 +67,6 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
-	if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
-		t->info[t->n].flags_maybe |= t->info[t->n].flags_undefined;
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
@@ -278,6 +276,8 @@ static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
 		t->native[k] = NATIVE_NONE;
+		if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
+			t->info[k].flags_maybe |= t->info[k].flags_undefined;
 		if (!mode_is_translated(t->b->mode) || (!t->wide && !tr_legacy_allows(t, k)))
 			continue;
 		if (tr_can_system(t, k))
