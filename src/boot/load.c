@@ -207,7 +207,10 @@ static int load_initrd(struct placement *p, const struct kernel *k, const struct
 		r = place_initrd(p, &initrd, limit, err);
 	}
 	if (r)
-		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd", c->rootfs ? c->rootfs : c->initrd);
+		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd",
+			   !c->rootfs	    ? c->initrd
+			   : c->rootfs_name ? c->rootfs_name
+					    : c->rootfs);
 	return r;
 }
 

@@ -61,11 +61,15 @@ static int look_up(struct run *r)
 {
 	struct error err = { 0 };
 
+	if (r->o.check && !r->o.engine)
+		r->o.engine = "dbt";
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
-	if (!r->engine->vcpu) {
-		say("engine '%s' runs no machine", r->engine->name);
+	if (!r->engine->vcpu)
+		return 0;
+	if (r->o.check && !r->engine->checks) {
+		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
 		return EXIT_USAGE;
 	}
 	int unfit = check_debugging(r, &err);
@@ -147,6 +151,7 @@ static int build(struct run *r, struct error *err)
 				     .model = &r->model,
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
+				     .check = r->o.check,
 				     .verbose = r->o.verbose,
 				     /* The back ends of shares map it. */
 				     .private_ram = r->engine->native && !r->o.nshares };
@@ -201,6 +206,7 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
+	run_rootfs_close(&r->o);
 	free(r->o.own_append);
 	free(r->o.own_gdb);
 }
@@ -301,18 +307,29 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
+	if (!status && !r.engine->vcpu)
+		status = run_container_seal(argc, argv); /* first: it may start us again */
+	if (!status)
+		status = run_rootfs_open(&r.o, !r.engine->vcpu);
 	if (status) {
 		release(&r);
 		return status;
 	}
 	if (r.o.verbose)
 		say_choice(&r);
+	if (!r.engine->vcpu) { /* in what run_rootfs_open() has prepared */
+		status = run_container(&r.o);
+		release(&r);
+		return status;
+	}
 	if (build(&r, &err)) {
 		say("%s", err.text);
 		status = EXIT_FAILURE;
 	} else if (start(&r, &err)) {
 		terminal_drain(r.terminal, DRAIN_MS);
 		say("%s", err.text);
+		if (r.machine->report)
+			fputs(r.machine->report, stderr);
 		status = EXIT_FAILURE;
 	} else {
 		finish(&r);

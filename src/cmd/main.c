@@ -14,7 +14,8 @@
 
 #define STACK_SIZE (1u << 20)
 
-const struct command *const commands[] = { &cmd_run, &cmd_engines, &cmd_help, &cmd_version, NULL };
+const struct command *const commands[] = { &cmd_run,  &cmd_engines, &cmd_image, &cmd_snapshot,
+					   &cmd_help, &cmd_version, NULL };
 
 /* --help and --version are commands too, spelled as options. */
 static const char *command_name(const char *word)

@@ -34,7 +34,7 @@ static void say_list(const char *what, const u64 *count, unsigned first, unsigne
 		say("%s: %s", what, text);
 }
 
-/* What only engines count that look at each instruction. */
+/* What only the interpreter counts. */
 static void say_interpreted(const struct vcpu *total)
 {
 	u64 fills = total->stats.tlb_fills[0] + total->stats.tlb_fills[1] + total->stats.tlb_fills[2];
@@ -64,7 +64,7 @@ void run_stats(struct machine *m, double seconds)
 		say("%.3f s", seconds);
 	say("exits: %llu port I/O, %llu memory-mapped I/O, %llu halts", (unsigned long long)total.stats.exits_io,
 	    (unsigned long long)total.stats.exits_mmio, (unsigned long long)total.stats.halts);
-	if (total.stats.insns)
+	if (total.stats.traces)
 		say_interpreted(&total);
 	say_list("exceptions by vector", total.stats.exc, 0, ARRAY_SIZE(total.stats.exc));
 	if (total.stats.vec[EXC_NMI])

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bit tests, scans and counts, BMI1, BMI2, ADX and CRC32. Flags that the manuals leave undefined are kept where CPUs keep them.
+ * Bit tests, scans and counts, BMI1, BMI2, ADX and CRC32. Flags that the manuals leave undefined are kept by bit
+ * tests, as CPUs do; elsewhere they are the host's.
  */
+#include "emulate/hostflags.h"
 #include "emulate/operand.h"
 
 /* ---- BT, BTS, BTR, BTC: CF is the bit; the other flags stay ---- */
@@ -70,7 +72,7 @@ static void scan(struct vcpu *v, const struct insn *i, bool reverse)
 
 	if (x)
 		op_write(v, i, 0, reverse ? 63 - __builtin_clzll(x) : __builtin_ctzll(x));
-	flags_set(v, (flags_get(v) & ~FL_ZF) | (x ? 0 : FL_ZF));
+	flags_set(v, (host_flags(v, reverse ? OP_BSR : OP_BSF, i->size, x, 0, 0) & ~FL_ZF) | (x ? 0 : FL_ZF));
 }
 
 void exec_bsf(struct vcpu *v, const struct insn *i)
@@ -87,7 +89,8 @@ void exec_bsr(struct vcpu *v, const struct insn *i)
 static void count_zeros(struct vcpu *v, const struct insn *i, u64 x, u64 count)
 {
 	op_write(v, i, 0, count);
-	flags_set(v, (flags_get(v) & ~(FL_CF | FL_ZF)) | (x ? 0 : FL_CF) | (count ? 0 : FL_ZF));
+	u32 open = host_flags(v, i->op, i->size, x, 0, 0) & ~(FL_CF | FL_ZF);
+	flags_set(v, open | (x ? 0 : FL_CF) | (count ? 0 : FL_ZF));
 }
 
 /* F3 in front of BSF and BSR is ignored by CPUs that lack these. */
@@ -120,39 +123,42 @@ void exec_popcnt(struct vcpu *v, const struct insn *i)
 }
 
 /* ---- BMI1, BMI2 ---- */
-static void bmi_result(struct vcpu *v, const struct insn *i, u64 r, bool cf)
+/* Of a, or of a and b. */
+static void bmi_result(struct vcpu *v, const struct insn *i, u64 r, bool cf, u64 a, u64 b)
 {
+	u32 open = host_flags(v, i->op, i->size, a, b, 0) & (FL_AF | FL_PF);
+
 	r &= mask_size(i->size);
 	op_write(v, i, 0, r);
-	flags_set(v, (flags_of_result(r, i->size) & (FL_ZF | FL_SF)) | (cf ? FL_CF : 0));
+	flags_set(v, (flags_of_result(r, i->size) & (FL_ZF | FL_SF)) | (cf ? FL_CF : 0) | open);
 }
 
 void exec_andn(struct vcpu *v, const struct insn *i)
 {
-	u64 b = op_read(v, i, 2);
+	u64 a = op_read(v, i, 1), b = op_read(v, i, 2);
 
-	bmi_result(v, i, ~op_read(v, i, 1) & b, false);
+	bmi_result(v, i, ~a & b, false, a, b);
 }
 
 void exec_blsi(struct vcpu *v, const struct insn *i)
 {
 	u64 x = op_read(v, i, 1);
 
-	bmi_result(v, i, x & -x, x != 0);
+	bmi_result(v, i, x & -x, x != 0, x, 0);
 }
 
 void exec_blsmsk(struct vcpu *v, const struct insn *i)
 {
 	u64 x = op_read(v, i, 1);
 
-	bmi_result(v, i, x ^ (x - 1), x == 0);
+	bmi_result(v, i, x ^ (x - 1), x == 0, x, 0);
 }
 
 void exec_blsr(struct vcpu *v, const struct insn *i)
 {
 	u64 x = op_read(v, i, 1);
 
-	bmi_result(v, i, x & (x - 1), x == 0);
+	bmi_result(v, i, x & (x - 1), x == 0, x, 0);
 }
 
 static u64 low_bits(unsigned n)
@@ -167,16 +173,17 @@ void exec_bextr(struct vcpu *v, const struct insn *i)
 	unsigned start = (u8)control, length = (u8)(control >> 8);
 	u64 r = start < 64 ? x >> start & low_bits(length) : 0;
 
+	u32 open = host_flags(v, i->op, i->size, x, control, 0) & (FL_AF | FL_SF | FL_PF);
 	op_write(v, i, 0, r);
-	flags_set(v, r ? 0 : FL_ZF);
+	flags_set(v, open | (r ? 0 : FL_ZF));
 }
 
 void exec_bzhi(struct vcpu *v, const struct insn *i)
 {
-	u64 x = op_read(v, i, 1);
-	unsigned n = (u8)op_read(v, i, 2);
+	u64 x = op_read(v, i, 1), index = op_read(v, i, 2);
+	unsigned n = (u8)index;
 
-	bmi_result(v, i, x & low_bits(n), n >= 8u * i->size);
+	bmi_result(v, i, x & low_bits(n), n >= 8u * i->size, x, index);
 }
 
 void exec_pdep(struct vcpu *v, const struct insn *i)

@@ -30,6 +30,10 @@ enum system_type {
 };
 #define TSS_BUSY 2u
 
+/* What SYSCALL and its like load into CS, with AR_L or AR_DB, and into SS, whatever the tables say (SDM vol. 2, SYSCALL). */
+#define AR_FLAT_CODE (AR_P | AR_S | AR_CODE | AR_READ | AR_ACCESSED | AR_G)
+#define AR_FLAT_DATA (AR_P | AR_S | AR_WRITE | AR_ACCESSED | AR_G | AR_DB)
+
 struct descriptor {
 	u64 low, high; /* high: second half of a 16-byte descriptor, once read */
 	u64 gla;

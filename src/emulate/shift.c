@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Shifts and rotates. The count is masked to 5 bits, or 6 for 64-bit operands; if that leaves 0 no flag changes, though the
- * destination is still written (SDM vol. 2, SAL/SAR/SHL/SHR, RCL/RCR/ROL/ROR). Where flags are undefined they are what CPUs
- * give: OF as if the last of the single-bit steps had been alone.
+ * destination is still written (SDM vol. 2, SAL/SAR/SHL/SHR, RCL/RCR/ROL/ROR). Of rotates by more than 1 the undefined OF is what CPUs
+ * give: as if the last of the single-bit steps had been alone. Those of shifts are the host's.
  */
+#include "emulate/hostflags.h"
 #include "emulate/operand.h"
 
 struct shift {
@@ -35,9 +36,15 @@ static u64 do_sar(u64 x, void *arg)
 	return (u64)(sign_extend(x, s->bits / 8) >> s->count);
 }
 
-static void shift_flags(struct vcpu *v, const struct shift *s, u64 result, bool cf, bool of)
+/* AF is undefined; OF but for a count of 1; and CF of what is shifted out whole. */
+static void shift_flags(struct vcpu *v, const struct insn *i, const struct shift *s, u64 old, u64 result, bool cf,
+			bool of)
 {
-	flags_set(v, flags_of_result(result, s->bits / 8) | (cf ? FL_CF : 0) | (of ? FL_OF : 0));
+	u32 open = FL_AF | (s->count != 1 ? FL_OF : 0) | (s->count >= s->bits ? FL_CF : 0);
+	u32 f = flags_of_result(result, s->bits / 8) | (cf ? FL_CF : 0) | (of ? FL_OF : 0);
+	bool twice = i->op == OP_SHLD || i->op == OP_SHRD;
+
+	flags_set(v, (f & ~open) | (host_flags(v, i->op, i->size, old, twice ? s->src : s->count, s->count) & open));
 }
 
 static bool bit(u64 x, unsigned n)
@@ -53,7 +60,7 @@ void exec_shl(struct vcpu *v, const struct insn *i)
 	if (!s.count)
 		return;
 	bool cf = (u128)old << s.count >> s.bits & 1;
-	shift_flags(v, &s, r, cf, bit(r, s.bits - 1) != cf);
+	shift_flags(v, i, &s, old, r, cf, bit(r, s.bits - 1) != cf);
 }
 
 void exec_shr(struct vcpu *v, const struct insn *i)
@@ -62,7 +69,7 @@ void exec_shr(struct vcpu *v, const struct insn *i)
 	u64 old = op_modify(v, i, false, do_shr, &s);
 
 	if (s.count)
-		shift_flags(v, &s, old >> s.count, bit(old, s.count - 1), s.count == 1 && bit(old, s.bits - 1));
+		shift_flags(v, i, &s, old, old >> s.count, bit(old, s.count - 1), s.count == 1 && bit(old, s.bits - 1));
 }
 
 void exec_sar(struct vcpu *v, const struct insn *i)
@@ -71,7 +78,7 @@ void exec_sar(struct vcpu *v, const struct insn *i)
 	s64 old = sign_extend(op_modify(v, i, false, do_sar, &s), i->size);
 
 	if (s.count)
-		shift_flags(v, &s, (u64)(old >> s.count), old >> (s.count - 1) & 1, false);
+		shift_flags(v, i, &s, (u64)old, (u64)(old >> s.count), old >> (s.count - 1) & 1, false);
 }
 
 /* ---- rotates: CF and OF only ---- */
@@ -180,7 +187,7 @@ void exec_shld(struct vcpu *v, const struct insn *i)
 		return;
 	struct shift before = { s.count - 1, s.bits, s.src, false };
 	bool cf = bit(do_shld(old, &before), s.bits - 1);
-	shift_flags(v, &s, r, cf, bit(r, s.bits - 1) != cf);
+	shift_flags(v, i, &s, old, r, cf, bit(r, s.bits - 1) != cf);
 }
 
 void exec_shrd(struct vcpu *v, const struct insn *i)
@@ -192,7 +199,7 @@ void exec_shrd(struct vcpu *v, const struct insn *i)
 	if (!s.count)
 		return;
 	struct shift before = { s.count - 1, s.bits, s.src, false };
-	shift_flags(v, &s, r, bit(do_shrd(old, &before), 0), bit(r, s.bits - 1) != bit(r, s.bits - 2));
+	shift_flags(v, i, &s, old, r, bit(do_shrd(old, &before), 0), bit(r, s.bits - 1) != bit(r, s.bits - 2));
 }
 
 /* ---- BMI2: no flags ---- */

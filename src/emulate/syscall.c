@@ -7,9 +7,6 @@
  */
 #include "emulate/descriptor.h"
 
-#define AR_FLAT_CODE (AR_P | AR_S | AR_CODE | AR_READ | AR_ACCESSED | AR_G)
-#define AR_FLAT_DATA (AR_P | AR_S | AR_WRITE | AR_ACCESSED | AR_G | AR_DB)
-
 static void set_flat(struct vcpu *v, u16 cs, u16 ss, unsigned cpl, bool wide)
 {
 	u32 dpl = cpl << AR_DPL_SHIFT;

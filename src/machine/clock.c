@@ -107,6 +107,11 @@ void clock_set(struct clock *c, u64 now)
 		atomic_store_explicit(&c->virtual_now, now, memory_order_relaxed);
 }
 
+void clock_rewind(struct clock *c, u64 now)
+{
+	atomic_store_explicit(&c->virtual_now, now, memory_order_relaxed);
+}
+
 void clock_on_earlier(struct clock *c, void (*fn)(void *arg), void *arg)
 {
 	c->earlier = fn;

@@ -44,6 +44,8 @@ void clock_start(struct clock *c);
 
 /* Deterministic machines, vCPU 0's thread only: virtual time so far; advances it to at least `now`. */
 void clock_set(struct clock *c, u64 now);
+void clock_rewind(struct clock *c,
+		  u64 now); /* to an earlier time, where something is done once more; timers stay as they are */
 /* Deterministic machines: fn is called, from within timer_arm, when the first deadline has moved closer; it must not block.
  * The machine posts EV_TIMER to vCPU 0: time to run due timers and to look at clock_next_deadline() again. */
 void clock_on_earlier(struct clock *c, void (*fn)(void *arg), void *arg);

@@ -136,6 +136,7 @@ void machine_free(struct machine *m)
 	free((void *)m->written);
 	free(m->pio.regions);
 	free(m->mmio.regions);
+	free(m->report);
 	pthread_cond_destroy(&m->changed);
 	pthread_mutex_destroy(&m->lock);
 	pthread_mutex_destroy(&m->code_lock);

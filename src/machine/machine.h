@@ -103,6 +103,19 @@ struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machin
 	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
 };
 
+/* ---- who hears of changes of guest RAM: an engine that runs a second one beside itself, on RAM of its own ---- */
+struct ram_tap {
+	/* A device wrote [host, host + len). Any thread. */
+	void (*written)(struct ram_tap *t, const void *host, u64 len);
+	/* A page walk wants `bits` set in the entry of 4 or 8 bytes at host; false: it leaves that to somebody else. */
+	bool (*marks)(struct ram_tap *t, const u8 *host, bool wide, u64 bits);
+	/* A CPU is about to store to the page of RAM at host. Optional: TLBs hold no fast writes then. */
+	void (*stores)(struct ram_tap *t, u8 *page);
+	/* A device's own thread is going to write, and has written. Optional. */
+	void (*enter)(struct ram_tap *t);
+	void (*leave)(struct ram_tap *t);
+};
+
 /* ---- debugging: control.h ---- */
 enum point_kind { POINT_SOFTWARE, POINT_HARDWARE, POINT_WRITE, POINT_READ, POINT_ACCESS };
 struct debug_point { /* by linear address, in whatever address space; never visible to the guest */
@@ -123,6 +136,7 @@ struct machine_config {
 	const struct cpu_model *model;
 	bool deterministic;
 	bool verbose;
+	u64 check; /* lock-step with the reference, compared every so many instructions; 0: not */
 	/* RAM is this process's alone: the host can give it huge pages. Else it is a memfd that other processes can map. */
 	bool private_ram;
 	const char *trace; /* where to write each executed instruction; NULL: nowhere */
@@ -145,6 +159,7 @@ struct machine {
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
+	struct ram_tap *tap; /* NULL: nobody listens */
 
 	struct bus pio, mmio;
 	const struct intc_ops *intc;
@@ -165,6 +180,7 @@ struct machine {
 	_Atomic int end; /* enum machine_end; set once */
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
 	struct error end_error; /* END_FAILED */
+	char *report; /* END_FAILED: lines that tell more, from malloc; or NULL */
 	pthread_mutex_t bus_lock; /* split and MMIO atomics */
 	pthread_mutex_t lock; /* lifecycle and control */
 	pthread_cond_t changed; /* any of end and control */

@@ -171,6 +171,8 @@ void machine_written(struct machine *m, const void *host, u64 len)
 	u64 offset = (u64)((const u8 *)host - m->ram);
 	u64 gpa = ram_gpa(m, host);
 
+	if (unlikely(m->tap))
+		m->tap->written(m->tap, host, len);
 	if (len)
 		note_written(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT);
 	atomic_thread_fence(memory_order_seq_cst);

@@ -28,6 +28,8 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 	if (!page)
 		return;
 	tlb_fill(v, gla, how, &w, page);
+	if (unlikely(m->tap && m->tap->stores) && intent == INTENT_WRITE)
+		m->tap->stores(m->tap, page);
 	p->code = intent == INTENT_WRITE && !page_may_be_written(m, ram_page_index(m, page));
 }
 

@@ -29,19 +29,14 @@ static void drop_context_writes(struct machine *m, struct tlb_context *c)
 	}
 }
 
-static void drop_writes(struct vcpu *v)
-{
-	mmu_dropped(v, 0, MMU_DROP_ALL);
-	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
-		if (v->mmu->context[k].used)
-			drop_context_writes(v->machine, &v->mmu->context[k]);
-}
-
 void mmu_drop_writes(struct vcpu *v)
 {
 	u64 epoch = atomic_load(&v->machine->code_epoch);
 
-	drop_writes(v);
+	mmu_dropped(v, 0, MMU_DROP_ALL);
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		if (v->mmu->context[k].used)
+			drop_context_writes(v->machine, &v->mmu->context[k]);
 	v->mmu->epoch_seen = epoch;
 	atomic_store(&v->mmu->epoch, epoch);
 }
@@ -64,7 +59,7 @@ u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 	}
 	pthread_mutex_unlock(&m->code_lock);
 	if (old & PAGE_WRITTEN) {
-		drop_writes(v);
+		tlb_drop_writer(v, page_index);
 		post_others(v, EV_WRITES);
 	}
 	/* A page that another vCPU marked before may not be settled either: the latest number covers it. */

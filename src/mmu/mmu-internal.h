@@ -14,12 +14,16 @@ struct fetch_entry {
 };
 #define FETCH_SIZE  256
 #define FILTER_BITS 14
+#define LARGE_SHIFT 21 /* of the smallest large page */
+#define LARGE_BITS  15 /* more than a guest's direct map has pieces */
 
 /* Translations of one PCID. Without CR4.PCIDE only the first context is used. */
 struct tlb_context {
 	struct tlb_entry entry[NR_VIEWS * TLB_SIZE]; /* view after view */
 	struct fetch_entry fetch[2][FETCH_SIZE]; /* user, supervisor */
-	u64 large[4]; /* filter over the large pages entered */
+	u64 large[(1u << LARGE_BITS) / 64]; /* filter over the 2 MiB pieces of the large pages entered */
+	u8 largest; /* log2 of the largest page entered */
+	bool low_global; /* a page of the lower half was global */
 	u16 filled[2048]; /* non-global slots entered since the last flush, view << TLB_BITS | slot */
 	unsigned fills; /* above the array's size: unknown, scan */
 	u16 pcid;
@@ -28,6 +32,9 @@ struct tlb_context {
 	u64 executed[(1u << FILTER_BITS) / 64]; /* filter over the lower half's fetched pages */
 };
 #define TLB_CONTEXTS 6
+#define WRITERS	     3
+#define MANY_WRITERS 0xffff
+_Static_assert(TLB_CONTEXTS *NR_VIEWS *TLB_SIZE < MANY_WRITERS, "entries have numbers of 16 bits");
 
 static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned view)
 {
@@ -55,6 +62,9 @@ struct mmu {
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
 	const struct mmu_hooks *hooks;
+	/* By RAM page: the TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are more,
+	 * the first is MANY_WRITERS. */
+	u16 (*writer)[WRITERS];
 	u64 stamp;
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
@@ -92,6 +102,8 @@ struct place { /* where a byte of linear memory is */
 /* Through the TLB or a walk; faults. Enters the page into the view. */
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p);
 
+/* A RAM page gets decoded code: no entry of this vCPU's may be written through any more. */
+void tlb_drop_writer(struct vcpu *v, u64 page_index);
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host);
 /* Whether a page may be written without telling anybody; notes that it is, for the day it gets code. */
 bool page_may_be_written(struct machine *m, u64 index);

@@ -90,15 +90,15 @@ void mmu_update_view(struct vcpu *v);
 void mmu_update_watchpoints(struct vcpu *v);
 void mmu_load_pdptes(struct vcpu *v); /* CR0.PG, CR4.PAE: PAE paging begins */
 
-/* What may have become untrue: translations of one page, those that are not global, all. */
-enum mmu_drop { MMU_DROP_PAGE, MMU_DROP_LOCAL, MMU_DROP_ALL };
+/* What may have become untrue: translations of one page, those that are not global, all; those to write to a page of RAM. */
+enum mmu_drop { MMU_DROP_PAGE, MMU_DROP_LOCAL, MMU_DROP_ALL, MMU_DROP_WRITES };
 
 struct mmu_hooks {
 	/* A store hit a page with decoded code; called before the store's instruction ends. */
 	void (*code_written)(struct vcpu *v, u64 page_index, unsigned offset, unsigned len);
 	/* Code spaces were numbered anew: whatever is keyed by them must go. */
 	void (*spaces_reset)(struct vcpu *v);
-	/* Optional: whoever keeps translations of data that came from the TLB must drop these. */
+	/* Optional: whoever keeps translations of data that came from the TLB must drop these. gla: of MMU_DROP_WRITES, the RAM page's index. */
 	void (*dropped)(struct vcpu *v, u64 gla, enum mmu_drop what);
 };
 void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks);

@@ -86,6 +86,7 @@ void fetch_note(struct vcpu *v, u64 gla, bool global)
 		m->high_local |= !global;
 	} else {
 		m->now->executed[bit / 64] |= BIT(bit % 64);
+		m->now->low_global |= global;
 	}
 }
 
@@ -98,9 +99,24 @@ struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how)
 	return context_view(v->mmu->now, how == MMU_USER ? VIEW_USER : VIEW_KERNEL);
 }
 
-static unsigned large_bit(u64 gla, unsigned shift)
+/* Keys of the filter: pieces of 2 MiB, and gigabytes. */
+static u64 large_piece(u64 gla)
 {
-	return (unsigned)(((gla >> shift) + shift * 77) * 0x9e3779b97f4a7c15ull >> 56);
+	return gla >> LARGE_SHIFT;
+}
+static u64 large_gigabyte(u64 gla)
+{
+	return ~(gla >> 30);
+}
+static unsigned large_bit(u64 key)
+{
+	return (unsigned)(key * 0x9e3779b97f4a7c15ull >> (64 - LARGE_BITS));
+}
+static bool large_has(const struct tlb_context *c, u64 key)
+{
+	unsigned bit = large_bit(key);
+
+	return c->large[bit / 64] >> (bit % 64) & 1;
 }
 
 bool page_may_be_written(struct machine *m, u64 index)
@@ -114,8 +130,66 @@ bool page_may_be_written(struct machine *m, u64 index)
 
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
 {
-	unsigned bit = large_bit(gla, shift);
+	unsigned bit = large_bit(shift == 30 ? large_gigabyte(gla) : large_piece(gla));
+
 	c->large[bit / 64] |= BIT(bit % 64);
+	c->largest = MAX(c->largest, (u8)shift);
+}
+
+/* ---- who may write to a page ---- */
+
+static struct tlb_entry *numbered(struct mmu *m, unsigned n)
+{
+	return &m->context[n / (NR_VIEWS * TLB_SIZE)].entry[n % (NR_VIEWS * TLB_SIZE)];
+}
+
+static bool writes_to(const struct tlb_entry *e, unsigned n, const u8 *host)
+{
+	return e->host == host && e->wr != tlb_empty_tag(n & (TLB_SIZE - 1));
+}
+
+static void note_writer(struct vcpu *v, const struct tlb_entry *e)
+{
+	struct mmu *m = v->mmu;
+	u16 *writer = m->writer[ram_page_index(v->machine, e->host)], *room = NULL;
+	unsigned context = (unsigned)(m->now - m->context), n;
+
+	n = context * NR_VIEWS * TLB_SIZE + (unsigned)(e - m->now->entry);
+	if (writer[0] == MANY_WRITERS)
+		return;
+	for (unsigned k = 0; k < WRITERS; k++) {
+		if (writer[k] == n + 1)
+			return;
+		if (!writer[k] || !writes_to(numbered(m, writer[k] - 1u), writer[k] - 1u, e->host))
+			room = &writer[k];
+	}
+	if (room)
+		*room = (u16)(n + 1);
+	else
+		writer[0] = MANY_WRITERS;
+}
+
+static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
+{
+	if (writes_to(numbered(m, n), n, host))
+		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
+}
+
+void tlb_drop_writer(struct vcpu *v, u64 page_index)
+{
+	struct mmu *m = v->mmu;
+	const u8 *host = v->machine->ram + (page_index << PAGE_SHIFT);
+	u16 *writer = m->writer[page_index];
+	bool many = writer[0] == MANY_WRITERS;
+
+	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_SIZE; n++)
+		drop_writer(m, n, host);
+	for (unsigned k = 0; k < WRITERS; k++) {
+		if (writer[k] && !many)
+			drop_writer(m, writer[k] - 1u, host);
+		writer[k] = 0;
+	}
+	mmu_dropped(v, page_index, MMU_DROP_WRITES);
 }
 
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host)
@@ -131,13 +205,17 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	unsigned slot = (unsigned)(e - view);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
-	if (w->writable && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
+	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
+	if (w->writable && likely(!told) && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
 		e->wr = page;
 	e->host = page_host;
 	ram_use(v->machine, page_host);
+	if (e->wr == page)
+		note_writer(v, e);
 	e->info = (w->gpa & PAGE_MASK) | (w->global ? TLB_GLOBAL : 0) | (w->shift > 12 ? TLB_LARGE : 0);
 	if (w->shift > 12)
 		tlb_note_large(c, gla, w->shift);
+	c->low_global |= w->global && !(gla >> 63);
 	unsigned which = (unsigned)((view - c->entry) / TLB_SIZE);
 	v->stats.tlb_fills[which]++;
 	if (!w->global && c->fills < ARRAY_SIZE(c->filled))
@@ -179,6 +257,8 @@ static void context_flush_all(struct vcpu *v, struct tlb_context *c)
 	for (unsigned k = 0; k < NR_VIEWS; k++)
 		view_clear(context_view(c, k));
 	memset(c->large, 0, sizeof(c->large));
+	c->largest = 0;
+	c->low_global = false;
 	c->fills = 0;
 	fetch_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_ALL);
@@ -198,48 +278,73 @@ void mmu_flush_all(struct vcpu *v)
 	mmu_update_view(v);
 }
 
+/* Whether gla may lie in a large page that was entered; log2 of its size, or of a larger one's, if so. */
+static unsigned large_at(const struct tlb_context *c, u64 gla)
+{
+	bool is = c->largest && large_has(c, large_piece(gla));
+
+	if (c->largest == 22)
+		is |= large_has(c, large_piece(gla ^ BIT(LARGE_SHIFT)));
+	if (c->largest == 30)
+		is |= large_has(c, large_gigabyte(gla));
+	return is ? c->largest : 0;
+}
+
 static void drop_large(struct tlb_context *c, u64 gla, unsigned shift)
 {
-	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++) {
-		struct tlb_entry *e = &c->entry[k];
+	/* The slots of one large page follow each other, or it takes all. */
+	unsigned n = shift <= 22 ? MIN(1u << (shift - PAGE_SHIFT), TLB_SIZE) : TLB_SIZE;
+	unsigned first = (unsigned)(gla >> PAGE_SHIFT) & (TLB_SIZE - 1) & ~(n - 1);
+
+	for (unsigned k = 0; k < NR_VIEWS * n; k++) {
+		unsigned slot = first + k % n;
+		struct tlb_entry *e = &context_view(c, k / n)[slot];
 		if ((e->info & TLB_LARGE) && (e->rd >> shift == gla >> shift || e->wr >> shift == gla >> shift))
-			entry_clear(e, k & (TLB_SIZE - 1));
+			entry_clear(e, slot);
 	}
 	fetch_clear(c);
 }
 
-/* INVLPG takes the page out of every context, as a global page may be in all of them. */
-void mmu_flush_page(struct vcpu *v, u64 gla)
+/* Whether it was large. */
+static bool context_flush_page(struct vcpu *v, struct tlb_context *c, u64 gla)
 {
-	static const unsigned shifts[] = { 21, 22, 30 };
+	unsigned bit = filter_bit(gla), fetch_slot = gla >> PAGE_SHIFT & (FETCH_SIZE - 1), large = large_at(c, gla);
+
+	for (unsigned w = 0; w < NR_VIEWS; w++) {
+		struct tlb_entry *e = tlb_slot(context_view(c, w), gla);
+		if (tlb_hits(e->rd, gla, 1) || tlb_hits(e->wr, gla, 1))
+			entry_clear(e, (unsigned)(e - context_view(c, w)));
+	}
+	c->fetch[0][fetch_slot].page = c->fetch[1][fetch_slot].page = 1;
+	if (large)
+		drop_large(c, gla, large);
+	if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))
+		low_space_changed(v, c);
+	return large;
+}
+
+/* Out of one context, or none; a global page out of all. */
+static void flush_page(struct vcpu *v, struct tlb_context *of, u64 gla)
+{
 	struct mmu *m = v->mmu;
-	unsigned bit = filter_bit(gla), fetch_slot = gla >> PAGE_SHIFT & (FETCH_SIZE - 1);
+	unsigned bit = filter_bit(gla);
 	bool large = false;
 
 	for (unsigned k = 0; k < TLB_CONTEXTS; k++) {
 		struct tlb_context *c = &m->context[k];
-		if (!c->used)
-			continue;
-		for (unsigned w = 0; w < NR_VIEWS; w++) {
-			struct tlb_entry *e = tlb_slot(context_view(c, w), gla);
-			if (tlb_hits(e->rd, gla, 1) || tlb_hits(e->wr, gla, 1))
-				entry_clear(e, (unsigned)(e - context_view(c, w)));
-		}
-		c->fetch[0][fetch_slot].page = c->fetch[1][fetch_slot].page = 1;
-		for (unsigned s = 0; s < ARRAY_SIZE(shifts); s++) {
-			unsigned l = large_bit(gla, shifts[s]);
-			if (!(c->large[l / 64] & BIT(l % 64)))
-				continue;
-			drop_large(c, gla, shifts[s]);
-			large = true;
-		}
-		if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))
-			low_space_changed(v, c);
+		if (c->used && (c == of || gla >> 63 || c->low_global))
+			large |= context_flush_page(v, c, gla);
 	}
 	mmu_dropped(v, gla, large ? MMU_DROP_ALL : MMU_DROP_PAGE);
 	if ((gla >> 63) && (large || (m->high_executed[bit / 64] & BIT(bit % 64))))
 		high_space_changed(v);
 	publish_spaces(v);
+}
+
+/* INVLPG is about this PCID's pages, and global ones (SDM vol. 3, 4.10.4.1). */
+void mmu_flush_page(struct vcpu *v, u64 gla)
+{
+	flush_page(v, v->mmu->now, gla);
 }
 
 /* ---- contexts ---- */
@@ -304,7 +409,7 @@ void mmu_invpcid(struct vcpu *v, unsigned type, u16 pcid, u64 gla)
 	struct tlb_context *c;
 
 	switch (type) {
-	case 0: mmu_flush_page(v, gla); return;
+	case 0: flush_page(v, context_find(m, pcid), gla); return;
 	case 1:
 		c = context_find(m, pcid);
 		if (c)
@@ -344,8 +449,12 @@ int mmu_create(struct vcpu *v, struct error *err)
 {
 	struct mmu *m = calloc(1, sizeof(*m));
 
-	if (!m)
+	if (m)
+		m->writer = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->writer));
+	if (!m || !m->writer) {
+		free(m);
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
+	}
 	pthread_mutex_init(&m->mail.lock, NULL);
 	m->epoch = EPOCH_AWAY;
 	v->mmu = m;
@@ -359,8 +468,10 @@ int mmu_create(struct vcpu *v, struct error *err)
 
 void mmu_destroy(struct vcpu *v)
 {
-	if (v->mmu)
+	if (v->mmu) {
 		pthread_mutex_destroy(&v->mmu->mail.lock);
+		free(v->mmu->writer);
+	}
 	free(v->mmu);
 	v->mmu = NULL;
 	v->tlb = NULL;

@@ -26,9 +26,11 @@ static u64 entry_read(const u8 *p, bool wide)
 }
 
 /* Sets bits in an entry if it still is what was read. */
-static bool entry_mark(u8 *p, bool wide, u64 seen, u64 bits)
+static bool entry_mark(const struct machine *m, u8 *p, bool wide, u64 seen, u64 bits)
 {
 	if ((seen & bits) == bits)
+		return true;
+	if (unlikely(m->tap) && !m->tap->marks(m->tap, p, wide, bits))
 		return true;
 	if (wide)
 		return __atomic_compare_exchange_n((u64 *)p, &seen, seen | bits, false, __ATOMIC_SEQ_CST,
@@ -157,7 +159,7 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 			return false;
 		}
 		u64 mark = PTE_A | (leaf && r->write ? PTE_D : 0);
-		if (!entry_mark(p, wide, e, mark)) {
+		if (!entry_mark(v->machine, p, wide, e, mark)) {
 			*again = true;
 			return false;
 		}

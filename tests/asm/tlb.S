@@ -100,6 +100,14 @@ main:	movl $pd2 + P + W + U, pdpt + 8
 	movl $ONE + P + W, pt
 	invlpg (%rbx)
 
+	/* A large page goes with INVLPG of any of its addresses. */
+	movl $0x66666666, 0x200000 + ONE
+	movl $P + W + PS, pd2 + 8
+	EQ(l, $0x44444444, 0x200000 + ONE(%rbx))
+	movl $0x200000 + P + W + PS, pd2 + 8
+	invlpg 0x3ff000(%rbx)
+	EQ(l, $0x66666666, 0x200000 + ONE(%rbx))
+
 	/* PCIDs. */
 	movl $1, %eax
 	cpuid
@@ -170,7 +178,26 @@ main:	movl $pd2 + P + W + U, pdpt + 8
 	movq $0x1001, descriptor /* reserved bits of the PCID */
 	xorl %edx, %edx
 	FAULTS(13, 0, invpcid descriptor, %rdx)
-nopcid:	movl $pml4, %eax
+nopcid:	/* A global page is every PCID's: INVLPG takes it out of all. */
+	movq %cr4, %rdx
+	orl $CR4_PGE, %edx
+	movq %rdx, %cr4
+	movl $ONE + P + W + G, pt
+	movl $ONE + P + W + G, pt_b
+	movq %rcx, %cr3
+	EQ(l, $0x44444444, (%rbx))
+	movq %rax, %cr3
+	EQ(l, $0x44444444, (%rbx))
+	movl $TWO + P + W + G, pt
+	movl $TWO + P + W + G, pt_b
+	invlpg (%rbx)
+	EQ(l, $0x55555555, (%rbx))
+	movq %rcx, %cr3
+	EQ(l, $0x55555555, (%rbx))
+	movq %cr4, %rdx
+	xorl $CR4_PGE, %edx
+	movq %rdx, %cr4
+	movl $pml4, %eax
 	movq %rax, %cr3
 done:	jmp pass64
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import time
 
-from harness import BUILD, BUSYBOX, GUEST, SEXTANT, TOP, Skip
+from harness import BUILD, BUSYBOX, GUEST, SEXTANT, TOP, VMM, Skip
 
 HYPERVISOR = os.path.join(GUEST, 'hypervisor')
 QEMU = 'qemu-system-x86_64'
@@ -90,7 +90,7 @@ def lay_out(root, payload, script):
         if name.endswith('.ko'):
             shutil.copy(os.path.join(HYPERVISOR, name), os.path.join(root, 'modules'))
     if payload:
-        for path in libraries(SEXTANT):
+        for path in libraries(VMM):
             to = root + path
             os.makedirs(os.path.dirname(to), exist_ok=True)
             shutil.copy(os.path.realpath(path), to)

@@ -225,10 +225,8 @@ static void serve(struct request *q)
 
 /* ---- the device ---- */
 
-static void notify(struct virtio_device *d, unsigned index)
+static void serve_queue(struct blk *k, struct virtq *queue)
 {
-	struct blk *k = container_of(d, struct blk, d);
-	struct virtq *queue = virtio_queue(d, index);
 	struct request *q;
 
 	while ((q = take(k))) {
@@ -282,12 +280,27 @@ static void wait_a_little(struct blk *k)
 	}
 }
 
+static void settle(struct blk *k)
+{
+	while (k->under_way)
+		wait_a_little(k);
+}
+
+static void notify(struct virtio_device *d, unsigned index)
+{
+	struct blk *k = container_of(d, struct blk, d);
+
+	serve_queue(k, virtio_queue(d, index));
+	/* On the vCPU: when a request completes must not depend on the host. */
+	if (clock_deterministic(d->machine->clock) && vcpu_current())
+		settle(k);
+}
+
 static void reset(struct virtio_device *d)
 {
 	struct blk *k = container_of(d, struct blk, d);
 
-	while (k->under_way)
-		wait_a_little(k);
+	settle(k);
 	k->writeback = true;
 }
 

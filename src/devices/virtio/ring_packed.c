@@ -156,6 +156,7 @@ static void want(struct virtq *q, bool notifications)
 					  : by_place	 ? VRING_PACKED_EVENT_FLAG_DESC
 							 : VRING_PACKED_EVENT_FLAG_ENABLE);
 	q->quiet = !notifications;
+	machine_written(q->d->machine, q->used, EVENT_FLAGS + 2);
 }
 
 const struct ring_ops ring_packed = { enable, waiting, take, untake, give, wants_interrupt, want };

@@ -94,11 +94,16 @@ static bool wants_interrupt(const struct virtq *q)
 static void want(struct virtq *q, bool notifications)
 {
 	if (virtio_has(q->d, VIRTIO_RING_F_EVENT_IDX)) {
-		if (notifications)
-			ring_store(q->used + RING_AT + USED_ELEM * q->size, q->next_avail);
+		u8 *event = q->used + RING_AT + USED_ELEM * q->size;
+
+		if (!notifications)
+			return;
+		ring_store(event, q->next_avail);
+		machine_written(q->d->machine, event, 2);
 	} else if (q->quiet == notifications) {
 		q->quiet = !notifications;
 		ring_store(q->used, notifications ? 0 : VRING_USED_F_NO_NOTIFY);
+		machine_written(q->d->machine, q->used, 2);
 	}
 }
 

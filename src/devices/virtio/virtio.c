@@ -24,12 +24,20 @@
 
 void virtio_lock(struct virtio_device *d)
 {
+	struct ram_tap *tap = d->machine->tap;
+
+	if (unlikely(tap && tap->enter) && !vcpu_current())
+		tap->enter(tap);
 	pthread_mutex_lock(&d->lock);
 }
 
 void virtio_unlock(struct virtio_device *d)
 {
+	struct ram_tap *tap = d->machine->tap;
+
 	pthread_mutex_unlock(&d->lock);
+	if (unlikely(tap && tap->leave) && !vcpu_current())
+		tap->leave(tap);
 }
 
 bool virtio_running(const struct virtio_device *d)

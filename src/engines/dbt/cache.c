@@ -2,39 +2,14 @@
 /*
  * The code cache: where translations lie, how they are found by physical page, how they are linked, and how they go.
  *
- * No page of it is ever writable and executable: one memfd is mapped twice, to write and to run. Blocks that a store hits are
- * taken out of the tables and unlinked at once, so that nothing enters them any more; their bytes stay until the whole
- * cache is emptied, which happens when it is full, so whoever is inside may finish.
+ * Blocks that a store hits are taken out of the tables and unlinked at once, so that nothing enters them any more; their bytes
+ * stay until the whole cache is emptied, which happens when it is full, so whoever is inside may finish.
  */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 #include "engines/dbt/dbt-internal.h"
-#include "util/cleanup.h"
-
-#define CODE_MAX	(64u << 20)
-#define CODE_ALL	(256u << 20) /* of all vCPUs together: MAP_32BIT gives a GiB, for this and META_SIZE */
-#define META_SIZE(code) ((code) / 2 * 3)
-#define HOT_SHARE(size) ((size) / 8 * 5)
-#define ROOM_CODE	65536 /* no block needs more */
-
-void *meta_alloc(struct dbt *d, size_t size)
-{
-	void *p = d->meta_next;
-
-	d->meta_next += (size + 15) & ~(size_t)15;
-	memset(p, 0, size);
-	return p;
-}
-
-bool cache_full(const struct dbt *d)
-{
-	return d->hot.end - d->hot.p < ROOM_CODE || d->cold.end - d->cold.p < ROOM_CODE ||
-	       d->meta_end - d->meta_next < ROOM_CODE;
-}
 
 /* ---- pages ---- */
 
@@ -103,6 +78,7 @@ void block_enter(struct vcpu *v, struct block *b)
 
 	b->hash_next = *at;
 	*at = b;
+	note_begin(dbt_of(v), b->page, b->off);
 	page_add(v, b, b->page);
 	if (b->page2 != ~0ull && b->page2 != b->page)
 		page_add(v, b, b->page2);
@@ -129,7 +105,8 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to)
 static void exit_unlink(struct dbt *d, struct exit *x)
 {
 	x->to = NULL;
-	x->key = 1;
+	if (x->key)
+		*x->key = 1;
 	x->misses = EXIT_LINK_NOW;
 	if (x->jump_at)
 		e_patch(x->jump_at, d->hot.to_run, x->jump_home);
@@ -170,6 +147,17 @@ static void block_drop(struct dbt *d, struct block *b)
 	}
 }
 
+/* No jump leads to it any more. */
+static void jumps_forget(struct dbt *d, const struct block *b)
+{
+	unsigned first = b->many_jumps ? 0 : b->jump, end = b->many_jumps ? 1u << JUMP_CACHE_BITS : b->jump + 1;
+
+	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
+	for (unsigned k = first; b->entered && k < end; k++)
+		if (d->jump[k].block == b)
+			d->jump[k].key = k ^ 1;
+}
+
 /* To be translated anew when it is next entered. */
 void block_retire(struct vcpu *v, struct block *b)
 {
@@ -178,10 +166,7 @@ void block_retire(struct vcpu *v, struct block *b)
 	if (b->dead)
 		return;
 	block_drop(d, b);
-	if (b->many_jumps)
-		cache_forget_jumps(v);
-	else if (d->jump[b->jump].block == b)
-		d->jump[b->jump].key = b->jump ^ 1;
+	jumps_forget(d, b);
 }
 
 static void page_drop(struct vcpu *v, u64 index)
@@ -191,9 +176,10 @@ static void page_drop(struct vcpu *v, u64 index)
 
 	page_unmark(v, index);
 	for (; list; list = list->page_next) {
-		if (list->code)
+		if (list->code) {
 			block_drop(d, list);
-		else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
+			jumps_forget(d, list);
+		} else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
 			list->dead = true;
 			page_drop(v, list->page2);
 		}
@@ -202,18 +188,13 @@ static void page_drop(struct vcpu *v, u64 index)
 
 /* ---- forgetting ---- */
 
+/* The key of an address that is nothing but its code space is 0: not canonical, but index 0 must not have it. All others may. */
 void cache_forget_jumps(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
-	struct words *w = words_of(v);
 
-	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
-	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
-		d->jump[k].key = k ^ 1;
-	for (unsigned k = 0; k < RAS_ENTRIES; k++)
-		w->ras[k].key = BIT(62); /* not canonical in any space */
-	for (unsigned k = 0; k < RAS_ENTRIES; k++)
-		w->ras[k].code = d->to.leave;
+	memset(d->jump, 0, JUMP_CACHE_SIZE);
+	d->jump[0].key = 1;
 }
 
 void cache_flush(struct vcpu *v)
@@ -225,11 +206,10 @@ void cache_flush(struct vcpu *v)
 	d->flush_wanted = false;
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
+	memset(d->begins, 0, sizeof(d->begins));
 	memset(d->wandering, 0, sizeof(d->wandering));
 	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
-	d->hot.p = d->hot_begin;
-	d->cold.p = d->cold_begin;
-	d->meta_next = d->meta_begin;
+	memory_reset(d);
 	d->stats->flushes++;
 	cache_forget_jumps(v);
 }
@@ -237,7 +217,7 @@ void cache_flush(struct vcpu *v)
 static bool page_covers(const struct block *b, unsigned offset, unsigned len)
 {
 	for (; b; b = b->page_next)
-		if (!b->dead && offset < b->end && offset + len > b->off)
+		if (!b->dead && offset < b->end && offset + len > b->first)
 			return true;
 	return false;
 }
@@ -249,7 +229,6 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 	if (!page_covers(d->pages[page], offset, len))
 		return;
 	page_drop(v, page);
-	cache_forget_jumps(v);
 	v->stop_now = true;
 	v->stats.smc++;
 	d->stats->drops++;
@@ -269,32 +248,6 @@ const struct mmu_hooks cache_hooks = { .code_written = code_written,
 
 /* ---- making ---- */
 
-static void *map_low(size_t size, int prot, int flags, int fd)
-{
-	void *p = mmap(NULL, size, prot, flags | MAP_32BIT | MAP_NORESERVE, fd, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static int map_all(struct dbt *d, unsigned cpus, struct error *err)
-{
-	_cleanup_fd_ int fd = memfd_create("code", MFD_CLOEXEC);
-
-	d->code_size = MIN(CODE_MAX, CODE_ALL / cpus);
-	if (fd < 0 || ftruncate(fd, (off_t)d->code_size))
-		return error_set(err, errno, "cannot make the code cache: %s", strerror(errno));
-	d->code_rw = mmap(NULL, d->code_size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
-	if (d->code_rw == MAP_FAILED)
-		d->code_rw = NULL;
-	d->code_rx = map_low(d->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd);
-	d->meta = map_low(META_SIZE(d->code_size), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	d->jump = map_low(sizeof(*d->jump) << JUMP_CACHE_BITS, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	d->low = map_low(sizeof(*d->low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
-	if (!d->code_rw || !d->code_rx || !d->meta || !d->jump || !d->low)
-		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
-	return 0;
-}
-
 int cache_create(struct vcpu *v, struct error *err)
 {
 	struct dbt *d = dbt_of(v);
@@ -305,22 +258,17 @@ int cache_create(struct vcpu *v, struct error *err)
 	d->page_epoch = calloc(d->page_count, sizeof(*d->page_epoch));
 	if (!d->pages || !d->page_epoch)
 		return error_set(err, ENOMEM, "no memory for the table of translated pages");
-	if (map_all(d, m->config.cpus, err))
+	if (memory_create(d, m->config.cpus, err))
 		return err->code;
-	s64 to_run = d->code_rx - d->code_rw;
-	d->meta_next = d->meta;
-	d->meta_end = d->meta + META_SIZE(d->code_size);
-	d->hot = (struct emit){ d->code_rw, d->code_rw + HOT_SHARE(d->code_size), to_run };
-	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
 	for (unsigned k = 0; k < 2; k++) {
 		d->stack[k] = meta_alloc(d, sizeof(struct slot));
-		slot_init(d->stack[k], 8);
+		slot_init(d->stack[k], 8, NULL, 0, true);
 	}
 	d->meta_begin = d->meta_next;
 	thunks_emit(v);
 	d->hot_begin = d->hot.p;
 	d->cold_begin = d->cold.p;
-	cache_forget_jumps(v);
+	d->jump[0].key = 1; /* the rest is as if forgotten, and takes no memory yet */
 	mmu_set_hooks(v, &cache_hooks);
 	return 0;
 }
@@ -333,15 +281,5 @@ void cache_destroy(struct vcpu *v)
 		page_unmark(v, k);
 	free(d->pages);
 	free(d->page_epoch);
-	if (d->code_rw)
-		munmap(d->code_rw, d->code_size);
-	if (d->code_rx)
-		munmap(d->code_rx, d->code_size);
-	if (d->meta)
-		munmap(d->meta, META_SIZE(d->code_size));
-	if (d->low)
-		munmap(d->low, sizeof(*d->low));
-	d->low = NULL;
-	if (d->jump)
-		munmap(d->jump, sizeof(*d->jump) << JUMP_CACHE_BITS);
+	memory_destroy(d);
 }

@@ -12,7 +12,7 @@
  *
  * Blocks belong to physical pages: v->r[17] (SLOT_CODE) holds the linear address of the page that runs. An exit whose target is in
  * the page links its block to the target's for good; other direct exits remember one linear page and code space for
- * which their link is right; indirect jumps look into the jump cache; returns look at what calls left in a ring first.
+ * which their link is right; indirect jumps and returns look into the jump cache.
  *
  * Vector registers are in the host's while vec_loaded is set. Blocks that use them load them when they are entered; C code finds them
  * in v->v.
@@ -22,20 +22,15 @@
 #include "engines/dbt/emit.h"
 #include "machine/machine.h"
 
-#define OUT_A	    R11
-#define OUT_B	    R15
-#define RAS_ENTRIES 16
+#define OUT_A R11
+#define OUT_B R15
 
 /* v->engine_words, as generated code sees them. */
 struct words {
 	u64 host_sp;
-	u64 tmp, save[3];
-	u32 ras_top; /* byte offset into ras; the low byte counts */
+	u64 tmp, save[5];
+	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
 	u8 vec_loaded;
-	struct {
-		u64 key; /* return address ^ code space */
-		u64 code; /* where the call's block goes on */
-	} ras[RAS_ENTRIES];
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -46,7 +41,8 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define FLAGS_AT       offsetof(struct vcpu, lazy.a)
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
 
-#define JUMP_CACHE_BITS 14
+#define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
+#define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
 	u64 code, page;
@@ -58,12 +54,14 @@ struct block {
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
 	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
-	u16 off, end; /* bytes of the page that were translated: [off, end) */
+	u16 off; /* in the page, where it is entered */
+	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
 	u16 mode;
 	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
-	bool hot; /* translated with slots */
-	s32 heat; /* entries left until it is */
+	bool hot; /* a region */
+	s32 *heat; /* entries left until it may be */
+	u64 since; /* when they began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
 	u32 jump; /* its entry in the jump cache */
 	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
@@ -79,26 +77,39 @@ struct exit {
 	u8 *jump_at; /* displacement of the jump behind the poll or the page check, or NULL */
 	u64 jump_home;
 	u64 poll; /* entry at the poll, flags need not be saved; 0: forward */
-	u64 key; /* page ^ code space for which a link to another page is right */
+	u64 *key; /* page ^ code space for which a link to another page is right; else NULL */
 	s64 target; /* relative to the block's page */
 	u16 from_off; /* of the branch, or of the end that code falls through to */
 	u8 misses; /* of the page check: now and then the link is made anew */
 	bool flags_host, crosses, call;
+	bool plain; /* to a plain block for `target`, whatever else there is */
 };
 #define EXIT_LINK_NOW 0xf8 /* exit.misses: the next addition of 8 carries */
 
 /*
- * A translation that one place in the code remembers: accesses that begin in [page, page + end) are at host + (gla - page), which is
- * gla + delta. Empty: end is 0, so that no address passes. Entered from the TLB's current view, emptied whenever that may change.
+ * A translation that one place in the code remembers: accesses of `span` bytes that begin in [page, page + end) are at host + (gla - page),
+ * which is gla + delta. Empty: end is 0, so that no address passes. Entered from the TLB's current view, emptied whenever that
+ * may change.
  */
 struct slot {
 	u64 neg; /* -page */
-	u64 end; /* 4097 - size of the access */
+	u64 end;
 	u64 delta, host;
-	u64 room; /* end - 1, for ever */
-	u32 count; /* misses until it is looked at */
+	u64 room; /* end of a slot that covers a page */
+	u32 count; /* misses until it is looked at; 0: now */
 	u32 listed; /* it is in one of dbt.low->filled */
 	u64 since; /* when the count began */
+	struct block *block;
+	u16 off, span;
+	bool write;
+	u8 looks;
+};
+
+/* A place that looks into a slot. */
+struct slot_use {
+	struct slot *slot;
+	u64 back; /* where it does */
+	u64 fail; /* where to go if the slot cannot be filled; all registers are as they were */
 };
 
 /* An instruction that C does, always or when its fast path finds something unusual. */
@@ -106,8 +117,6 @@ struct site {
 	struct insn insn;
 	struct block *block;
 	u64 resume; /* run-time address behind it */
-	u64 back; /* of its fast path, to try again with the slot filled */
-	struct slot *slot;
 };
 
 #define FILLED_MAX 4095
@@ -125,12 +134,15 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_TRAP	0x20u
 #define MODE_CPL_SHIFT	7 /* what is privileged, and which rights the slots of its accesses have */
 #define MODE_CPL	0x180u
+#define MODE_PLAIN	0x200u /* never becomes a region: what regions leave for */
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 
 #define PLACE_BITS  65536u
+#define BEGIN_BITS  (1u << 20)
 #define HEAT	    1000 /* entries after which a block is hot */
+#define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
-#define HASH_BITS   15
+#define HASH_BITS   17
 #define BLOCK_INSNS 64
 
 struct thunks { /* run-time addresses */
@@ -142,17 +154,23 @@ struct thunks { /* run-time addresses */
 	u64 poll; /* exit in OUT_A: events, at a backward jump */
 	u64 lookup; /* v->rip is set */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
+	u64 jump_high; /* the same, most likely to the upper half of the address space */
+	u64 syscall, sysret; /* site in OUT_A */
+	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
-	u64 fill[2]; /* site in OUT_B, linear address in OUT_A, to read or to write: fills its slot and tries again */
+	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
+	u64 bail; /* exit in OUT_A, to a plain block */
 	u64 promote; /* block in OUT_A, being entered */
-	u64 hot; /* site in OUT_A: its slot misses often */
+	u64 hot; /* slot in OUT_A: it misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
+	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
+	u64 spent; /* block in OUT_A, longer than what may still run: count.c */
 };
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		polls, drops, leaves;
+		slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
 };
 
@@ -160,23 +178,37 @@ struct dbt {
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
 	size_t code_size;
-	u8 *hot_begin, *cold_begin;
+	u8 *hot_begin, *cold_begin; /* behind the thunks */
+	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
+	bool small_pages; /* it has none to give */
 	u8 *meta, *meta_end, *meta_next,
 		*meta_begin; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	/* Likewise the few words of theirs that generated code touches each time: close together, as each costs a place in the cache. */
+	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
 	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
+	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
 	struct thunks to;
+	struct decoded *decoded;
+	struct tr *tr; /* what a translation works with */
+	struct finder *finder;
+	struct code_region *region;
 	struct block *hash[1u << HASH_BITS];
 	struct block **pages;
 	u64 *page_epoch; /* 0: not marked; else what marking it gave, plus 1, and whether it has settled */
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	s32 heat; /* entries after which a block is hot */
+	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
+	bool counts; /* generated code counts its instructions: count.c */
+	s64 quantum; /* what v->left began with */
+	u64 time; /* clock_now() then */
+	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -202,7 +234,7 @@ static inline u16 mode_of(const struct vcpu *v)
 }
 static inline unsigned jump_hash(u64 gla)
 {
-	return (unsigned)(gla ^ gla >> PAGE_SHIFT) & ((1u << JUMP_CACHE_BITS) - 1);
+	return (unsigned)gla & ((1u << JUMP_CACHE_BITS) - 1);
 }
 /* Something wants the loop's attention before another instruction runs. */
 static inline bool wants_out(const struct vcpu *v)
@@ -212,44 +244,76 @@ static inline bool wants_out(const struct vcpu *v)
 	return v->stop_now || v->halted || v->shadow || (events && ((events & ~EV_INTR) || (v->rflags & FL_IF)));
 }
 
+/* ---- dbt.c: for lock-step ---- */
+/* Lets the CPU go, for about `most` instructions where they are counted. Faults unwind; after that, dbt_unwound(). */
+void dbt_advance(struct vcpu *v, u64 most);
+void dbt_unwound(struct vcpu *v);
+
 /* ---- cache.c ---- */
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
-bool cache_full(const struct dbt *d);
 void cache_flush(struct vcpu *v); /* drops every translation */
 void cache_forget_jumps(struct vcpu *v);
 /* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
-void *meta_alloc(struct dbt *d, size_t size);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
 
+/* ---- memory.c ---- */
+int memory_create(struct dbt *d, unsigned cpus, struct error *err);
+void memory_destroy(struct dbt *d);
+void memory_reset(struct dbt *d); /* nothing is allocated */
+bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
+void *meta_alloc(struct dbt *d, size_t size);
+void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
+
+/* ---- decoded.c ---- */
+struct decoded *decoded_create(void); /* NULL: no memory; to be freed */
+/* code_decode(), of bytes that may be known; info is not NULL. */
+enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
+			      unsigned off);
+
 /* ---- slots.c ---- */
-void slot_init(struct slot *s, unsigned n);
+void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
 void slots_clear(struct dbt *d);
-bool site_has_slot(const struct dbt *d, const struct block *b, unsigned off);
+void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one that could not be listed */
+bool place_wanders(const struct dbt *d, u64 page, unsigned off);
+bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
+void note_begin(struct dbt *d, u64 page, unsigned off);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
-u64 dbt_hot(struct vcpu *v, struct site *s);
+u64 dbt_hot(struct vcpu *v, struct slot *s);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* ---- thunks-string.c ---- */
+u64 emit_rep_movs(struct emit *e, const struct dbt *d, unsigned shift);
+u64 emit_rep_stos(struct emit *e, const struct dbt *d, unsigned shift);
+/* ---- thunks-system.c ---- */
+u64 emit_syscall(struct emit *e, const struct dbt *d);
+u64 emit_sysret(struct emit *e, const struct dbt *d);
 
 /* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
 u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */
 u64 dbt_go_on(struct vcpu *v); /* the same, unless the loop is wanted */
 u64 dbt_slow(struct vcpu *v, struct site *s);
 u64 dbt_link(struct vcpu *v, struct exit *x);
+u64 dbt_bail(struct vcpu *v, struct exit *x);
+/* The plain block of b's page at off, made if need be; of b's mode. v->rip is there. */
+u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x);
 u64 dbt_cross_link(struct vcpu *v, struct exit *x);
 u64 dbt_poll(struct vcpu *v, struct exit *x);
 u64 dbt_poll_site(struct vcpu *v, struct site *s);
 u64 dbt_miss(struct vcpu *v, struct site *s);
 
-/* ---- translate.c ---- */
+/* ---- translate.c, region.c ---- */
+struct tr *tr_create(void); /* these to be freed; NULL: no memory */
+struct finder *finder_create(void);
+struct code_region *code_region_create(void);
 /* Translates from linear address gla on, whose page is at host; returns NULL where the instruction cannot be decoded: #UD or #GP. */
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2);
 

@@ -14,19 +14,9 @@
 
 #include "emulate/debug.h"
 #include "emulate/vector.h"
-#include "engines/dbt/dbt-internal.h"
-
-/* ---- time of deterministic machines: a nanosecond an instruction or delivered event ---- */
-
-static void pass_time(struct vcpu *v, u64 insns)
-{
-	struct clock *c = v->machine->clock;
-
-	if (!v->machine->config.deterministic)
-		return;
-	clock_set(c, clock_now(c) + insns);
-	clock_run_timers(c);
-}
+#include "engines/dbt/check.h"
+#include "engines/dbt/count.h"
+#include "engines/dbt/region.h"
 
 /* ---- the loop ---- */
 
@@ -34,14 +24,31 @@ static void deliver(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
+	if (unlikely(d->check))
+		check_begin(v, &v->event);
 	d->first = v->event;
 	d->delivering = true;
-	pass_time(v, 1);
+	/* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
+	count_pass(v, clock_now(v->machine->clock) + 1);
 	deliver_event(v);
 	d->delivering = false;
 	debug_step_done(v);
 	if (d->tracer)
 		tracer_event(d->tracer, v, &d->first);
+	if (unlikely(d->check))
+		check_end(v);
+}
+
+void dbt_unwound(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (d->quantum) {
+		count_unwound(v);
+		count_end(v);
+	}
+	v->cur = &d->none;
+	v->stop_now = false;
 }
 
 /* A fault unwound. false: it was the third. */
@@ -49,8 +56,7 @@ static bool landed(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	v->cur = &d->none;
-	v->stop_now = false;
+	dbt_unwound(v);
 	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
@@ -62,11 +68,9 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
-	/* Translations know no breakpoints of a debugger's: while there are any, everything is stepped over. */
-	if (unlikely(v->debug.step || v->debug.pass || v->machine->debug.breaks))
+	if (unlikely(v->debug.step || v->debug.pass || dbt_of(v)->at_break))
 		return true;
-	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) ||
-			v->machine->config.deterministic);
+	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || dbt_of(v)->tracer);
 }
 
 static void step(struct vcpu *v)
@@ -91,14 +95,17 @@ static void step(struct vcpu *v)
 		v->rip = vcpu_next_rip(v, i);
 	if (tracer)
 		tracer_after(tracer, v);
-	v->stats.insns++;
-	pass_time(v, 1);
+	if (dbt_of(v)->counts && !count_paused(v, i, from)) {
+		v->stats.insns++;
+		count_pass(v, clock_now(v->machine->clock) + 1);
+	}
 	if (trap)
 		debug_single_step(v, from);
 	debug_step_done(v);
 }
 
-static void run_generated(struct vcpu *v)
+/* False: there is no translation, or none that may run. */
+static bool run_generated(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 	u32 f = flags_get(v);
@@ -107,26 +114,65 @@ static void run_generated(struct vcpu *v)
 		cache_flush(v);
 	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
 	u64 code = dbt_find(v);
-	if (code != d->to.leave)
-		((void (*)(u64))d->to.enter)(code);
-	else
-		step(v);
+	if (code == d->to.leave)
+		return false;
+	((void (*)(u64))d->to.enter)(code);
+	return true;
 }
 
-static void go(struct vcpu *v)
+/* Up to `most` instructions, or the first ones that go together though they are more; what does not fit before the next timer
+ * is not run. */
+static bool run_counted(struct vcpu *v, u64 most)
 {
-	bool steps = must_step(v);
+	static const u64 longest[] = { BLOCK_INSNS, REGION_INSNS };
+	bool whole = count_begin(v, most), runs = run_generated(v);
 
-	if (unlikely(steps) && debug_stops_at_breakpoint(v))
-		return;
-	if (steps)
+	if (count_end(v))
+		return true;
+	for (unsigned k = 0; k < ARRAY_SIZE(longest) && runs && whole; k++) {
+		if (longest[k] <= most)
+			continue;
+		whole = count_begin(v, longest[k]);
+		runs = run_generated(v);
+		if (count_end(v))
+			return true;
+	}
+	return false;
+}
+
+static void advance(struct vcpu *v, u64 most, bool steps)
+{
+	struct dbt *d = dbt_of(v);
+
+	d->at_break = false; /* what is no breakpoint after all is stepped over */
+	if (unlikely(steps) || (!(d->counts ? run_counted(v, most) : run_generated(v)) && !d->at_break))
 		step(v);
-	else
-		run_generated(v);
 	v->cur = &dbt_of(v)->none;
 	v->stop_now = false;
 	if (unlikely(v->pending_db) && !v->debug.stop)
 		debug_trap_check(v);
+}
+
+static void go(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	bool steps = must_step(v);
+
+	if (unlikely(steps) && debug_stops_at_breakpoint(v)) {
+		d->at_break = false;
+		return;
+	}
+	if (unlikely(d->check))
+		check_begin(v, NULL);
+	advance(v, d->check ? check_stretch(v) : COUNT_QUANTUM, steps);
+	if (unlikely(d->check))
+		check_end(v);
+}
+
+void dbt_advance(struct vcpu *v, u64 most)
+{
+	advance(v, most, must_step(v));
 }
 
 /* The debugger's points are not the ones of last time; and what a stop of its came before. */
@@ -134,6 +180,8 @@ static void take_up(struct vcpu *v)
 {
 	const struct machine_debug *d = &v->machine->debug;
 
+	if (v->debug.breaks != d->breaks)
+		cache_flush(v);
 	if (v->debug.watches != d->watches)
 		mmu_update_watchpoints(v);
 	v->debug.breaks = d->breaks;
@@ -154,6 +202,8 @@ static int dbt_run(struct vcpu *v, struct error *err)
 	simd_enter(v);
 	mmu_update_view(v);
 	mmu_enter(v);
+	if (unlikely(d->check))
+		check_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
 		if (!alive) {
@@ -162,10 +212,12 @@ static int dbt_run(struct vcpu *v, struct error *err)
 			v->halted = true;
 		}
 		d->delivering = false;
+		if (unlikely(d->check))
+			check_end(v);
 	} else {
 		take_up(v);
 	}
-	while (!v->debug.stop && events_take(v)) {
+	while (!v->debug.stop && !(d->check && check_failed(v)) && events_take(v)) {
 		if (v->event.valid) {
 			deliver(v);
 		} else if (v->halted || v->wait_sipi) {
@@ -181,7 +233,7 @@ static int dbt_run(struct vcpu *v, struct error *err)
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
-	return 0;
+	return unlikely(d->check) ? check_leave(v, err) : 0;
 }
 
 /* ---- the engine ---- */
@@ -226,9 +278,14 @@ static void dbt_destroy(struct vcpu *v)
 
 	if (!d)
 		return;
+	check_destroy(v);
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
+	free(d->decoded);
+	free(d->tr);
+	free(d->finder);
+	free(d->region);
 	free(d);
 	v->engine = NULL;
 	mmu_destroy(v);
@@ -245,7 +302,11 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	if (!v->engine_stats)
 		v->engine_stats = calloc(1, sizeof(*d->stats));
 	d->stats = v->engine_stats;
-	if (!d->stats) {
+	d->decoded = decoded_create();
+	d->tr = tr_create();
+	d->finder = finder_create();
+	d->region = code_region_create();
+	if (!d->stats || !d->decoded || !d->tr || !d->finder || !d->region) {
 		dbt_destroy(v);
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	}
@@ -253,11 +314,17 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	d->none.base = d->none.index = SLOT_ZERO;
 	host_features(d);
 	d->heat = HEAT;
+	d->counts = v->machine->config.deterministic;
 	int r = mmu_create(v, err);
 	if (!r)
 		r = cache_create(v, err);
 	if (!r && trace && !(d->tracer = tracer_open(v, trace, err)))
 		r = err->code;
+	if (!r && v->machine->config.check) {
+		d->exact_flags = true;
+		d->heat = CHECK_HEAT;
+		r = check_create(v, err);
+	}
 	if (r)
 		dbt_destroy(v);
 	return r;
@@ -284,5 +351,7 @@ const struct engine engine_dbt = {
 	.probe = dbt_probe,
 	.limit_features = simd_host_features,
 	.vcpu = &dbt_vcpu_ops,
+	.checks = true,
+	.each_instruction = true,
 	.stats = dbt_stats,
 };

@@ -261,3 +261,4 @@ static inline void e_jmp_mem(struct emit *e, struct mem m)
 #define CC_NZ 5
 #define CC_BE 6
 #define CC_A  7
+#define CC_S  8

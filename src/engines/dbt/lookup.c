@@ -4,7 +4,8 @@
  * that the jump cache does not know, and looks at events. Each returns the run-time address at which the guest goes on;
  * the thunk for leaving is one of these.
  */
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/count.h"
+#include "machine/control.h"
 
 /* Code size has no entries but those of 64-bit code in jump cache and ring, and CPL 3 is in their keys. */
 #define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_CPL)
@@ -46,12 +47,16 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	d->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
+	if (unlikely(v->machine->debug.breaks) && machine_breaks_at_offset(v->machine, off)) {
+		d->at_break = v->stop_now = true;
+		return d->to.leave;
+	}
 	const u8 *host = mmu_fetch(v, gla, &gpa);
 	if (!host) {
 		v->stop_now = true;
 		return d->to.leave;
 	}
-	if (cache_full(d))
+	if (!memory_ready(d))
 		cache_flush(v);
 	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS)) {
 		cache_forget_jumps(v);
@@ -128,23 +133,28 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 
 	d->stats->slow++;
 	d->stats->by_op[i->op]++;
+	slots_shared_check(d);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
 	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next);
 	if (unlikely(i->op == OP_NONE))
 		raise_undecodable(v, i);
+	if (unlikely(d->counts))
+		count_look(v);
 	op_exec[i->op](v, i);
 	flags_to_words(v);
 	v->cur = &d->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
+	bool stays = v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
+		     space == mmu_code_space(v, next) && s->resume;
+	if (likely(stays && !wants_out(v)))
+		return s->resume;
+	count_leave(v, s->block, i->n + !count_paused(v, i, page + i->off));
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	if (likely(v->rip == next && (s->block->mode & ~MODE_HIGH) == mode_of(v) && space == mmu_code_space(v, next) &&
-		   s->resume))
-		return s->resume;
 	d->stats->ends++;
 	return dbt_find(v);
 }
@@ -177,6 +187,29 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	return code;
 }
 
+u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+	u16 mode = b->mode | MODE_PLAIN;
+
+	v->cur = &d->none;
+	v->rip = v->r[17] + off;
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
+		return dbt_find(v);
+	struct block *to = block_find(d, b->page, off, mode, ~0ull);
+	if (!to)
+		to = translate(v, v->rip, mode, v->machine->ram + (b->page << PAGE_SHIFT), b->page, ~0ull);
+	if (x && !x->to)
+		exit_link(d, x, to);
+	return to->code;
+}
+
+u64 dbt_bail(struct vcpu *v, struct exit *x)
+{
+	dbt_of(v)->stats->bails++;
+	return dbt_plain(v, x->from, (unsigned)x->target, x);
+}
+
 /* A direct branch to an address that is not canonical faults at the branch. */
 static void check_target(struct vcpu *v, struct exit *x)
 {
@@ -186,6 +219,8 @@ static void check_target(struct vcpu *v, struct exit *x)
 		v->r[RSP] += 8;
 	x->misses = EXIT_LINK_NOW;
 	v->rip = v->r[17] + x->from_off;
+	if (x->from_off != x->target) /* the branch has not been executed */
+		count_leave(v, x->from, x->from->insns - 1u);
 	vcpu_raise_error(v, EXC_GP, 0);
 }
 
@@ -212,7 +247,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 		d->stats->relinks++;
 	}
 	exit_link(d, x, to);
-	x->key = from ^ space;
+	*x->key = from ^ space;
 	return code;
 }
 
@@ -225,12 +260,21 @@ u64 dbt_poll(struct vcpu *v, struct exit *x)
 	return dbt_go_on(v);
 }
 
+/* In front of a stretch that is longer than what may still run. */
+u64 dbt_stop(struct vcpu *v, struct exit *x)
+{
+	v->rip = v->r[17] + (u64)x->target;
+	return leave(v);
+}
+
 u64 dbt_poll_site(struct vcpu *v, struct site *s)
 {
 	dbt_of(v)->stats->polls++;
 	v->rip = v->r[17] + s->insn.off;
-	if (wants_out(v))
+	if (wants_out(v)) {
+		count_leave(v, s->block, s->insn.n);
 		return leave(v);
+	}
 	return dbt_slow(v, s);
 }
 
@@ -242,6 +286,7 @@ u64 dbt_miss(struct vcpu *v, struct site *s)
 		if (s->insn.op == OP_RET)
 			v->r[RSP] -= 8 + (insn_kind(&s->insn, 0) == OPK_IMM ? (u16)s->insn.imm : 0);
 		v->rip = v->r[17] + s->insn.off;
+		count_leave(v, s->block, s->insn.n);
 		vcpu_raise_error(v, EXC_GP, 0);
 	}
 	v->cur = &dbt_of(v)->none;

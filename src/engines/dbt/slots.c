@@ -8,11 +8,20 @@
 
 #include "engines/dbt/dbt-internal.h"
 
-#define WANDERS (SLOT_MISSES * 20000ull) /* cycles of the TSC within which so many misses are too many */
+#define EXTEND_MAX   (64 * PAGE_SIZE) /* to each side */
+#define FIRST_MISSES 4 /* until a slot is looked at for the first time: it may cover more than a page */
+#define LONGER_MAX   3 /* looks that try to make it so before it is given up */
+#define WANDERS	     (SLOT_MISSES * 100000ull) /* cycles of the TSC within which so many misses are too many */
+#define WARM	     (HEAT * 3000ull) /* the same within which a block that gets hot is entered often */
 
-void slot_init(struct slot *s, unsigned n)
+void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write)
 {
-	*s = (struct slot){ .room = PAGE_SIZE - n, .count = SLOT_MISSES };
+	*s = (struct slot){ .room = PAGE_SIZE + 1 - span,
+			    .span = (u16)span,
+			    .count = b ? FIRST_MISSES : SLOT_MISSES,
+			    .block = b,
+			    .off = (u16)off,
+			    .write = write };
 }
 
 static void clear(struct low *l, unsigned which)
@@ -37,7 +46,18 @@ static void clear_page(struct filled *f, u64 gla)
 {
 	for (u32 k = 0; k < f->n; k++) {
 		struct slot *s = (struct slot *)(u64)f->slot[k];
-		if ((gla & PAGE_MASK) + s->neg == 0)
+		/* What it covers is longer than end by the span. */
+		if (s->end && (gla & PAGE_MASK) + s->neg < s->end + s->span)
+			s->end = 0;
+	}
+}
+
+/* Of slots to write: whose host pages have the one at `host` among them. */
+static void clear_writes(struct filled *f, u64 host)
+{
+	for (u32 k = 0; k < f->n; k++) {
+		struct slot *s = (struct slot *)(u64)f->slot[k];
+		if (s->write && s->end && host - (s->host & PAGE_MASK) < s->end + s->span)
 			s->end = 0;
 	}
 }
@@ -54,14 +74,23 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 		clear_page(&d->low->filled[0], gla);
 		clear_page(&d->low->filled[1], gla);
 		break;
+	case MMU_DROP_WRITES:
+		clear_writes(&d->low->filled[0], (u64)v->machine->ram + (gla << PAGE_SHIFT));
+		clear_writes(&d->low->filled[1], (u64)v->machine->ram + (gla << PAGE_SHIFT));
+		break;
 	case MMU_DROP_LOCAL: clear(d->low, 0); break;
 	default: slots_clear(d);
 	}
 }
 
+static u64 place_hash(u64 page, unsigned off)
+{
+	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32;
+}
+
 static u64 place_bit(u64 page, unsigned off)
 {
-	return (page << PAGE_SHIFT | off) * 0x9e3779b97f4a7c15ull >> 32 & (PLACE_BITS - 1);
+	return place_hash(page, off) & (PLACE_BITS - 1);
 }
 
 static bool has_bit(const u64 *set, u64 bit)
@@ -69,9 +98,21 @@ static bool has_bit(const u64 *set, u64 bit)
 	return set[bit / 64] >> (bit % 64) & 1;
 }
 
-bool site_has_slot(const struct dbt *d, const struct block *b, unsigned off)
+bool place_wanders(const struct dbt *d, u64 page, unsigned off)
 {
-	return b->hot && !has_bit(d->wandering, place_bit(b->page, off));
+	return has_bit(d->wandering, place_bit(page, off));
+}
+
+bool place_begins(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+}
+
+void note_begin(struct dbt *d, u64 page, unsigned off)
+{
+	u64 bit = place_hash(page, off) & (BEGIN_BITS - 1);
+
+	d->begins[bit / 64] |= BIT(bit % 64);
 }
 
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
@@ -79,12 +120,20 @@ bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
 	return has_bit(d->hot_blocks, place_bit(page, off));
 }
 
-/* A block has been entered often: slots pay from now on. */
+/*
+ * A block has been entered often: it becomes a region. Only if that took little time, though: code that runs now and then among
+ * much other has its slots emptied by a change of address space, or out of the host's caches, before they are of use again.
+ */
 u64 dbt_promote(struct vcpu *v, struct block *b)
 {
 	struct dbt *d = dbt_of(v);
-	u64 bit = place_bit(b->page, b->off);
+	u64 bit = place_bit(b->page, b->off), now = __rdtsc(), since = b->since;
 
+	b->since = now;
+	if (now - since > WARM && d->heat == HEAT) {
+		*b->heat = d->heat;
+		return b->code;
+	}
 	v->rip = v->r[17] + b->off;
 	d->hot_blocks[bit / 64] |= BIT(bit % 64);
 	d->stats->promoted++;
@@ -92,23 +141,80 @@ u64 dbt_promote(struct vcpu *v, struct block *b)
 	return dbt_go_on(v);
 }
 
-/* A slot's count is used up, or it could not be filled as SMAP is suspended, which no slot may outlast. */
-u64 dbt_hot(struct vcpu *v, struct site *s)
+void slots_shared_check(struct dbt *d)
+{
+	for (unsigned k = 0; k < 2; k++) {
+		if (d->stack[k]->count)
+			continue;
+		d->stack[k]->count = SLOT_MISSES;
+		if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX)
+			slots_clear(d);
+	}
+}
+
+/* ---- more than a page ---- */
+
+static bool follows(const struct tlb_entry *view, u64 page, const u8 *host, bool write)
+{
+	const struct tlb_entry *e = tlb_slot((struct tlb_entry *)view, page);
+
+	return (write ? e->wr : e->rd) == page && e->host == host;
+}
+
+/* Pages around gla's that the TLB has and that lie beside each other in the host as well. */
+static bool extend(struct vcpu *v, struct slot *s, u64 gla)
 {
 	struct dbt *d = dbt_of(v);
-	u64 now = __rdtsc(), bit = place_bit(s->block->page, s->insn.off);
-	bool stack = s->slot == d->stack[0] || s->slot == d->stack[1];
+	u64 page = gla & PAGE_MASK, first = page, end = page + PAGE_SIZE;
+	const struct tlb_entry *e = tlb_slot(v->tlb, page);
+	u8 *host = e->host;
 
-	s->slot->count = SLOT_MISSES;
+	if ((s->write ? e->wr : e->rd) != page)
+		return false;
+	while (end - page < EXTEND_MAX && follows(v->tlb, end, host + (end - page), s->write))
+		end += PAGE_SIZE;
+	while (page - first < EXTEND_MAX &&
+	       follows(v->tlb, first - PAGE_SIZE, host - (page - first) - PAGE_SIZE, s->write))
+		first -= PAGE_SIZE;
+	if (end - first <= PAGE_SIZE)
+		return false;
+	bool global = true;
+	for (u64 p = first; p != end; p += PAGE_SIZE)
+		global &= tlb_slot(v->tlb, p)->info & TLB_GLOBAL;
+	struct filled *f = &d->low->filled[global];
+	if (f->n >= FILLED_MAX)
+		return false;
+	if (!(s->listed & 1u << global)) {
+		f->slot[f->n++] = (u32)(u64)s;
+		s->listed |= 1u << global;
+	}
+	s->neg = -first;
+	s->host = (u64)host - (page - first);
+	s->delta = s->host - first;
+	s->end = end - first + 1 - s->span;
+	return true;
+}
+
+/* A slot's count is used up, or it could not be filled as SMAP is suspended, which no slot may outlast. */
+u64 dbt_hot(struct vcpu *v, struct slot *s)
+{
+	struct dbt *d = dbt_of(v);
+	u64 now = __rdtsc(), bit = place_bit(s->block->page, s->off);
+	bool often = now - s->since < WANDERS, ac = v->rflags & FL_AC;
+
+	s->count = SLOT_MISSES;
+	d->stats->slot_looks++;
 	if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX) {
 		slots_clear(d);
-		return dbt_slow(v, s);
-	}
-	if (!stack && (now - s->slot->since < WANDERS || (v->rflags & FL_AC))) {
+	} else if ((often && s->looks >= LONGER_MAX) || ac) {
 		d->wandering[bit / 64] |= BIT(bit % 64);
 		d->stats->hashed++;
 		block_retire(v, s->block);
+	} else if (extend(v, s, words_of(v)->fill_gla)) {
+		d->stats->slot_extends++;
 	}
-	s->slot->since = now;
-	return dbt_slow(v, s);
+	if (s->looks < LONGER_MAX)
+		s->looks++;
+	s->since = now;
+	return dbt_plain(v, s->block, s->off, NULL);
 }

@@ -42,12 +42,18 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		line("CPU %u: calls from generated code: %llu instructions (%llu went elsewhere), %llu lookups, %llu "
 		     "jump "
 		     "misses, %llu links (%llu again), %llu polls; left for the loop %llu times; %llu blocks got "
-		     "slots, %llu places lost theirs, "
-		     "slots dropped %llu times",
+		     "regions",
 		     k, (unsigned long long)s->slow, (unsigned long long)s->ends, (unsigned long long)s->lookups,
 		     (unsigned long long)s->misses, (unsigned long long)s->links, (unsigned long long)s->relinks,
-		     (unsigned long long)s->polls, (unsigned long long)s->leaves, (unsigned long long)s->promoted,
-		     (unsigned long long)s->hashed, (unsigned long long)s->slot_drops);
+		     (unsigned long long)s->polls, (unsigned long long)s->leaves, (unsigned long long)s->promoted);
+		line("CPU %u: slots dropped %llu times, looked at %llu times, made longer %llu times; %llu places "
+		     "wander; %llu "
+		     "links from regions to plain blocks",
+		     k, (unsigned long long)s->slot_drops, (unsigned long long)s->slot_looks,
+		     (unsigned long long)s->slot_extends, (unsigned long long)s->hashed, (unsigned long long)s->bails);
+		if (s->stretches)
+			line("CPU %u: %llu instructions in %llu stretches, the same as the reference's", k,
+			     (unsigned long long)v->stats.insns, (unsigned long long)s->stretches);
 		say_ops(s, line);
 	}
 }

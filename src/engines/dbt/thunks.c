@@ -6,7 +6,7 @@
  * taken back. C returns the run-time address to go on at: registers are loaded again and control goes there. What unwinds
  * (vcpu_raise) needs nothing of this: its landing is the loop's, and the state is complete.
  */
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/count.h"
 
 static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
 
@@ -130,23 +130,21 @@ static u64 emit_load_vec(struct emit *e, const struct dbt *d)
 }
 
 /* Target in OUT_A and in v->rip. */
-static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
+static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned likely_half)
 {
 	u64 here = emit_here(e);
 	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)d->jump };
 
-	e_mov_rr(e, 8, OUT_B, OUT_A);
-	e_shift_imm(e, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
-	e_op_rr(e, 0x33, 4, OUT_B, OUT_A);
+	e_mov_rr(e, 4, OUT_B, OUT_A);
 	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	/* code_space[rip >> 63]: kernels and users both come here. */
-	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(0)));
+	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(likely_half)));
 	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
 	u8 *hit = e_jcc(e, CC_Z, 0);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
-	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(1)));
+	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(!likely_half)));
 	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
 	e_jcc(e, CC_NZ, lookup);
 	e_patch(hit, e->to_run, emit_here(e));
@@ -158,30 +156,31 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup)
 	return here;
 }
 
-/* Site in OUT_B, linear address in OUT_A: from the TLB into the site's slot, and again. */
+/* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot, OUT_A the list. */
 static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 {
+	static const u8 saved[] = { RAX, RCX, RDX, OUT_A, OUT_B };
 	const struct mem slot_end = at_reg(RDX, offsetof(struct slot, end));
 	u64 here = emit_here(e);
-	static const u8 saved[] = { RAX, RCX, RDX };
-	u8 *out[4];
+	u8 *out[4], *later[2];
 
-	for (unsigned k = 0; k < 3; k++)
+	for (unsigned k = 0; k < 5; k++)
 		e_store(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
-	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct site, slot)));
-	e_mov_rr(e, 4, RAX, OUT_A);
+	e_load(e, 8, OUT_B, at_gs(WORD(fill_use)));
+	e_load(e, 8, RCX, at_gs(WORD(fill_gla)));
+	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct slot_use, slot)));
+	e_mov_rr(e, 4, RAX, RCX);
 	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
 	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
 	e_alu_m(e, ALU_ADD, 8, RAX, at_gs(VCPU(tlb)));
-	e_mov_rr(e, 8, RCX, OUT_A);
 	e_alu_m(e, ALU_SUB, 8, RCX, at_reg(RAX, (s32)tag));
-	e_alu_m(e, ALU_CMP, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
-	out[0] = e_jcc(e, CC_A, 0);
 	e_alu_imm_m(e, ALU_SUB, 4, at_reg(RDX, offsetof(struct slot, count)), 1);
-	out[1] = e_jcc(e, CC_Z, 0);
+	out[0] = e_jcc(e, CC_Z, 0);
+	e_alu_m(e, ALU_CMP, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
+	out[1] = e_jcc(e, CC_AE, 0);
 	e_op_rm(e, 0xf7, 4, 0, at_gs(VCPU(rflags))); /* test rflags, AC */
 	e32(e, FL_AC);
-	out[2] = e_jcc(e, CC_NZ, 0);
+	later[0] = e_jcc(e, CC_NZ, 0);
 	/* Which list, and its bit in slot.listed. */
 	e_mov_imm32(e, OUT_A, (u32)(u64)&d->low->filled[0]);
 	e_mov_imm32(e, RCX, 1);
@@ -194,7 +193,7 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_op_rm(e, 0x85, 4, RCX, at_reg(RDX, offsetof(struct slot, listed)));
 	u8 *listed = e_jcc(e, CC_NZ, 0);
 	e_alu_imm_m(e, ALU_CMP, 4, at_reg(OUT_A, offsetof(struct filled, n)), FILLED_MAX);
-	out[3] = e_jcc(e, CC_AE, 0);
+	later[1] = e_jcc(e, CC_AE, 0);
 	e_op_rm(e, 0x09, 4, RCX, at_reg(RDX, offsetof(struct slot, listed)));
 	e_load(e, 4, RCX, at_reg(OUT_A, offsetof(struct filled, n)));
 	e_store(e, 4, RDX,
@@ -209,22 +208,21 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_op_rr(e, 0xf7, 8, 3, RCX); /* neg */
 	e_store(e, 8, RCX, at_reg(RDX, offsetof(struct slot, neg)));
 	e_load(e, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
-	e_alu_imm(e, ALU_ADD, 8, RCX, 1);
 	e_store(e, 8, RCX, slot_end);
-	for (unsigned k = 0; k < 3; k++)
+	e_load(e, 8, RAX, at_reg(OUT_B, offsetof(struct slot_use, back)));
+	u8 *done = e_jmp(e, 0);
+	/* Not by us: as if the count were used up, or just not now. */
+	for (unsigned k = 0; k < 2; k++)
+		e_patch(later[k], e->to_run, emit_here(e));
+	e_store_imm(e, 4, 0, at_reg(RDX, offsetof(struct slot, count)));
+	for (unsigned k = 0; k < 2; k++)
+		e_patch(out[k], e->to_run, emit_here(e));
+	e_load(e, 8, RAX, at_reg(OUT_B, offsetof(struct slot_use, fail)));
+	e_patch(done, e->to_run, emit_here(e));
+	e_store(e, 8, RAX, at_gs(WORD(fill_use)));
+	for (unsigned k = 0; k < 5; k++)
 		e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
-	e_jmp_mem(e, at_reg(OUT_B, offsetof(struct site, back)));
-	/* Not in the TLB, or something to count: to C with the site. */
-	for (unsigned n = 0; n < 2; n++) {
-		if (n == 0)
-			e_patch(out[0], e->to_run, emit_here(e));
-		for (unsigned k = 1; n == 1 && k < 4; k++)
-			e_patch(out[k], e->to_run, emit_here(e));
-		for (unsigned k = 0; k < 3; k++)
-			e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
-		e_mov_rr(e, 8, OUT_A, OUT_B);
-		e_jmp(e, n == 0 ? d->to.slow : d->to.hot);
-	}
+	e_jmp_mem(e, at_gs(WORD(fill_use)));
 	return here;
 }
 
@@ -245,10 +243,20 @@ void thunks_emit(struct vcpu *v)
 	t->lookup = to_c(e, v, dbt_go_on, &t->leave);
 	t->promote = to_c(e, v, dbt_promote, &t->leave);
 	t->hot = to_c(e, v, dbt_hot, &t->leave);
+	t->bail = to_c(e, v, dbt_bail, &t->leave);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
-	t->jump = emit_jump(e, d, t->lookup);
+	t->stop = to_c(e, v, dbt_stop, &t->leave);
+	t->spent = to_c(e, v, dbt_spent, &t->leave);
+	t->jump = emit_jump(e, d, t->lookup, 0);
+	t->jump_high = emit_jump(e, d, t->lookup, 1);
+	t->syscall = emit_syscall(e, d);
+	t->sysret = emit_sysret(e, d);
+	for (unsigned k = 0; k < 4; k++) {
+		t->rep_movs[k] = emit_rep_movs(e, d, k);
+		t->rep_stos[k] = emit_rep_stos(e, d, k);
+	}
 }
 
 void flags_save(struct emit *e, unsigned with)

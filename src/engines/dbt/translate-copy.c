@@ -37,20 +37,24 @@ static bool needs_more(const struct tr *t, const struct insn *i)
 	       (i->op >= OP_PUSH && i->op <= OP_LEAVE);
 }
 
-static bool is_out_slot(u8 slot)
+static bool is_out_slot(const struct tr *t, u8 slot)
 {
-	return reg_is_out(slot >> 3);
+	return reg_is_out(t, slot >> 3);
 }
 
-/* Registers without a host register that are operands other than of the address: bit 0 OUT_A, bit 1 OUT_B. */
-static unsigned out_operands(const struct insn *i)
+/* Guest registers that are operands other than of the address. A vector register's number is below that of any that may be out. */
+static u32 operand_regs(const struct insn *i)
 {
-	unsigned mask = 0;
+	u32 mask = 0;
 
 	for (unsigned k = 0; k < 4; k++)
-		if (insn_kind(i, k) == OPK_REG && is_out_slot(i->r[k]))
-			mask |= i->r[k] >> 3 == OUT_A ? 1 : 2;
+		if (insn_kind(i, k) == OPK_REG && (i->op < OP_INT_LIMIT || i->r[k] > 15))
+			mask |= 1u << (i->r[k] >> 3);
 	return mask;
+}
+static u32 out_operands(const struct tr *t, const struct insn *i)
+{
+	return operand_regs(i) & t->outs;
 }
 
 /* AH, CH, DH, BH cannot be named beside a register above RDI. */
@@ -75,34 +79,80 @@ bool tr_can_copy(const struct tr *t, unsigned k)
 		return i->op != OP_LEA || i->asize >= 2;
 	if (!(i->flags & INSN_MEM))
 		return true;
-	return tr_can_address(i) && out_operands(i) != 3 && !high_byte(i);
+	return tr_can_address(i) && !high_byte(i);
 }
 
-static bool only_reads(const struct insn *i)
+/* Operand 0 is a register that is written whole, whatever it held. */
+static bool only_writes(const struct insn *i)
 {
+	if (insn_kind(i, 0) != OPK_REG || (i->op < OP_INT_LIMIT && i->size < 4))
+		return false;
 	switch (i->op) {
-	case OP_CMP:
-	case OP_TEST:
-	case OP_BT:
-	case OP_MUL:
-	case OP_IMUL: return true;
+	case OP_MOV:
+	case OP_MOVZX:
+	case OP_MOVSX:
+	case OP_MOVSXD:
+	case OP_MOVBE:
+	case OP_POPCNT:
+	case OP_ANDN:
+	case OP_RORX:
+	case OP_SHLX:
+	case OP_SHRX:
+	case OP_SARX:
+	case OP_BEXTR:
+	case OP_BZHI:
+	case OP_PDEP:
+	case OP_PEXT:
+	case OP_BLSI:
+	case OP_BLSR:
+	case OP_BLSMSK:
+	case OP_MULX: return true;
+	case OP_IMUL: return insn_kind(i, 2) == OPK_IMM;
 	default: return false;
 	}
 }
 
-static void load_outs(struct tr *t, unsigned mask)
+static u32 reg_bit(const struct insn *i, unsigned k)
 {
-	if (mask & 1)
-		tr_load_out(t, OUT_A);
-	if (mask & 2)
-		tr_load_out(t, OUT_B);
+	return insn_kind(i, k) == OPK_REG ? 1u << (i->r[k] >> 3) : 0;
 }
-static void store_outs(struct tr *t, unsigned mask)
+
+/* Operands that are stored to, where more than the first are. */
+static u32 written_operands(const struct insn *i)
 {
-	if (mask & 1)
-		e_store(t->h, 8, OUT_A, at_gs(GPR_AT(OUT_A)));
-	if (mask & 2)
-		e_store(t->h, 8, OUT_B, at_gs(GPR_AT(OUT_B)));
+	u32 mask = tr_only_reads(i) ? 0 : reg_bit(i, 0);
+
+	if (i->op == OP_XCHG || i->op == OP_XADD || i->op == OP_MULX)
+		mask |= reg_bit(i, 1);
+	return mask;
+}
+
+static void load_outs(struct tr *t, u32 mask)
+{
+	for (unsigned r = 0; mask >> r; r++)
+		if (mask >> r & 1)
+			tr_load_out(t, r);
+}
+static void store_outs(struct tr *t, u32 mask)
+{
+	for (unsigned r = 0; mask >> r; r++)
+		if (mask >> r & 1)
+			e_store(t->h, 8, r, at_gs(GPR_AT(r)));
+}
+
+/* What is read of the operands that live in memory, into their host registers; what is only written needs no load. */
+static void load_operands(struct tr *t, const struct insn *i, u32 outs)
+{
+	u32 fresh = only_writes(i) ? reg_bit(i, 0) & outs : 0;
+
+	for (unsigned k = 1; k < 4; k++)
+		fresh &= ~reg_bit(i, k);
+	if (i->op == OP_MULX)
+		fresh = 0;
+	for (unsigned r = 0; fresh >> r; r++)
+		if (fresh >> r & 1)
+			tr_clobber(t, r);
+	load_outs(t, outs & ~fresh);
 }
 
 /* EFLAGS must be the guest's: it is read, or keeps some that are wanted and not written. */
@@ -122,48 +172,51 @@ static void copy_bytes(struct tr *t)
 
 static bool copy_registers(struct tr *t, const struct insn *i)
 {
-	unsigned outs = out_operands(i);
+	u32 outs = out_operands(t, i);
 
 	if (wants_flags(t))
-		tr_want_flags(t, OUT_A);
-	load_outs(t, outs);
+		tr_want_flags(t, t->s1);
+	load_operands(t, i, outs);
 	copy_bytes(t);
-	if (!only_reads(i) || i->op == OP_IMUL)
-		store_outs(t, outs);
+	store_outs(t, outs & written_operands(i));
 	tr_flags_written(t);
 	return true;
 }
 
 /* EFLAGS from memory while m is in use: with whatever register of the translator's it leaves, or none. */
-static void restore_beside(struct tr *t, const struct mem *m, unsigned a, unsigned b)
+static void restore_beside(struct tr *t, const struct mem *m)
 {
-	if (m->base != a)
-		tr_want_flags(t, a);
-	else if (m->index != b)
-		tr_want_flags(t, b);
-	else
+	unsigned with;
+
+	if (t->host_ok)
+		return;
+	with = tr_beside(t, m);
+	if (with == NO_REG)
 		tr_want_flags_spilled(t);
+	else
+		tr_want_flags(t, with);
 }
 
 static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned align)
 {
-	unsigned outs = out_operands(i), a = outs & 1 ? OUT_B : OUT_A, b = outs & 1 ? OUT_A : OUT_B;
+	u32 outs = out_operands(t, i);
 	struct raw r;
 	bool absolute;
 
+	if (!(t->outs & ~outs)) /* no register is left for the address */
+		return false;
 	raw_parse(&r, t->bytes[t->k], i->len);
 	absolute = r.map == 0 && !r.vex && (r.opcode & 0xfc) == 0xa0;
 	if (absolute) { /* MOV with an absolute address: as the form with ModRM */
 		r.opcode = (u8)(0x88 | (r.opcode & 1) | (r.opcode & 2 ? 0 : 2));
 		r.imm_at = r.len;
 	}
-	struct mem m = tr_address(t, a, b, outs != 0, write, align);
+	struct mem m = tr_address(t, outs, write, align);
 	if (wants_flags(t))
-		restore_beside(t, &m, a, b);
-	load_outs(t, outs);
+		restore_beside(t, &m);
+	load_operands(t, i, outs);
 	raw_emit_mem(t->h, &r, absolute ? RAX : raw_reg(&r), m);
-	if (insn_kind(i, 0) == OPK_REG || i->op == OP_XCHG || i->op == OP_XADD)
-		store_outs(t, outs);
+	store_outs(t, outs & written_operands(i));
 	tr_flags_written(t);
 	return true;
 }
@@ -171,29 +224,28 @@ static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned
 /* Address arithmetic, without memory. */
 static bool copy_lea(struct tr *t, const struct insn *i)
 {
-	unsigned to = i->r[0] >> 3;
-	bool out = reg_is_out(to);
+	unsigned to = i->r[0] >> 3, size = i->size;
 
-	tr_effective(t, OUT_A, i);
-	if (i->size == 2) {
-		if (to == OUT_A) { /* the lower half of a register that is in memory */
-			e_store(t->h, 2, OUT_A, at_gs(GPR_AT(OUT_A)));
-			return true;
-		}
-		tr_load_out(t, to);
-		e_mov_rr(t->h, 2, to, OUT_A);
-	} else if (to != OUT_A || i->size == 4) {
-		e_mov_rr(t->h, i->size, to, OUT_A);
+	if (i->base == SLOT_CODE && size == 8 && i->asize == 3 && !reg_is_out(t, to)) {
+		tr_effective(t, to, i);
+		return true;
 	}
-	if (out)
-		e_store(t->h, 8, to, at_gs(GPR_AT(to)));
+	tr_effective(t, t->s1, i);
+	if (!reg_is_out(t, to)) {
+		e_mov_rr(t->h, size, to, t->s1);
+		return true;
+	}
+	if (size == 4 && i->asize == 3)
+		e_mov_rr(t->h, 4, t->s1, t->s1);
+	e_store(t->h, size == 2 ? 2 : 8, t->s1, at_gs(GPR_AT(to)));
 	return true;
 }
 
 /* The bytes themselves where nothing in them stands for something else. */
-static bool plain_lea(const struct insn *i)
+static bool plain_lea(const struct tr *t, const struct insn *i)
 {
-	return i->base != SLOT_CODE && !is_out_slot(i->base) && !is_out_slot(i->index) && !is_out_slot(i->r[0]);
+	return i->base != SLOT_CODE && !is_out_slot(t, i->base) && !is_out_slot(t, i->index) &&
+	       !is_out_slot(t, i->r[0]);
 }
 
 bool tr_copy(struct tr *t, bool write, unsigned align)
@@ -203,7 +255,7 @@ bool tr_copy(struct tr *t, bool write, unsigned align)
 	if (i->op == OP_NOP || (i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
 		return true;
 	if (i->op == OP_LEA) {
-		if (!plain_lea(i))
+		if (!plain_lea(t, i))
 			return copy_lea(t, i);
 		copy_bytes(t);
 		return true;
@@ -211,7 +263,7 @@ bool tr_copy(struct tr *t, bool write, unsigned align)
 	if (!(i->flags & INSN_MEM))
 		return copy_registers(t, i);
 	if (i->op < OP_INT_LIMIT) {
-		write = (insn_kind(i, 0) == OPK_MEM && !only_reads(i)) || i->op == OP_XCHG;
+		write = tr_writes_memory(i);
 		align = i->op == OP_CMPXCHG16B ? 16 : 0;
 	}
 	return copy_memory(t, i, write, align);

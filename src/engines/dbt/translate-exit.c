@@ -3,6 +3,7 @@
  * Leaving a block. A direct exit begins as a jump to a stub in the cold part that asks C for its target; C links it by
  * patching the jump (cache.c). Exits that go backward look at v->events on their way, so that no loop runs for ever.
  */
+#include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
 
 static u8 *poll_jump(struct emit *e)
@@ -23,6 +24,7 @@ static void unless_masked(struct emit *e, u64 back)
 	e_patch(other, e->to_run, emit_here(e));
 }
 
+/* To a thunk of C's; registers are as between blocks. */
 static void call_c(struct emit *e, const void *arg, u64 thunk)
 {
 	e_mov_imm32(e, OUT_A, (u32)(u64)arg);
@@ -35,11 +37,19 @@ static void stub_near(struct tr *t, struct exit *x, bool backward)
 	struct emit *c = t->c;
 	u8 *due = NULL;
 	u64 polled = 0;
+	bool region = !tr_is_canonical(t);
 
 	if (x->flags_host)
-		flags_save(c, OUT_A);
+		flags_save(c, t->s1);
+	tr_to_canonical(t, c);
+	if (region && !backward) { /* the way there is no single jump */
+		x->jump_at = e_jmp(c, 0);
+		x->jump_home = emit_here(c);
+		e_patch(x->jump_at, c->to_run, x->jump_home);
+	}
 	if (backward) {
-		x->poll = emit_here(c);
+		if (!region)
+			x->poll = emit_here(c);
 		due = poll_jump(c);
 		polled = emit_here(c);
 		x->jump_at = e_jmp(c, 0);
@@ -61,8 +71,11 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	u8 *due = NULL;
 	u64 polled = 0;
 
+	x->key = touched_alloc(t->d, sizeof(*x->key));
+	*x->key = 1;
 	if (x->flags_host)
-		flags_save(c, OUT_A);
+		flags_save(c, t->s1);
+	tr_to_canonical(t, c);
 	if (backward) {
 		due = poll_jump(c);
 		polled = emit_here(c);
@@ -70,7 +83,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
 	e_mov_rr(c, 8, OUT_B, OUT_A);
 	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
-	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(&x->key));
+	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(x->key));
 	u8 *other = e_jcc(c, CC_NZ, 0);
 	e_lea(c, 8, OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
 	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
@@ -96,12 +109,12 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 	s64 end = (s64)i->off + i->len;
 	bool backward = target < end;
 
+	at = tr_count_exit(t, at);
 	*x = (struct exit){
 		.from = t->b,
 		.next_own = t->b->exits,
 		.hot_at = at,
 		.hot_home = emit_here(t->c),
-		.key = 1,
 		.target = target,
 		.from_off = (u16)(target == end ? end : i->off),
 		.misses = EXIT_LINK_NOW,
@@ -122,37 +135,73 @@ void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc)
 	tr_exit_at(t, i, target, cc < 0 ? e_jmp(t->h, 0) : e_jcc(t->h, (unsigned)cc, 0));
 }
 
-void tr_exit_indirect(struct tr *t)
+static struct mem jump_field(const struct tr *t, unsigned entry, size_t field)
+{
+	return (struct mem){ .base = (u8)entry, .index = NO_REG, .disp = (s32)((u64)t->d->jump + field) };
+}
+
+u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
-	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)t->d->jump };
 
-	e_store(h, 8, OUT_A, at_gs(VCPU(rip)));
-	e_mov_rr(h, 8, OUT_B, OUT_A);
-	e_shift_imm(h, SHIFT_SHR, 8, OUT_B, PAGE_SHIFT);
-	e_op_rr(h, 0x33, 4, OUT_B, OUT_A);
-	e_alu_imm(h, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
-	e_shift_imm(h, SHIFT_SHL, 4, OUT_B, 5);
-	e_alu_m(h, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
-	e_alu_m(h, ALU_CMP, 8, OUT_A, entry);
-	u8 *miss = e_jcc(h, CC_NZ, 0);
-	e_patch(miss, t->c->to_run, emit_here(t->c));
-	call_c(t->c, tr_site(t), t->d->to.miss);
-	entry.disp += (s32)offsetof(struct jump_entry, page);
-	e_load(h, 8, OUT_A, entry);
-	e_store(h, 8, OUT_A, at_gs(PAGE_AT));
-	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
-	e_jmp_mem(h, entry);
+	e_mov_rr(h, 4, entry, target);
+	e_alu_imm(h, ALU_AND, 4, entry, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
+	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
+	e_alu_m(h, ALU_CMP, 8, target, jump_field(t, entry, offsetof(struct jump_entry, key)));
+	return e_jcc(h, CC_NZ, 0);
+}
+
+void tr_take_jump(struct tr *t)
+{
+	e_load(t->h, 8, OUT_A, jump_field(t, OUT_B, offsetof(struct jump_entry, page)));
+	e_store(t->h, 8, OUT_A, at_gs(PAGE_AT));
+	e_jmp_mem(t->h, jump_field(t, OUT_B, offsetof(struct jump_entry, code)));
+}
+
+void tr_exit_indirect(struct tr *t)
+{
+	struct emit *c = t->c;
+
+	e_patch(tr_find_jump(t, OUT_A, OUT_B), c->to_run, emit_here(c));
+	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
+	call_c(c, tr_site(t), t->d->to.miss);
+	tr_take_jump(t);
 }
 
 void tr_poll(struct tr *t)
 {
+	struct emit *c = t->c;
 	u8 *due;
 
-	tr_save_flags(t, OUT_A);
+	tr_save_flags(t, t->s1);
 	due = poll_jump(t->h);
-	e_patch(due, t->c->to_run, emit_here(t->c));
-	unless_masked(t->c, emit_here(t->h));
-	call_c(t->c, tr_site(t), t->d->to.poll_site);
+	e_patch(due, c->to_run, emit_here(c));
+	unless_masked(c, emit_here(t->h));
+	tr_to_canonical(t, c);
+	call_c(c, tr_site(t), t->d->to.poll_site);
 	t->host_ok = false;
+}
+
+u8 *tr_poll_jump(struct emit *e)
+{
+	return poll_jump(e);
+}
+
+void tr_leave_at(struct tr *t, s64 target, u64 thunk)
+{
+	struct exit *x = meta_alloc(t->d, sizeof(*x));
+
+	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = target };
+	t->b->exits = x;
+	tr_to_canonical(t, t->c);
+	call_c(t->c, x, thunk);
+}
+
+void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)
+{
+	e_patch(due, t->c->to_run, emit_here(t->c));
+	unless_masked(t->c, back);
+	tr_leave_at(t, target, t->d->to.poll);
 }

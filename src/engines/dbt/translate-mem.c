@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Memory operands. Every access of generated code to guest memory is made here, through the software TLB's entry for its
+ * Memory operands. Every access of generated code to guest memory is made here or in window.c, through the software TLB's entry for its
  * linear address: the tag must match, the access must lie in the page, and only then is the entry's host page used. Anything
  * else goes the slow way, which does the whole instruction.
  */
+#include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
 
 bool tr_can_address(const struct insn *i)
@@ -13,15 +14,41 @@ bool tr_can_address(const struct insn *i)
 	return (i->flags & INSN_MOFFS) || i->asize >= 2;
 }
 
+bool tr_only_reads(const struct insn *i)
+{
+	return i->op == OP_CMP || i->op == OP_TEST || i->op == OP_BT || i->op == OP_MUL ||
+	       (i->op == OP_IMUL && insn_kind(i, 1) == OPK_NONE);
+}
+
+bool tr_writes_memory(const struct insn *i)
+{
+	if (i->op < OP_INT_LIMIT)
+		return (insn_kind(i, 0) == OPK_MEM && !tr_only_reads(i)) || i->op == OP_XCHG;
+	return insn_kind(i, 0) == OPK_MEM;
+}
+
 void tr_load_out(struct tr *t, unsigned reg)
 {
-	if (reg_is_out(reg))
-		e_load(t->h, 8, reg, at_gs(GPR_AT(reg)));
+	if (!reg_is_out(t, reg))
+		return;
+	tr_clobber(t, reg);
+	e_load(t->h, 8, reg, at_gs(GPR_AT(reg)));
 }
 
 static unsigned slot_reg(u8 slot)
 {
 	return slot == SLOT_ZERO ? NO_REG : slot >> 3;
+}
+
+/* Base and index both live in memory: with the one register a. EFLAGS is destroyed. */
+static void effective_of_two_outs(struct tr *t, unsigned a, const struct mem *m, unsigned size)
+{
+	struct mem scaled = { .base = NO_REG, .index = (u8)a, .scale = m->scale, .disp = m->disp };
+
+	e_load(t->h, 8, a, at_gs(GPR_AT(m->index)));
+	if (m->scale || m->disp)
+		e_lea(t->h, size, a, scaled);
+	e_alu_m(t->h, ALU_ADD, size, a, at_gs(GPR_AT(m->base)));
 }
 
 void tr_effective(struct tr *t, unsigned a, const struct insn *i)
@@ -38,14 +65,47 @@ void tr_effective(struct tr *t, unsigned a, const struct insn *i)
 		m.base = (u8)a;
 	} else {
 		m.base = (u8)slot_reg(i->base);
-		tr_load_out(t, m.base);
+		if (m.base != NO_REG && reg_is_out(t, m.base)) {
+			e_load(t->h, 8, a, at_gs(GPR_AT(m.base)));
+			m.base = (u8)a;
+		}
 	}
-	if (m.index != NO_REG && m.index != m.base)
-		tr_load_out(t, m.index);
+	if (m.index != NO_REG && reg_is_out(t, m.index)) {
+		if (i->base == i->index) {
+			m.index = (u8)a;
+		} else if (m.base != a) {
+			e_load(t->h, 8, a, at_gs(GPR_AT(m.index)));
+			m.index = (u8)a;
+		} else {
+			unsigned other = a == t->s2 ? t->s1 : t->s2;
+			tr_clobber(t, other);
+			e_load(t->h, 8, other, at_gs(GPR_AT(m.index)));
+			m.index = (u8)other;
+		}
+	}
 	if (m.index == NO_REG && m.base != NO_REG && m.disp == 0)
 		e_mov_rr(t->h, size, a, m.base);
 	else
 		e_lea(t->h, size, a, m);
+}
+
+static void add_segment(struct tr *t, unsigned a, const struct insn *i)
+{
+	if (i->seg >= SEG_FS)
+		e_alu_m(t->h, ALU_ADD, 8, a, at_gs(VCPU(seg) + i->seg * sizeof(struct segment)));
+}
+
+void tr_linear(struct tr *t, unsigned a, const struct insn *i)
+{
+	bool two = !(i->flags & INSN_MOFFS) && i->base < SLOT_ZERO && i->index < SLOT_ZERO && i->base != i->index &&
+		   reg_is_out(t, i->base >> 3) && reg_is_out(t, i->index >> 3);
+	struct mem m = { .base = i->base >> 3, .index = i->index >> 3, .scale = i->scale, .disp = i->disp };
+
+	if (two)
+		effective_of_two_outs(t, a, &m, i->asize == 3 ? 8 : 4);
+	else
+		tr_effective(t, a, i);
+	add_segment(t, a, i);
 }
 
 static void check_alignment(struct tr *t, unsigned a, unsigned align)
@@ -58,9 +118,10 @@ static void check_alignment(struct tr *t, unsigned a, unsigned align)
 }
 
 /* Linear address in a: its host address instead, by way of the TLB. */
-static struct mem through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write, unsigned align)
+u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 {
 	struct emit *h = t->h;
+	u8 *miss;
 
 	e_mov_rr(h, 4, b, a);
 	e_shift_imm(h, SHIFT_SHR, 4, b, PAGE_SHIFT - 5);
@@ -68,108 +129,62 @@ static struct mem through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, 
 	e_alu_m(h, ALU_ADD, 8, b, at_gs(VCPU(tlb)));
 	e_alu_m(h, ALU_SUB, 8, a, at_reg(b, write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
 	e_alu_imm(h, ALU_CMP, 8, a, (s32)(PAGE_SIZE - n));
-	tr_slow_jump(t, CC_A);
-	check_alignment(t, a, align);
+	miss = e_jcc(h, CC_A, 0);
 	e_alu_m(h, ALU_ADD, 8, a, at_reg(b, offsetof(struct tlb_entry, host)));
+	return miss;
+}
+
+struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
+{
+	const struct insn *i = &t->insn[t->k];
+	unsigned a = avoid >> t->s1 & 1 ? t->s2 : t->s1, b = a == t->s1 ? t->s2 : t->s1;
+
+	if (t->region)
+		return window_operand(t, avoid, write, align);
+	tr_save_flags(t, a);
+	tr_linear(t, a, i);
+	tr_slow_jump_at(t, tr_through_tlb(t, a, b, i->msize, write));
+	check_alignment(t, a, align); /* host pages are as aligned as the guest's */
+	t->host_ok = false;
 	return at_reg(a, 0);
 }
 
-/* The compare of a slot: a becomes the offset in its page. What does not match has it filled and comes back to `back`. */
-static void compare_slot(struct tr *t, struct site *s, unsigned a, bool write, u64 back, const struct insn *i,
-			 struct mem at)
+/* Stack accesses of plain blocks share a slot, which holds a page that may be written. A miss fills it, out of line. */
+struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
 	struct emit *h = t->h, *c = t->c;
+	struct slot_use *use;
+	u8 *miss;
 
-	e_op_rip(h, 0x03, 8, a, &s->slot->neg);
-	e_op_rip(h, 0x3b, 8, a, &s->slot->end);
-	u8 *miss = e_jcc(h, CC_AE, 0);
-	e_patch(miss, c->to_run, emit_here(c));
-	s->back = back;
-	struct emit *hot = t->h;
-	t->h = c;
-	if (i)
-		tr_linear(t, OUT_A, i);
-	else
-		e_lea(c, 8, OUT_A, at);
-	t->h = hot;
-	e_mov_imm32(c, OUT_B, (u32)(u64)s);
-	e_jmp(c, t->d->to.fill[write]);
-	t->wants_slow = true;
-}
-
-/* [base + disp] of a register that is in its host register. */
-static bool is_simple(const struct insn *i)
-{
-	return i->asize == 3 && !(i->flags & INSN_MOFFS) && i->base != SLOT_CODE && i->base != SLOT_ZERO &&
-	       i->index == SLOT_ZERO && i->seg < SEG_FS && !reg_is_out(i->base >> 3);
-}
-
-void tr_linear(struct tr *t, unsigned a, const struct insn *i)
-{
-	tr_effective(t, a, i);
-	if (i->seg >= SEG_FS)
-		e_alu_m(t->h, ALU_ADD, 8, a, at_gs(VCPU(seg) + i->seg * sizeof(struct segment)));
-}
-
-static struct mem through_slot(struct tr *t, unsigned a, unsigned b, bool keep_b, bool write, unsigned align)
-{
-	const struct insn *i = &t->insn[t->k];
-	struct site *s = tr_site(t);
-	u64 back = emit_here(t->h);
-
-	s->slot = meta_alloc(t->d, sizeof(*s->slot));
-	slot_init(s->slot, i->msize);
-	tr_linear(t, a, i);
-	compare_slot(t, s, a, write, back, i, at_reg(0, 0));
-	check_alignment(t, a, align);
-	if (keep_b) {
-		e_op_rip(t->h, 0x03, 8, a, &s->slot->host);
-		return at_reg(a, 0);
-	}
-	if (is_simple(i)) {
-		e_op_rip(t->h, 0x8b, 8, b, &s->slot->delta);
-		return (struct mem){ .base = i->base >> 3, .index = (u8)b, .disp = i->disp };
-	}
-	e_op_rip(t->h, 0x8b, 8, b, &s->slot->host);
-	return (struct mem){ .base = (u8)a, .index = (u8)b };
-}
-
-struct mem tr_address(struct tr *t, unsigned a, unsigned b, bool keep_b, bool write, unsigned align)
-{
-	const struct insn *i = &t->insn[t->k];
-	struct mem m;
-
-	tr_save_flags(t, a);
-	if (!site_has_slot(t->d, t->b, i->off)) {
-		tr_linear(t, a, i);
-		m = through_tlb(t, a, b, i->msize, write, align);
-	} else {
-		m = through_slot(t, a, b, keep_b, write, align);
-	}
-	t->host_ok = false;
-	return m;
-}
-
-struct mem tr_stack(struct tr *t, unsigned a, unsigned b, unsigned base, s32 disp, unsigned n, bool write)
-{
-	struct site *s = tr_site(t);
-	u64 back;
-
-	tr_save_flags(t, a);
-	back = emit_here(t->h);
-	if (s->slot) { /* the second access of PUSH or CALL with memory: a site has one slot */
-		s = meta_alloc(t->d, sizeof(*s));
-		*s = (struct site){ .insn = t->insn[t->k], .block = t->b };
-		t->site2 = s;
-	}
-	s->slot = t->d->stack[tr_cpl(t) == 3 ? 0 : 1];
+	if (t->region)
+		return window_stack(t, base, disp, n, write);
+	tr_save_flags(t, t->s1);
+	use = meta_alloc(t->d, sizeof(*use));
+	use->slot = t->d->stack[tr_cpl(t) == 3 ? 0 : 1];
+	use->back = emit_here(h);
 	if (disp)
-		e_lea(t->h, 8, a, at_reg(base, disp));
+		e_lea(h, 8, t->s1, at_reg(base, disp));
 	else
-		e_mov_rr(t->h, 8, a, base);
-	/* Shared by loads and stores, so it holds pages that may be written. */
-	compare_slot(t, s, a, true, back, NULL, at_reg(base, disp));
-	e_op_rip(t->h, 0x8b, 8, b, &s->slot->delta);
+		e_mov_rr(h, 8, t->s1, base);
+	e_op_rip(h, 0x03, 8, t->s1, &use->slot->neg);
+	e_op_rip(h, 0x3b, 8, t->s1, &use->slot->end);
+	miss = e_jcc(h, CC_AE, 0);
+	e_patch(miss, c->to_run, emit_here(c));
+	tr_fill(t, t->s1, use, true);
+	use->fail = emit_here(c);
+	tr_slow_jump_at(t, e_jmp(c, 0));
+	e_op_rip(h, 0x8b, 8, t->s2, &use->slot->delta);
 	t->host_ok = false;
-	return (struct mem){ .base = (u8)base, .index = (u8)b, .disp = disp };
+	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };
+}
+
+/* In the cold part: register a is an address plus its slot's neg, which does not pass. Fills the slot and tries again. */
+void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write)
+{
+	struct emit *c = t->c;
+
+	e_op_rip(c, 0x2b, 8, a, &use->slot->neg);
+	e_store(c, 8, a, at_gs(WORD(fill_gla)));
+	e_store_imm(c, 4, (s32)(u64)use, at_gs(WORD(fill_use)));
+	e_jmp(c, t->d->to.fill[write]);
 }

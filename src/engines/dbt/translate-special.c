@@ -38,13 +38,14 @@ bool tr_can_special(const struct tr *t, unsigned k)
 
 static bool push_memory(struct tr *t)
 {
-	struct mem m = tr_address(t, OUT_A, OUT_B, false, false, 0);
+	struct mem m = tr_address(t, 0, false, 0);
 
-	e_load(t->h, 8, OUT_A, m);
-	e_store(t->h, 8, OUT_A, at_gs(WORD(tmp)));
-	m = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
-	e_load(t->h, 8, OUT_A, at_gs(WORD(tmp)));
-	e_store(t->h, 8, OUT_A, m);
+	e_load(t->h, 8, t->s1, m);
+	e_store(t->h, 8, t->s1, at_gs(WORD(tmp)));
+	m = tr_stack(t, RSP, -8, 8, true);
+	unsigned with = tr_beside(t, &m);
+	e_load(t->h, 8, with, at_gs(WORD(tmp)));
+	e_store(t->h, 8, with, m);
 	e_lea(t->h, 8, RSP, at_reg(RSP, -8));
 	return true;
 }
@@ -53,14 +54,15 @@ static bool tr_push(struct tr *t, const struct insn *i)
 {
 	if (i->flags & INSN_MEM)
 		return push_memory(t);
-	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, -8, 8, true);
+	struct mem top = tr_stack(t, RSP, -8, 8, true);
 	unsigned reg = i->r[0] >> 3;
 
 	if (insn_kind(i, 0) == OPK_IMM) {
 		e_store_imm(t->h, 8, (s32)i->imm, top);
-	} else if (reg_is_out(reg)) {
-		e_load(t->h, 8, OUT_A, at_gs(GPR_AT(reg)));
-		e_store(t->h, 8, OUT_A, top);
+	} else if (reg_is_out(t, reg)) {
+		unsigned with = tr_beside(t, &top);
+		e_load(t->h, 8, with, at_gs(GPR_AT(reg)));
+		e_store(t->h, 8, with, top);
 	} else {
 		e_store(t->h, 8, reg, top);
 	}
@@ -70,12 +72,12 @@ static bool tr_push(struct tr *t, const struct insn *i)
 
 static bool tr_pop(struct tr *t, const struct insn *i)
 {
-	struct mem top = tr_stack(t, OUT_A, OUT_B, RSP, 0, 8, false);
+	struct mem top = tr_stack(t, RSP, 0, 8, false);
 	unsigned reg = i->r[0] >> 3;
 
-	if (reg_is_out(reg)) {
-		e_load(t->h, 8, OUT_A, top);
-		e_store(t->h, 8, OUT_A, at_gs(GPR_AT(reg)));
+	if (reg_is_out(t, reg)) {
+		e_load(t->h, 8, t->s1, top);
+		e_store(t->h, 8, t->s1, at_gs(GPR_AT(reg)));
 	} else {
 		e_load(t->h, 8, reg, top);
 	}
@@ -84,10 +86,18 @@ static bool tr_pop(struct tr *t, const struct insn *i)
 	return true;
 }
 
+/* RBP may be out of its register; RSP never is. */
 static bool leave(struct tr *t)
 {
-	struct mem top = tr_stack(t, OUT_A, OUT_B, RBP, 0, 8, false);
+	struct mem top = tr_stack(t, RBP, 0, 8, false);
 
+	if (reg_is_out(t, RBP)) {
+		e_load(t->h, 8, RSP, at_gs(GPR_AT(RBP)));
+		e_load(t->h, 8, t->s1, top);
+		e_store(t->h, 8, t->s1, at_gs(GPR_AT(RBP)));
+		e_lea(t->h, 8, RSP, at_reg(RSP, 8));
+		return true;
+	}
 	e_lea(t->h, 8, RSP, at_reg(RBP, 8));
 	e_load(t->h, 8, RBP, top);
 	return true;
@@ -97,11 +107,12 @@ static bool leave(struct tr *t)
 static unsigned divisor(struct tr *t, const struct insn *i)
 {
 	if (i->flags & INSN_MEM) {
-		struct mem m = tr_address(t, OUT_A, OUT_B, false, false, 0);
-		e_load(t->h, i->size, OUT_A, m);
-		return OUT_A;
+		struct mem m = tr_address(t, 0, false, 0);
+		e_load(t->h, i->size, t->s1, m);
+		tr_save_flags(t, t->s2);
+		return t->s1;
 	}
-	tr_save_flags(t, OUT_A);
+	tr_save_flags(t, t->s1);
 	tr_load_out(t, i->r[0] >> 3);
 	return i->r[0] >> 3;
 }
@@ -111,7 +122,9 @@ static unsigned divisor(struct tr *t, const struct insn *i)
 static bool divide(struct tr *t, const struct insn *i)
 {
 	struct emit *h = t->h;
-	unsigned by = divisor(t, i), x = by == OUT_A ? OUT_B : OUT_A;
+	unsigned by = divisor(t, i), x = by == t->s1 ? t->s2 : t->s1;
+
+	tr_clobber(t, x);
 
 	if (i->op == OP_DIV) {
 		e_op_rr(h, 0x3b, i->size, RDX, by);
@@ -125,6 +138,9 @@ static bool divide(struct tr *t, const struct insn *i)
 		e_op_rr(h, 0x3b, i->size, x, RDX);
 		tr_slow_jump(t, CC_NZ);
 	}
+	t->host_ok = false;
+	if (t->d->exact_flags)
+		tr_want_flags_spilled(t);
 	e_op_rr(h, 0xf7, i->size, i->op == OP_DIV ? 6 : 7, by);
 	t->host_ok = false;
 	tr_flags_written(t);

@@ -32,14 +32,8 @@ bool tr_can_vector(const struct tr *t, unsigned k)
 	if ((i->size == 32 || i->size2 == 32 || i->msize == 32) &&
 	    (!(ok & SIMD_AVX2) || feature == FEAT_AES || feature == FEAT_PCLMUL))
 		return false;
-	if (i->flags & INSN_MEM) {
-		bool a = false, b = false;
-		for (unsigned o = 0; o < 4; o++) {
-			a |= insn_kind(i, o) == OPK_REG && i->r[o] == SLOT(OUT_A);
-			b |= insn_kind(i, o) == OPK_REG && i->r[o] == SLOT(OUT_B);
-		}
-		return tr_can_address(i) && !(a && b);
-	}
+	if (i->flags & INSN_MEM)
+		return tr_can_address(i);
 	return true;
 }
 

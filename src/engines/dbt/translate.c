@@ -7,9 +7,15 @@
  * instructions read all. Faults of memory accesses do not, unless exact_flags is set: an exception frame may then
  * hold a stale value of a flag that the program itself cannot see any more.
  */
-#include "engines/dbt/translate.h"
+#include <stdlib.h>
+#include <x86intrin.h>
 
-static bool ends_block(const struct insn *i)
+#include "engines/dbt/count.h"
+#include "engines/dbt/region.h"
+#include "engines/dbt/translate.h"
+#include "machine/control.h"
+
+bool tr_ends_block(const struct insn *i)
 {
 	switch (i->op) {
 	case OP_NONE:
@@ -44,7 +50,7 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	struct insn *i = &t->insn[t->n];
 	unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);
 	const u8 *bytes = host + off;
-	enum decode_status s = code_decode(t->v, i, &t->info[t->n], bytes, room, off);
+	enum decode_status s = dbt_decode(t->v, i, &t->info[t->n], bytes, room, off);
 
 	if (s == DECODE_MORE && room < 15) {
 		t->end_crosses = true;
@@ -62,16 +68,36 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
+	tr_open_flags(t, t->n);
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
 }
 
+bool tr_breaks_at(const struct tr *t, unsigned off)
+{
+	const struct machine *m = t->v->machine;
+
+	return unlikely(m->debug.breaks) && machine_breaks_at_offset(m, off);
+}
+
+/* There is a block already for what comes, and this one goes on there; or a debugger's breakpoint may be there, and no translation is
+ * to run on past it. */
+static bool block_ends_before(const struct tr *t, unsigned off)
+{
+	if (tr_breaks_at(t, off))
+		return true;
+	return place_begins(t->d, t->b->page, off) && block_find(t->d, t->b->page, off, t->b->mode, ~0ull);
+}
+
 static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && take(t, host, off)) {
+	unsigned first = off;
+
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_ends_before(t, off)) &&
+	       take(t, host, off)) {
 		off += t->insn[t->n].len;
-		if (ends_block(&t->insn[t->n++]))
+		if (tr_ends_block(&t->insn[t->n++]))
 			break;
 	}
 	t->end = off;
@@ -81,8 +107,8 @@ static void decode_block(struct tr *t, const u8 *host, unsigned off)
 
 static bool may_fault(const struct insn *i)
 {
-	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_PUSH && i->op <= OP_RET) ||
-	       i->op == OP_DIV || i->op == OP_IDIV;
+	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_MOVSB && i->op <= OP_SCASQ) ||
+	       (i->op >= OP_PUSH && i->op <= OP_RET) || i->op == OP_DIV || i->op == OP_IDIV;
 }
 
 u32 tr_live_before(const struct tr *t, unsigned k)
@@ -96,7 +122,7 @@ u32 tr_live_before(const struct tr *t, unsigned k)
 	if (t->d->exact_flags && may_fault(i))
 		return FL_ARITH;
 	if (t->native[k] == NATIVE_SYSTEM)
-		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ ? 0 : live;
+		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ || i->op == OP_SYSRET ? 0 : live;
 	return (live & ~(f->flags_written & ~f->flags_maybe)) | f->flags_read;
 }
 
@@ -115,13 +141,24 @@ static void find_live(struct tr *t)
 		if (is_exit(&t->insn[k]))
 			live = FL_ARITH;
 	}
-	t->b->live_in = live != 0;
+	t->b->live_in = live != 0 || t->d->exact_flags; /* lock-step looks at every entry */
 }
 
 void tr_save_flags(struct tr *t, unsigned with)
 {
 	if (t->host_ok && !t->mem_ok && tr_live_before(t, t->k)) {
+		tr_clobber(t, with);
 		flags_save(t->h, with);
+		t->mem_ok = true;
+	}
+}
+
+void tr_save_flags_spilled(struct tr *t)
+{
+	if (t->host_ok && !t->mem_ok && tr_live_before(t, t->k)) {
+		e_store(t->h, 8, R8, at_gs(WORD(tmp)));
+		flags_save(t->h, R8);
+		e_load(t->h, 8, R8, at_gs(WORD(tmp)));
 		t->mem_ok = true;
 	}
 }
@@ -153,33 +190,46 @@ void tr_flags_written(struct tr *t)
 
 /* ---- instructions that C does ---- */
 
+unsigned tr_uncounted(const struct tr *t)
+{
+	return (t->region ? t->region->at->first + t->region->at->n : t->n) - (t->k + 1);
+}
+
 struct site *tr_site(struct tr *t)
 {
 	if (!t->site) {
 		t->site = meta_alloc(t->d, sizeof(*t->site));
 		t->site->insn = t->insn[t->k];
+		t->site->insn.n = (u16)(t->n - tr_uncounted(t) - 1);
 		t->site->block = t->b;
 	}
 	return t->site;
 }
 
+void tr_slow_jump_at(struct tr *t, u8 *at)
+{
+	t->slow_outs = t->outs;
+	t->slow[t->nslow++] = at;
+}
+
 void tr_slow_jump(struct tr *t, unsigned cc)
 {
-	t->slow[t->nslow++] = e_jcc(t->h, cc, 0);
+	tr_slow_jump_at(t, e_jcc(t->h, cc, 0));
 }
 
 /* The way back from C into the block, where flags are expected where they are now. */
 static void resume(struct tr *t)
 {
 	struct site *s = tr_site(t);
-	bool flags = t->host_ok && t->live[t->k];
+	bool flags = t->host_ok && t->live[t->k], moves = !tr_is_canonical(t);
 
 	s->resume = emit_here(t->h);
-	if (ends_block(&t->insn[t->k])) {
+	windows_forget(t);
+	if (tr_ends_block(&t->insn[t->k])) {
 		s->resume = 0;
 		return;
 	}
-	if (!flags && !t->uses_vec)
+	if (!flags && !t->uses_vec && !moves)
 		return;
 	u64 back = s->resume;
 	s->resume = emit_here(t->c);
@@ -188,44 +238,46 @@ static void resume(struct tr *t)
 		u8 *imm = t->c->p - 4;
 		e_jmp(t->c, t->d->to.load_vec);
 		u32 here = (u32)emit_here(t->c);
-		memcpy(imm, flags ? &here : &(u32){ (u32)back }, 4);
+		memcpy(imm, flags || moves ? &here : &(u32){ (u32)back }, 4);
 	}
-	if (flags) {
+	if (flags)
 		flags_restore(t->c, OUT_A);
+	tr_from_canonical(t, t->c);
+	if (flags || moves)
 		e_jmp(t->c, back);
-	}
-}
-
-static void resume_both(struct tr *t)
-{
-	resume(t);
-	if (t->site2)
-		t->site2->resume = t->site->resume;
 }
 
 static void finish_slow(struct tr *t)
 {
 	struct emit *c = t->c;
 
-	if (!t->nslow && !t->wants_slow)
+	if (!t->nslow)
 		return;
 	for (unsigned k = 0; k < t->nslow; k++)
 		e_patch(t->slow[k], c->to_run, emit_here(c));
-	if (t->nslow) {
-		e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
-		e_jmp(c, t->d->to.slow);
-	}
-	resume_both(t);
+	u32 outs = t->outs;
+	t->outs = t->slow_outs;
+	tr_to_canonical(t, c);
+	t->outs = outs;
+	e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
+	e_jmp(c, t->d->to.slow);
+	resume(t);
+}
+
+void tr_call(struct tr *t, u64 thunk)
+{
+	tr_save_flags(t, t->s1);
+	tr_to_canonical(t, t->h);
+	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
+	e_jmp(t->h, thunk);
+	t->host_ok = false;
+	t->mem_ok = true;
+	resume(t);
 }
 
 void tr_helper(struct tr *t)
 {
-	tr_save_flags(t, OUT_A);
-	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(t->h, t->d->to.slow);
-	t->host_ok = false;
-	t->mem_ok = true;
-	resume(t);
+	tr_call(t, t->d->to.slow);
 }
 
 /* ---- the block ---- */
@@ -233,6 +285,7 @@ void tr_helper(struct tr *t)
 static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
+		t->native[k] = NATIVE_NONE;
 		if ((t->b->mode & MODE_CODE_SIZE) != CODE_64)
 			continue;
 		if (tr_can_system(t, k))
@@ -247,15 +300,17 @@ static void choose(struct tr *t)
 	}
 }
 
-static void translate_insn(struct tr *t)
+void tr_insn(struct tr *t)
 {
 	bool done = false;
 
 	t->nslow = 0;
-	t->wants_slow = false;
-	t->site = t->site2 = NULL;
+	t->site = NULL;
 	switch (t->native[t->k]) {
-	case NATIVE_SYSTEM: done = tr_system(t); break;
+	case NATIVE_SYSTEM:
+		done = tr_system(t);
+		windows_forget(t);
+		break;
 	case NATIVE_SPECIAL: done = tr_special(t); break;
 	case NATIVE_COPY: done = tr_copy(t, false, 0); break;
 	case NATIVE_VECTOR: done = tr_vector(t); break;
@@ -265,6 +320,19 @@ static void translate_insn(struct tr *t)
 		finish_slow(t);
 	else
 		tr_helper(t);
+}
+
+void tr_load_vectors(struct tr *t)
+{
+	u8 *load;
+	u64 back;
+
+	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
+	load = e_jcc(t->h, CC_Z, 0);
+	back = emit_here(t->h);
+	e_patch(load, t->h->to_run, emit_here(t->c));
+	e_mov_imm32(t->c, OUT_A, (u32)back);
+	e_jmp(t->c, t->d->to.load_vec);
 }
 
 /* Entries: with flags in memory; with flags in EFLAGS. */
@@ -279,21 +347,19 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
-	if (!b->hot && (b->mode & MODE_CODE_SIZE) == CODE_64) {
-		b->heat = t->d->heat;
-		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(&b->heat), 1);
+	if (!b->hot && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
+		b->heat = touched_alloc(t->d, sizeof(*b->heat));
+		*b->heat = t->d->heat;
+		b->since = __rdtsc();
+		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(b->heat), 1);
 		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
 		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
 		e_jmp(t->c, t->d->to.promote);
 	}
-	if (t->uses_vec) {
-		e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
-		u8 *load = e_jcc(t->h, CC_Z, 0);
-		u64 back = emit_here(t->h);
-		e_patch(load, t->h->to_run, emit_here(t->c));
-		e_mov_imm32(t->c, OUT_A, (u32)back);
-		e_jmp(t->c, t->d->to.load_vec);
-	}
+	if (!t->region)
+		tr_count_entry(t);
+	if (t->uses_vec)
+		tr_load_vectors(t);
 }
 
 /* Control runs on behind the last instruction. */
@@ -301,7 +367,7 @@ static void fall_out(struct tr *t)
 {
 	const struct insn *last = &t->insn[t->n - 1];
 
-	if (ends_block(last))
+	if (tr_ends_block(last))
 		return;
 	t->k = t->n - 1;
 	if ((t->b->mode & MODE_CODE_SIZE) == CODE_64) {
@@ -314,30 +380,83 @@ static void fall_out(struct tr *t)
 	e_jmp(t->h, t->d->to.lookup);
 }
 
+static void plain(struct tr *t)
+{
+	find_live(t);
+	begin(t);
+	for (t->k = 0; t->k < t->n; t->k++)
+		tr_insn(t);
+	fall_out(t);
+}
+
+/* Bytes of the page that were translated. */
+static void note_extent(struct tr *t)
+{
+	struct block *b = t->b;
+	unsigned end = t->end;
+
+	b->first = b->off;
+	if (end == b->off) /* undecodable: whatever its bytes become */
+		end = b->off + 15u;
+	for (unsigned k = 0; k < t->n; k++) {
+		b->first = MIN(b->first, t->insn[k].off);
+		end = MAX(end, (unsigned)t->insn[k].off + t->insn[k].len);
+	}
+	b->end = (u16)MIN(end, PAGE_SIZE);
+	b->insns = (u16)t->n;
+	b->code_end = emit_here(t->h);
+}
+
+/* A translation's working memory is large, and used again without being cleared. */
+static struct tr *begin_translation(struct vcpu *v, unsigned half)
+{
+	struct dbt *d = dbt_of(v);
+	struct tr *t = d->tr;
+
+	t->v = v;
+	t->d = d;
+	t->h = &d->hot;
+	t->c = &d->cold;
+	t->half = half;
+	t->outs = CANONICAL_OUTS;
+	t->s1 = OUT_A;
+	t->s2 = OUT_B;
+	t->n = t->k = 0;
+	t->end_crosses = t->uses_vec = t->host_ok = t->mem_ok = false;
+	t->region = NULL;
+	return t;
+}
+
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
-	struct tr t = { .v = v, .d = d, .h = &d->hot, .c = &d->cold, .half = gla >> 63 };
-	struct block *b = t.b = meta_alloc(d, sizeof(*b));
+	struct tr *t = begin_translation(v, gla >> 63);
+	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
 
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
-	b->hot = block_is_hot(d, page, off);
-	decode_block(&t, host, off);
-	choose(&t);
-	find_live(&t);
-	begin(&t);
-	for (t.k = 0; t.k < t.n; t.k++)
-		translate_insn(&t);
-	fall_out(&t);
-	b->end = (u16)MIN(t.end, PAGE_SIZE);
-	if (t.end == off) /* undecodable: whatever its bytes become */
-		b->end = (u16)MIN(off + 15u, PAGE_SIZE);
-	b->insns = (u16)t.n;
-	b->code_end = emit_here(t.h);
+	b->hot = (mode & MODE_CODE_SIZE) == CODE_64 && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
+	if (b->hot && region_find(t, host, off)) {
+		choose(t);
+		region_choose_outs(t);
+		region_live(t);
+		begin(t);
+		region_emit(t);
+		t->end = off + 1u;
+	} else {
+		decode_block(t, host, off);
+		choose(t);
+		plain(t);
+	}
+	note_extent(t);
 	block_enter(v, b);
 	d->stats->blocks++;
-	d->stats->insns += t.n;
+	d->stats->insns += t->n;
 	d->stats->bytes += b->code_end - b->code;
 	return b;
+}
+
+struct tr *tr_create(void)
+{
+	return calloc(1, sizeof(struct tr));
 }

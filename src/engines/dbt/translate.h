@@ -4,32 +4,43 @@
 #include "engines/dbt/dbt-internal.h"
 #include "engines/dbt/raw.h"
 
-#define SLOW_JUMPS 8
+#define SLOW_JUMPS   8
+#define REGION_INSNS 256 /* at least BLOCK_INSNS */
+
+struct code_region;
 
 struct tr {
 	struct vcpu *v;
 	struct dbt *d;
 	struct block *b;
 	struct emit *h, *c; /* the block itself; what it rarely needs */
-	struct insn insn[BLOCK_INSNS];
-	struct insn_info info[BLOCK_INSNS];
-	const u8 *bytes[BLOCK_INSNS];
-	u32 live[BLOCK_INSNS]; /* arithmetic flags that somebody may look at behind it */
-	u8 native[BLOCK_INSNS]; /* enum native */
+	struct insn insn[REGION_INSNS];
+	struct insn_info info[REGION_INSNS];
+	const u8 *bytes[REGION_INSNS];
+	u32 live[REGION_INSNS]; /* arithmetic flags that somebody may look at behind it */
+	u8 native[REGION_INSNS]; /* enum native */
 	u8 crossing[16]; /* bytes of an instruction across pages */
 	unsigned n, k; /* instructions; the current one */
 	unsigned end; /* offset behind the last one */
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
 	bool uses_vec;
+	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
+	 * anything from one instruction to the next, s2 and the others may (window.c). */
+	u32 outs;
+	u8 s1, s2;
+	struct code_region *region; /* NULL: a plain block */
 	/* Where the guest's live arithmetic flags are now. */
 	bool host_ok, mem_ok;
 	/* Jumps of the current instruction to its slow path. */
 	u8 *slow[SLOW_JUMPS];
 	unsigned nslow;
-	bool wants_slow; /* C may do it, though no jump leads there */
-	struct site *site, *site2; /* of the current instruction, and of its second access to memory */
+	u32 slow_outs; /* outs where they are */
+	struct site *site; /* of the current instruction */
 };
+
+/* What is true between blocks: the registers in memory are OUT_A and OUT_B. */
+#define CANONICAL_OUTS (1u << OUT_A | 1u << OUT_B)
 
 static inline unsigned tr_cpl(const struct tr *t)
 {
@@ -39,37 +50,76 @@ static inline unsigned tr_cpl(const struct tr *t)
 enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM };
 
 /* ---- translate.c ---- */
+bool tr_ends_block(const struct insn *i); /* control does not run on behind it, or not here */
+void tr_insn(struct tr *t); /* the current instruction */
+void tr_load_vectors(struct tr *t); /* vector registers hold the guest's; between blocks */
 u32 tr_live_before(const struct tr *t, unsigned k);
+/* A debugger's breakpoint may be at that offset of the page: no translation goes there. */
+bool tr_breaks_at(const struct tr *t, unsigned off);
 /* Saves flags that are in EFLAGS alone and wanted from the current instruction on: what follows destroys EFLAGS. */
 void tr_save_flags(struct tr *t, unsigned with);
+void tr_save_flags_spilled(struct tr *t); /* destroys no register */
 /* EFLAGS gets the guest's flags; `with` is destroyed. */
 void tr_want_flags(struct tr *t, unsigned with);
 void tr_want_flags_spilled(struct tr *t); /* destroys no register */
 /* The current instruction has left its flags in EFLAGS. */
 void tr_flags_written(struct tr *t);
+/* Instructions behind the current one that were counted with it: count.c. */
+unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
-/* All of the current instruction by src/emulate. */
+void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
+/* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
+void tr_call(struct tr *t, u64 thunk);
+
+/* The state between blocks from this region's, and back, written to e; nothing if they are the same. Flags are kept. */
+void tr_to_canonical(const struct tr *t, struct emit *e);
+void tr_from_canonical(const struct tr *t, struct emit *e);
+/* Makes it so for good: the current instruction ends its stretch of code. Returns whether there was something to do. */
+bool tr_leave_region(struct tr *t);
+static inline bool tr_is_canonical(const struct tr *t)
+{
+	return t->outs == CANONICAL_OUTS;
+}
 
 /* ---- translate-mem.c ---- */
 bool tr_can_address(const struct insn *i);
+bool tr_only_reads(const struct insn *i); /* an integer instruction stores nothing to operand 0 */
+bool tr_writes_memory(const struct insn *i); /* a copied instruction's memory operand */
 /*
- * The checked memory operand of the current instruction, as host memory: a and b are the translator's registers, of which the
- * result names one or both; with keep_b only a, and b may be loaded with something else. EFLAGS is destroyed.
+ * The checked memory operand of the current instruction, as host memory. It is addressed by none of the registers in
+ * `avoid`, a mask of those in outs, of which at least one must be left. EFLAGS may be destroyed: host_ok says.
  */
-struct mem tr_address(struct tr *t, unsigned a, unsigned b, bool keep_b, bool write, unsigned align);
-/* The same for n bytes at [RSP or RBP + disp]; the result names b, and a is free. */
-struct mem tr_stack(struct tr *t, unsigned a, unsigned b, unsigned base, s32 disp, unsigned n, bool write);
-/* Linear address of the memory operand into a, and the effective one. */
+struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align);
+/* The same for n bytes at [RSP or RBP + disp]. */
+struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);
+/* Linear address of the memory operand into a, and the effective one. Flags are kept by the latter. */
 void tr_linear(struct tr *t, unsigned a, const struct insn *i);
 void tr_effective(struct tr *t, unsigned a, const struct insn *i);
 /* Register number of guest register reg, loaded into the host register if it lives in memory. */
 void tr_load_out(struct tr *t, unsigned reg);
-static inline bool reg_is_out(unsigned reg)
+/* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
+u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
+void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write);
+/* CPUs leave some undefined flags as they were: where flags are exact, these are. */
+static inline void tr_open_flags(struct tr *t, unsigned k)
 {
-	return reg == OUT_A || reg == OUT_B;
+	if (unlikely(t->d->exact_flags))
+		t->info[k].flags_maybe |= t->info[k].flags_undefined;
 }
+static inline bool reg_is_out(const struct tr *t, unsigned reg)
+{
+	return reg < NR_GPR && t->outs >> reg & 1;
+}
+
+/* A register for the translator that m is not addressed by, or NO_REG. */
+unsigned tr_beside(struct tr *t, const struct mem *m);
+
+/* ---- window.c ---- */
+/* The host register of an out is about to be used for something else. */
+void tr_clobber(struct tr *t, unsigned reg);
+void windows_forget(struct tr *t); /* C has run, or control comes from elsewhere */
 
 /* ---- families: false if it is to be done by src/emulate ---- */
 bool tr_can_copy(const struct tr *t, unsigned k); /* translate-copy.c */
@@ -81,6 +131,8 @@ bool tr_special(struct tr *t);
 bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
+bool tr_can_string(const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
+void tr_string(struct tr *t);
 bool tr_branch(struct tr *t); /* translate-branch.c */
 
 /* ---- translate-exit.c ---- */
@@ -90,9 +142,21 @@ void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc);
 void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at);
 /* Leaves for the address in OUT_A; flags are in memory. */
 void tr_exit_indirect(struct tr *t);
+/* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.
+ * And the jump there, of what is in OUT_B. */
+u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry);
+void tr_take_jump(struct tr *t);
 /* Leaves to the loop before the current instruction if an event is due. EFLAGS is destroyed. */
 void tr_poll(struct tr *t);
+/* A look at events whose jump, returned, is taken if one is due; tr_poll_edge says what then: to the loop at `target`, or back. */
+u8 *tr_poll_jump(struct emit *e);
+void tr_leave_at(struct tr *t, s64 target, u64 thunk); /* in the cold part: to C with an exit for `target` */
+void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back);
 
+static inline s64 tr_target(const struct insn *i) /* of a direct branch, relative to the page */
+{
+	return (s64)i->off + i->len + i->disp;
+}
 static inline bool insn_is_jcc(const struct insn *i)
 {
 	return (unsigned)(i->op - OP_JO) < 16;

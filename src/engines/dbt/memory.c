@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The memory of the code cache: for code, for what C keeps about it, and for the words that generated code touches each time it
+ * passes. All below 2 GiB, so that addresses fit 32 bits.
+ *
+ * No page of it is ever writable and executable: one memfd is mapped twice, to write and to run. Kernels jump about in
+ * megabytes of code: where the host gives huge pages, they cost it fewer misses of its TLB, and fewer page faults on the way.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "engines/dbt/dbt-internal.h"
+#include "util/cleanup.h"
+
+#define CODE_MAX	   (64u << 20)
+#define CODE_ALL	   (256u << 20) /* of all vCPUs together: MAP_32BIT gives a GiB, for this and the other two */
+#define META_SIZE(code)	   ((code) / 2 * 3)
+#define TOUCHED_SIZE(code) ((code) / 8)
+#define HOT_SHARE(size)	   ((size) / 8 * 5)
+#define ROOM_CODE	   (256u << 10) /* no block needs more */
+#define ROOM_TOUCHED	   16384
+
+#define HUGE_PAGE (2u << 20)
+#define RESERVED  65536u /* shares of the code's size are multiples of it, so of pages */
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+void *meta_alloc(struct dbt *d, size_t size)
+{
+	void *p = d->meta_next;
+
+	d->meta_next += (size + 15) & ~(size_t)15;
+	memset(p, 0, size);
+	return p;
+}
+
+void *touched_alloc(struct dbt *d, size_t size)
+{
+	u8 *p = (u8 *)(((u64)d->touched_next + size - 1) & ~(u64)(size - 1));
+
+	d->touched_next = p + size;
+	return p;
+}
+
+void memory_reset(struct dbt *d)
+{
+	d->hot.p = d->hot_begin;
+	d->cold.p = d->cold_begin;
+	d->meta_next = d->meta_begin;
+	d->touched_next = d->touched;
+}
+
+/* ---- huge pages ---- */
+
+/* A shared mapping gets one when it is asked for after its first page is there. */
+static bool make_huge(const struct dbt *d, u8 *rw)
+{
+	u8 *rx = d->code_rx + (rw - d->code_rw);
+
+	return madvise(rw, PAGE_SIZE, MADV_POPULATE_WRITE) == 0 && madvise(rw, HUGE_PAGE, MADV_COLLAPSE) == 0 &&
+	       madvise(rx, HUGE_PAGE, MADV_COLLAPSE) == 0;
+}
+
+/* Makes the pages that e will soon reach huge. Where the host does not, its pages come one by one. */
+static void advance(struct dbt *d, const struct emit *e, u8 **ready)
+{
+	if (likely(e->p + ROOM_CODE <= *ready) || *ready >= e->end)
+		return;
+	if (!d->small_pages && !make_huge(d, *ready))
+		d->small_pages = true;
+	*ready += HUGE_PAGE;
+}
+
+bool memory_ready(struct dbt *d)
+{
+	if (d->hot.end - d->hot.p < ROOM_CODE || d->cold.end - d->cold.p < ROOM_CODE ||
+	    d->meta_end - d->meta_next < ROOM_CODE || d->touched_end - d->touched_next < ROOM_TOUCHED)
+		return false;
+	advance(d, &d->hot, &d->hot_ready);
+	advance(d, &d->cold, &d->cold_ready);
+	return true;
+}
+
+/* ---- making ---- */
+
+static void *map(size_t size, int prot, int flags, int fd)
+{
+	void *p = mmap(NULL, size, prot, flags | MAP_NORESERVE, fd, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+/* Room for huge pages: reserved first, then cut to what is aligned. low: MAP_32BIT or 0. */
+static void *map_aligned(size_t size, int prot, int flags, int fd, int low)
+{
+	u8 *room = map(size + HUGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | low, -1), *at;
+
+	if (!room)
+		return NULL;
+	at = (u8 *)(((u64)room + HUGE_PAGE - 1) & ~(u64)(HUGE_PAGE - 1));
+	if (at > room)
+		munmap(room, (size_t)(at - room));
+	munmap(at + size, (size_t)(room + HUGE_PAGE - at));
+	if (mmap(at, size, prot, flags | MAP_NORESERVE | MAP_FIXED, fd, 0) == MAP_FAILED) {
+		munmap(at, size);
+		return NULL;
+	}
+	return at;
+}
+
+static void *map_data(size_t size)
+{
+	return map_aligned(size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, MAP_32BIT);
+}
+
+static int map_all(struct dbt *d, struct error *err)
+{
+	_cleanup_fd_ int fd = memfd_create("code", MFD_CLOEXEC);
+
+	if (fd < 0 || ftruncate(fd, (off_t)d->code_size))
+		return error_set(err, errno, "cannot make the code cache: %s", strerror(errno));
+	d->code_rw = map_aligned(d->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	d->code_rx = map_aligned(d->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, MAP_32BIT);
+	d->meta = map_data(META_SIZE(d->code_size));
+	d->touched = map_data(TOUCHED_SIZE(d->code_size));
+	d->jump = map(JUMP_CACHE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
+	d->low = map(sizeof(*d->low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
+	if (!d->code_rw || !d->code_rx || !d->meta || !d->touched || !d->jump || !d->low)
+		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
+	return 0;
+}
+
+int memory_create(struct dbt *d, unsigned cpus, struct error *err)
+{
+	d->code_size = MIN(CODE_MAX, CODE_ALL / cpus) & ~(8 * RESERVED - 1);
+	if (map_all(d, err))
+		return err->code;
+	s64 to_run = d->code_rx - d->code_rw;
+	d->meta_next = d->meta;
+	d->meta_end = d->meta + META_SIZE(d->code_size);
+	d->touched_next = d->touched;
+	d->touched_end = d->touched + TOUCHED_SIZE(d->code_size);
+	d->hot = (struct emit){ d->code_rw, d->code_rw + HOT_SHARE(d->code_size), to_run };
+	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
+	d->hot_ready = d->hot.p;
+	d->cold_ready = d->cold.p;
+	if (d->code_size < CODE_MAX) { /* many vCPUs: what each takes counts */
+		d->small_pages = true;
+		return 0;
+	}
+	madvise(d->meta, META_SIZE(d->code_size), MADV_HUGEPAGE);
+	madvise(d->touched, TOUCHED_SIZE(d->code_size), MADV_HUGEPAGE);
+	return 0;
+}
+
+void memory_destroy(struct dbt *d)
+{
+	if (d->code_rw)
+		munmap(d->code_rw, d->code_size);
+	if (d->code_rx)
+		munmap(d->code_rx, d->code_size);
+	if (d->meta)
+		munmap(d->meta, META_SIZE(d->code_size));
+	if (d->touched)
+		munmap(d->touched, TOUCHED_SIZE(d->code_size));
+	if (d->low)
+		munmap(d->low, sizeof(*d->low));
+	d->low = NULL;
+	if (d->jump)
+		munmap(d->jump, JUMP_CACHE_SIZE);
+}

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * SYSCALL and SYSRET without C: shared pieces of code that each of these instructions jumps to, with its site in OUT_A and flags in
+ * memory. What is unusual (alignment checks or SMAP suspended, an address that is not canonical, an event that waits) goes on in
+ * src/emulate before anything has changed. Semantics: emulate/syscall.c.
+ */
+#include "emulate/descriptor.h"
+#include "engines/dbt/dbt-internal.h"
+
+#define ODD_FLAGS  (FL_AC | FL_RF | FL_VM) /* of RFLAGS: the current view is not the plain one, or RF is to be kept */
+#define KEPT_FLAGS (FL_ALL & ~(FL_ARITH | FL_RF | FL_VM)) /* what SYSRET loads into v->rflags */
+#define USER_SPACE BIT(48) /* in code spaces: mmu_code_space() */
+
+static void test_bits(struct emit *e, struct mem m, u32 bits)
+{
+	e_op_rm(e, 0xf7, 4, 0, m);
+	e32(e, bits);
+}
+
+static void need_sce(struct emit *e, const struct dbt *d)
+{
+	test_bits(e, at_gs(VCPU(efer)), EFER_SCE);
+	e_jcc(e, CC_Z, d->to.slow);
+	test_bits(e, at_gs(VCPU(rflags)), ODD_FLAGS);
+	e_jcc(e, CC_NZ, d->to.slow);
+}
+
+/* Code spaces, and the view of the TLB, of the other privilege. Destroys OUT_B. */
+static void change_level(struct emit *e, unsigned cpl)
+{
+	e_store_imm(e, 1, (s32)cpl, at_gs(VCPU(cpl)));
+	e_mov_imm64(e, OUT_B, USER_SPACE);
+	e_op_rm(e, 0x31, 8, OUT_B, at_gs(SPACE_AT(0)));
+	e_op_rm(e, 0x31, 8, OUT_B, at_gs(SPACE_AT(1)));
+	e_mov_imm32(e, OUT_B, TLB_VIEW_BYTES);
+	test_bits(e, at_gs(VCPU(cr4)), CR4_SMAP);
+	u8 *smap = e_jcc(e, CC_NZ, 0);
+	e_op_rr(e, 0x03, 4, OUT_B, OUT_B);
+	e_patch(smap, e->to_run, emit_here(e));
+	e_op_rm(e, cpl ? 0x29 : 0x01, 8, OUT_B, at_gs(VCPU(tlb)));
+}
+
+/* Selectors are the caller's. Destroys OUT_B. */
+static void set_flat(struct emit *e, unsigned seg, u32 ar)
+{
+	size_t at = VCPU(seg) + seg * sizeof(struct segment);
+
+	e_store_imm(e, 8, 0, at_gs(at + offsetof(struct segment, base)));
+	e_mov_imm64(e, OUT_B, (u64)ar << 32 | ~0u);
+	e_store(e, 8, OUT_B, at_gs(at + offsetof(struct segment, limit)));
+}
+_Static_assert(offsetof(struct segment, ar) == offsetof(struct segment, limit) + 4, "one store for both");
+
+static struct mem selector(unsigned seg)
+{
+	return at_gs(VCPU(seg) + seg * sizeof(struct segment) + offsetof(struct segment, selector));
+}
+
+/* RFLAGS as R11 gets them, into OUT_A. */
+static void flags_image(struct emit *e)
+{
+	e_load(e, 4, OUT_A, at_gs(VCPU(rflags)));
+	e_alu_imm(e, ALU_AND, 4, OUT_A, (s32) ~(FL_ARITH | FL_RF));
+	e_movzx_byte(e, OUT_B, at_gs(FLAGS_AT + 1));
+	e_alu_imm(e, ALU_AND, 4, OUT_B, FL_ARITH & 0xff);
+	e_op_rr(e, 0x0b, 4, OUT_A, OUT_B);
+	e_movzx_byte(e, OUT_B, at_gs(FLAGS_AT));
+	e_alu_imm(e, ALU_AND, 4, OUT_B, 1);
+	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 11);
+	e_op_rr(e, 0x0b, 4, OUT_A, OUT_B);
+}
+
+/* SFMASK takes flags away, arithmetic ones too: SETO's is bit 0 of its byte. */
+static void mask_flags(struct emit *e)
+{
+	e_load(e, 4, OUT_B, at_gs(VCPU(msr.sfmask)));
+	e_op_rr(e, 0xf7, 4, 2, OUT_B); /* not */
+	e_alu_imm(e, ALU_OR, 4, OUT_B, FL_1);
+	e_op_rm(e, 0x21, 4, OUT_B, at_gs(VCPU(rflags)));
+	e_op_rm(e, 0x20, 1, OUT_B, at_gs(FLAGS_AT + 1));
+	e_shift_imm(e, SHIFT_SHR, 4, OUT_B, 11);
+	e_op_rm(e, 0x20, 1, OUT_B, at_gs(FLAGS_AT));
+}
+
+u64 emit_syscall(struct emit *e, const struct dbt *d)
+{
+	u64 here = emit_here(e);
+
+	need_sce(e, d);
+	e_op_rm(e, 0x0fb7, 4, RCX, at_reg(OUT_A, offsetof(struct site, insn.off)));
+	e_movzx_byte(e, OUT_B, at_reg(OUT_A, offsetof(struct site, insn.len)));
+	e_op_rr(e, 0x03, 8, RCX, OUT_B);
+	e_alu_m(e, ALU_ADD, 8, RCX, at_gs(PAGE_AT));
+	flags_image(e);
+	e_store(e, 8, OUT_A, at_gs(GPR_AT(R11)));
+	mask_flags(e);
+	change_level(e, 0);
+	set_flat(e, SEG_CS, AR_FLAT_CODE | AR_L);
+	set_flat(e, SEG_SS, AR_FLAT_DATA);
+	e_op_rm(e, 0x0fb7, 4, OUT_B, at_gs(VCPU(msr.star) + 4));
+	e_alu_imm(e, ALU_AND, 4, OUT_B, 0xfffc);
+	e_store(e, 2, OUT_B, selector(SEG_CS));
+	e_alu_imm(e, ALU_ADD, 4, OUT_B, 8);
+	e_store(e, 2, OUT_B, selector(SEG_SS));
+	e_load(e, 8, OUT_A, at_gs(VCPU(msr.lstar)));
+	e_store(e, 8, OUT_A, at_gs(VCPU(rip)));
+	e_jmp(e, d->to.jump_high);
+	return here;
+}
+
+/* R11's image into RFLAGS and the arithmetic flags. Destroys OUT_A, OUT_B. */
+static void load_flags(struct emit *e)
+{
+	e_load(e, 4, OUT_A, at_gs(GPR_AT(R11)));
+	e_mov_rr(e, 4, OUT_B, OUT_A);
+	e_alu_imm(e, ALU_AND, 4, OUT_B, (s32)KEPT_FLAGS);
+	e_alu_imm(e, ALU_OR, 4, OUT_B, FL_1);
+	e_store(e, 8, OUT_B, at_gs(VCPU(rflags)));
+	e_store(e, 1, OUT_A, at_gs(FLAGS_AT + 1));
+	e_shift_imm(e, SHIFT_SHR, 4, OUT_A, 11);
+	e_alu_imm(e, ALU_AND, 4, OUT_A, 1);
+	e_store(e, 1, OUT_A, at_gs(FLAGS_AT));
+}
+
+u64 emit_sysret(struct emit *e, const struct dbt *d)
+{
+	u64 here = emit_here(e);
+
+	need_sce(e, d);
+	test_bits(e, at_gs(GPR_AT(R11)), FL_TF | FL_AC);
+	e_jcc(e, CC_NZ, d->to.slow);
+	e_alu_imm_m(e, ALU_CMP, 4, at_gs(VCPU(events)), 0); /* IF may let one in */
+	e_jcc(e, CC_NZ, d->to.slow);
+	e_mov_rr(e, 8, OUT_B, RCX);
+	e_shift_imm(e, SHIFT_SHL, 8, OUT_B, 16);
+	e_shift_imm(e, SHIFT_SAR, 8, OUT_B, 16);
+	e_op_rr(e, 0x3b, 8, OUT_B, RCX);
+	e_jcc(e, CC_NZ, d->to.slow);
+	load_flags(e);
+	change_level(e, 3);
+	set_flat(e, SEG_CS, AR_FLAT_CODE | AR_L | 3 << AR_DPL_SHIFT);
+	set_flat(e, SEG_SS, AR_FLAT_DATA | 3 << AR_DPL_SHIFT);
+	e_op_rm(e, 0x0fb7, 4, OUT_B, at_gs(VCPU(msr.star) + 6));
+	e_alu_imm(e, ALU_ADD, 4, OUT_B, 8);
+	e_alu_imm(e, ALU_OR, 4, OUT_B, 3);
+	e_store(e, 2, OUT_B, selector(SEG_SS));
+	e_alu_imm(e, ALU_ADD, 4, OUT_B, 8);
+	e_store(e, 2, OUT_B, selector(SEG_CS));
+	e_mov_rr(e, 8, OUT_A, RCX);
+	e_store(e, 8, OUT_A, at_gs(VCPU(rip)));
+	e_jmp(e, d->to.jump);
+	return here;
+}

@@ -1,0 +1,388 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Accesses to memory in regions. The first access of several to one object looks ahead and checks for all of them: from the lowest
+ * byte to the highest, for writing if any writes. The translation stays in a register, and the others need nothing. A check that
+ * does not pass has changed nothing, so a plain block can go on at its instruction, one access after the other.
+ *
+ * Checks are made against a slot of the window's own, or where accesses wander through the TLB. Windows end where control may
+ * come from elsewhere, and with every call of C: nothing else can change what a linear address is.
+ */
+#include "engines/dbt/count.h"
+#include "engines/dbt/region.h"
+
+#define SPAN_MAX  256 /* bytes of a window: the more, the more often it crosses pages */
+#define LOOK_MAX  64 /* instructions ahead */
+#define CODE_REG  17
+#define GPR_SLOTS SLOT_ZERO /* slots below are GPRs */
+
+/* An access, in terms of values. */
+struct access {
+	u32 base, index;
+	u8 scale, seg, n;
+	bool write, merges;
+	s64 off;
+};
+
+/* ---- what instructions access ---- */
+
+static struct access access_of(const struct values *v, const struct insn *i, unsigned n, bool write)
+{
+	struct access a = { .seg = i->seg < SEG_FS ? 0 : i->seg, .n = (u8)n, .write = write, .scale = i->scale };
+
+	if ((i->flags & INSN_MOFFS) || i->asize != 3)
+		return a;
+	unsigned base = i->base >> 3, index = i->index >> 3;
+	a.base = v->number[base];
+	a.index = v->number[index];
+	if (i->index == SLOT_ZERO)
+		a.scale = 0;
+	a.off = i->disp + v->offset[base] + v->offset[index] * (1 << a.scale);
+	a.merges = true;
+	return a;
+}
+
+static struct insn stack_operand(unsigned base, s32 disp)
+{
+	return (struct insn){ .base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = 3, .seg = SEG_SS };
+}
+
+static struct access stack_access(const struct values *v, unsigned base, s32 disp, bool write)
+{
+	struct insn i = stack_operand(base, disp);
+
+	return access_of(v, &i, 8, write);
+}
+
+/* Accesses of instruction k, in order; returns how many. */
+static unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2])
+{
+	const struct insn *i = &t->insn[k];
+	bool special = t->native[k] == NATIVE_SPECIAL;
+	unsigned n = 0;
+
+	if (t->native[k] == NATIVE_NONE || t->native[k] == NATIVE_SYSTEM)
+		return 0;
+	if ((i->flags & INSN_MEM) && i->op != OP_LEA && i->op != OP_NOP &&
+	    !(i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
+		a[n++] = access_of(v, i, i->msize, !special && tr_writes_memory(i));
+	if (!special)
+		return n;
+	switch (i->op) {
+	case OP_PUSH:
+	case OP_CALL: a[n++] = stack_access(v, RSP, -8, true); break;
+	case OP_POP:
+	case OP_RET: a[n++] = stack_access(v, RSP, 0, false); break;
+	case OP_LEAVE: a[n++] = stack_access(v, RBP, 0, false); break;
+	default: break;
+	}
+	return n;
+}
+
+static bool same_object(const struct access *a, const struct access *b)
+{
+	return b->merges && a->base == b->base && a->index == b->index && a->scale == b->scale && a->seg == b->seg;
+}
+
+/* A window for access `a` of the current instruction and what follows. */
+static struct window look_ahead(const struct tr *t, const struct access *a)
+{
+	struct window w = { .base = a->base,
+			    .index = a->index,
+			    .scale = a->scale,
+			    .seg = a->seg,
+			    .write = a->write,
+			    .lo = a->off,
+			    .hi = a->off + a->n };
+	struct values v = t->region->now;
+	bool certain = true; /* the instruction runs if this one does */
+
+	for (unsigned k = t->k; a->merges && k < t->n && k < t->k + LOOK_MAX; k++) {
+		struct access other[2];
+		unsigned n = accesses(t, &v, k, other);
+		if (k > t->k && t->region->starts[k])
+			break;
+		for (unsigned m = 0; m < n; m++) {
+			s64 lo = MIN(w.lo, other[m].off), hi = MAX(w.hi, other[m].off + other[m].n);
+			if (!same_object(a, &other[m]) || hi - lo > SPAN_MAX ||
+			    (other[m].write && !w.write && !certain))
+				continue;
+			w.lo = lo;
+			w.hi = hi;
+			w.write |= other[m].write;
+			w.left++;
+		}
+		if (t->native[k] == NATIVE_NONE || t->native[k] == NATIVE_SYSTEM)
+			break;
+		if (insn_is_jcc(&t->insn[k]))
+			certain = false;
+		values_step(t, &v, k);
+	}
+	if (w.left)
+		w.left--; /* the access itself */
+	return w;
+}
+
+/* ---- registers ---- */
+
+void windows_forget(struct tr *t)
+{
+	for (unsigned r = 0; t->region && r < NR_GPR; r++)
+		t->region->in[r].live = false;
+}
+
+void tr_clobber(struct tr *t, unsigned reg)
+{
+	if (t->region && reg < NR_GPR)
+		t->region->in[reg].live = false;
+}
+
+/* What would be lost with what the register holds. */
+static unsigned worth(const struct tr *t, unsigned reg)
+{
+	const struct window *w = &t->region->in[reg];
+
+	return w->live ? w->left : 0;
+}
+
+/* The register of outs, but for those in `avoid`, that holds the least; NO_REG if none is left. */
+static unsigned cheapest(const struct tr *t, u32 avoid)
+{
+	unsigned best = NO_REG;
+
+	for (unsigned r = 0; r < NR_GPR; r++)
+		if (t->outs & ~avoid & 1u << r && (best == NO_REG || worth(t, r) < worth(t, best)))
+			best = r;
+	return best;
+}
+
+static unsigned temp(struct tr *t, u32 avoid)
+{
+	unsigned r = avoid >> t->s1 & 1 ? cheapest(t, avoid) : t->s1;
+
+	tr_clobber(t, r);
+	return r;
+}
+
+unsigned tr_beside(struct tr *t, const struct mem *m)
+{
+	u32 used = 0;
+
+	if (m->base != NO_REG)
+		used |= 1u << m->base;
+	if (m->index != NO_REG)
+		used |= 1u << m->index;
+	if (!(used >> t->s1 & 1))
+		return t->s1;
+	unsigned r = t->region ? cheapest(t, used) : used >> t->s2 & 1 ? NO_REG : t->s2;
+	tr_clobber(t, r);
+	return r;
+}
+
+/* ---- checks ---- */
+
+/* To the plain block for the current instruction; flags are in memory if anybody wants them. */
+static void bail(struct tr *t, u8 *jump, struct slot *s)
+{
+	struct emit *c = t->c;
+	struct exit *x = meta_alloc(t->d, sizeof(*x));
+	u8 *counted = NULL;
+
+	e_patch(jump, c->to_run, emit_here(c));
+	tr_uncount(t);
+	tr_to_canonical(t, c);
+	if (s) {
+		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
+		counted = e_jcc(c, CC_Z, 0);
+	}
+	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = t->insn[t->k].off, .plain = true };
+	t->b->exits = x;
+	x->hot_at = e_jmp(c, 0);
+	x->hot_home = emit_here(c);
+	e_patch(x->hot_at, c->to_run, x->hot_home);
+	e_mov_imm32(c, OUT_A, (u32)(u64)x);
+	e_jmp(c, t->d->to.bail);
+	if (!s)
+		return;
+	e_patch(counted, c->to_run, emit_here(c));
+	e_mov_imm32(c, OUT_A, (u32)(u64)s);
+	e_jmp(c, t->d->to.hot);
+}
+
+/* Register a: the linear address of the window's first byte, from the operand of access at `off`. */
+static void address_of_window(struct tr *t, unsigned a, const struct insn *i, s64 back)
+{
+	struct insn first = *i;
+
+	first.disp = (s32)(i->disp - back);
+	tr_linear(t, a, &first);
+}
+
+static bool fits(const struct insn *i, const struct access *a, const struct window *w)
+{
+	s64 disp = i->disp - (a->off - w->lo);
+
+	return disp == (s32)disp;
+}
+
+/* The compare with a slot; a becomes the offset in what the slot covers. */
+static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
+{
+	struct emit *h = t->h, *c = t->c;
+	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
+	struct slot *s = meta_alloc(t->d, sizeof(*s));
+	u8 *miss, *fail;
+
+	slot_init(s, (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off, w->write);
+	use->slot = s;
+	use->back = emit_here(h);
+	address_of_window(t, a, i, back);
+	e_op_rip(h, 0x03, 8, a, &s->neg);
+	e_op_rip(h, 0x3b, 8, a, &s->end);
+	miss = e_jcc(h, CC_AE, 0);
+	e_patch(miss, c->to_run, emit_here(c));
+	tr_fill(t, a, use, w->write);
+	use->fail = emit_here(c);
+	fail = e_jmp(c, 0);
+	bail(t, fail, s);
+	return s;
+}
+
+static bool delta_is_enough(const struct tr *t, const struct insn *i)
+{
+	return i->asize == 3 && !(i->flags & INSN_MOFFS) && i->base < GPR_SLOTS && i->index == SLOT_ZERO &&
+	       i->seg < SEG_FS && !reg_is_out(t, i->base >> 3);
+}
+
+/* Kernels change tasks and with them their stacks too often for what is not in a loop. */
+static bool slot_pays(const struct tr *t)
+{
+	return tr_cpl(t) == 3 || t->region->at->weight >= LOOP_WEIGHT;
+}
+
+/* Makes window w true, its register `hold`, or `a` if there is none; returns the operand. */
+static struct mem open_window(struct tr *t, struct window *w, unsigned hold, unsigned a, const struct insn *i, s64 back)
+{
+	struct emit *h = t->h;
+	bool wanders = place_wanders(t->d, t->b->page, t->insn[t->k].off) || !slot_pays(t);
+	unsigned reg = hold == NO_REG ? a : hold;
+
+	tr_save_flags(t, a);
+	t->host_ok = false;
+	if (wanders) {
+		unsigned other = hold == NO_REG ? cheapest(t, 1u << a) : a;
+		tr_clobber(t, other);
+		address_of_window(t, reg, i, back);
+		bail(t, tr_through_tlb(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
+		return at_reg(reg, (s32)back);
+	}
+	const struct slot *s = check_slot(t, a, w, i, back);
+	if (hold == NO_REG) {
+		e_op_rip(h, 0x03, 8, a, &s->host);
+	} else if (delta_is_enough(t, i)) {
+		w->delta = true;
+		e_op_rip(h, 0x8b, 8, hold, &s->delta);
+		return (struct mem){ .base = i->base >> 3, .index = (u8)hold, .disp = i->disp };
+	} else {
+		e_op_rip(h, 0x8b, 8, hold, &s->host);
+		e_op_rr(h, 0x03, 8, hold, a);
+	}
+	return at_reg(reg, (s32)back);
+}
+
+/* A window that an access lies in; returns its register. */
+static unsigned find_window(const struct tr *t, const struct access *a)
+{
+	for (unsigned r = 0; a->merges && r < NR_GPR; r++) {
+		const struct window *w = &t->region->in[r];
+		if (w->live && w->base == a->base && w->index == a->index && w->scale == a->scale && w->seg == a->seg &&
+		    a->off >= w->lo && a->off + a->n <= w->hi && (w->write || !a->write))
+			return r;
+	}
+	return NO_REG;
+}
+
+static struct mem use_window(struct tr *t, unsigned reg, const struct access *a, const struct insn *i, u32 avoid)
+{
+	struct window *w = &t->region->in[reg];
+	unsigned base = i->base >> 3;
+
+	w->left -= w->left > 0;
+	if (!w->delta)
+		return at_reg(reg, (s32)(a->off - w->lo));
+	if (reg_is_out(t, base)) {
+		base = temp(t, avoid | 1u << reg);
+		e_load(t->h, 8, base, at_gs(GPR_AT(i->base >> 3)));
+	}
+	return (struct mem){ .base = (u8)base, .index = (u8)reg, .disp = i->disp };
+}
+
+/* Legacy vector instructions fault on an unaligned operand; whether they do, the plain block finds out. */
+static void check_alignment(struct tr *t, struct mem *m, unsigned align)
+{
+	unsigned a;
+
+	if (!align)
+		return;
+	a = tr_beside(t, m);
+	if (a == NO_REG) { /* both registers are in the address: it becomes one */
+		tr_save_flags_spilled(t);
+		a = m->base;
+		e_lea(t->h, 8, a, *m);
+		*m = at_reg(a, 0);
+	} else {
+		tr_save_flags(t, a);
+		e_lea(t->h, 8, a, *m);
+	}
+	e_op_rr(t->h, 0xf7, 4, 0, a);
+	e32(t->h, align - 1);
+	bail(t, e_jcc(t->h, CC_NZ, 0), NULL);
+	t->host_ok = false;
+}
+
+static struct mem operand(struct tr *t, const struct insn *i, unsigned n, bool write, u32 avoid, unsigned align)
+{
+	struct access a = access_of(&t->region->now, i, n, write);
+	unsigned reg = find_window(t, &a), hold = NO_REG;
+	struct mem m;
+
+	if (reg != NO_REG && !(avoid >> reg & 1) &&
+	    (!(avoid >> t->s1 & 1) || !t->region->in[reg].delta || !reg_is_out(t, i->base >> 3))) {
+		m = use_window(t, reg, &a, i, avoid);
+		check_alignment(t, &m, align);
+		return m;
+	}
+	struct window w = look_ahead(t, &a);
+	if (!fits(i, &a, &w)) {
+		w.lo = a.off;
+		w.hi = a.off + n;
+		w.write = write;
+		w.left = 0;
+	}
+	unsigned work = temp(t, avoid);
+	unsigned least = cheapest(t, avoid | 1u << work);
+	if (least != NO_REG && (worth(t, least) == 0 || w.left > worth(t, least)))
+		hold = least;
+	if (hold != NO_REG)
+		tr_clobber(t, hold);
+	m = open_window(t, &w, hold, work, i, a.off - w.lo);
+	if (hold != NO_REG && a.merges) {
+		w.live = true;
+		t->region->in[hold] = w;
+	}
+	check_alignment(t, &m, align);
+	return m;
+}
+
+struct mem window_operand(struct tr *t, u32 avoid, bool write, unsigned align)
+{
+	const struct insn *i = &t->insn[t->k];
+
+	return operand(t, i, i->msize, write, avoid, align);
+}
+
+struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
+{
+	struct insn i = stack_operand(base, disp);
+
+	return operand(t, &i, n, write, 0, 0);
+}
