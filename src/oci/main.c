@@ -130,9 +130,9 @@ int main(int argc, char **argv)
 {
 	int status;
 
-	open_standard_descriptors();
 	if (vmm_wanted(argc, argv))
 		return vmm_execute(argv);
+	open_standard_descriptors();
 	umask(022);
 	if (argc > 1 && !strcmp(argv[1], "oci")) /* sextant oci COMMAND */
 		status = run(argc - 1, argv + 1, argv);
