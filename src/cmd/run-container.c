@@ -3,8 +3,9 @@
  * sextant run --engine container: from options to an OCI configuration, from the process's end to an exit status.
  *
  * CMD sees a copy of a directory or image, as in a machine: an overlay in a mount namespace that we enter first. Root's has its
- * upper part in memory, so that it is gone when we are; for users, and for snapshots, run-rootfs.c says where it is. A user enters a user namespace before that, with the ids that /etc/subuid gives. A process of ours stays
- * behind: when we are killed, it removes what is left of the container.
+ * upper part in memory, so that it is gone when we are; for users, and for snapshots, run-rootfs.c says where it is. A user enters a
+ * user namespace before that, with the ids that /etc/subuid gives. A process of ours stays behind: when we are killed, it removes what
+ * is left of the container.
  */
 #include <errno.h>
 #include <fcntl.h>
