@@ -41,6 +41,8 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	bool plain_input, plain_output;
 	/* DRIVER_* of modules to put into the initial file system, for an init of ours to load; 0: none. */
 	unsigned drivers;
+	/* The guest's code is as fast as ours: a kernel that can unpacks itself, and puts itself where it likes (KASLR). */
+	bool unpacks_itself;
 	const struct firmware_info *firmware;
 };
 

@@ -128,7 +128,7 @@ static int boot_again(void *arg, struct error *err)
 	struct run *r = arg;
 
 	pc_reset(r->machine);
-	return run_boot(&r->o, r->machine, r->terminal, err);
+	return run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
 }
 
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
@@ -152,7 +152,9 @@ static int build(struct run *r, struct error *err)
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .check = r->o.check,
-				     .verbose = r->o.verbose };
+				     .verbose = r->o.verbose,
+				     /* The back ends of shares map it. */
+				     .private_ram = r->engine->native && !r->o.nshares };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
 	struct net_log log = { .line = net_line, .arg = r };
 	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
@@ -189,7 +191,7 @@ static int build(struct run *r, struct error *err)
 	r->have_pc = true;
 	r->machine->boot = boot_again;
 	r->machine->boot_arg = r;
-	e = run_boot(&r->o, r->machine, r->terminal, err);
+	e = run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
 	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 

@@ -131,7 +131,8 @@ static int copy_on_write(struct contained *k, struct error *err)
 	top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (top < 0 || mkdirat(top, "upper", 0755) || mkdirat(top, "work", 0755) || mkdirat(top, "root", 0755))
 		return error_set(err, errno, "--rootfs %s: its copy: %s", dir, strerror(errno));
-	if (asprintf(&options, "lowerdir=/proc/self/fd/%d,upperdir=%s/upper,workdir=%s/work", lower, path, path) < 0 ||
+	if (asprintf(&options, "lowerdir=/proc/self/fd/%d,upperdir=%s/upper,workdir=%s/work%s", lower, path, path,
+		     privileged() ? "" : ",userxattr") < 0 ||
 	    asprintf(&k->root, "%s/root", path) < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	if (mount("sextant", k->root, "overlay", 0, options))

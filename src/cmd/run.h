@@ -121,7 +121,7 @@ int run_container_seal(int argc, char **argv); /* argv: the command's */
 int run_container(const struct run_options *o);
 
 /* run-boot.c: loads the guest, now and after each reset. */
-int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
+int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {
