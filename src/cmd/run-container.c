@@ -381,7 +381,7 @@ int run_container_seal(int argc, char **argv)
 {
 	char **all = calloc((size_t)argc + 2, sizeof(*all));
 	struct error err = { 0 };
-	int e;
+	int e, mount;
 
 	if (!all) {
 		say("out of memory");
@@ -390,7 +390,8 @@ int run_container_seal(int argc, char **argv)
 	all[0] = (char[]){ "sextant" };
 	all[1] = (char[]){ "run" };
 	memcpy(all + 2, argv + 1, (size_t)argc * sizeof(*all));
-	e = seal_executable(all, &err);
+	/* The mount is open until we end: nobody waits for it then. */
+	e = seal_executable(all, &mount, &err);
 	free(all);
 	if (e)
 		say("%s", err.text);

@@ -112,7 +112,7 @@ static int run(int argc, char **argv, char **all)
 	if (!c)
 		return oci_usage("unknown command '%s'", argv[0]);
 	oci_log_open(&o);
-	if (c->enters && seal_executable(all, &err))
+	if (c->enters && seal_executable(all, &o.late_fd, &err))
 		return oci_fail(&err);
 	optind = 0; /* glibc: begin anew */
 	return c->main(&o, argc, argv);
