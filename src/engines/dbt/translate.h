@@ -25,7 +25,8 @@ struct tr {
 	unsigned end; /* offset behind the last one */
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
-	bool uses_vec;
+	bool uses_vec, uses_x87;
+	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
 	u32 outs;
@@ -43,12 +44,21 @@ struct tr {
 /* What is true between blocks: the registers in memory are OUT_A and OUT_B. */
 #define CANONICAL_OUTS (1u << OUT_A | 1u << OUT_B)
 
+/* Bytes of an address, and of what stacks and near branches have by default; and as osize and asize have it. */
+static inline unsigned tr_word(const struct tr *t)
+{
+	return t->wide ? 8 : 4;
+}
+static inline unsigned tr_word_log(const struct tr *t)
+{
+	return t->wide ? 3 : 2;
+}
 static inline unsigned tr_cpl(const struct tr *t)
 {
 	return t->b->mode >> MODE_CPL_SHIFT & 3;
 }
 
-enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM };
+enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM, NATIVE_X87 };
 
 /* ---- translate.c ---- */
 bool tr_ends_block(const struct insn *i); /* control does not run on behind it, or not here */
@@ -75,8 +85,9 @@ unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
 void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
-/* All of the current instruction by src/emulate. */
+/* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
+void tr_call(struct tr *t, u64 thunk);
 
 /* The state between blocks from this region's, and back, written to e; nothing if they are the same. Flags are kept. */
 void tr_to_canonical(const struct tr *t, struct emit *e);
@@ -136,7 +147,15 @@ bool tr_special(struct tr *t);
 bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
+bool tr_can_string(const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
+void tr_string(struct tr *t);
+bool tr_system_writes_flags(const struct insn *i); /* all of them */
 bool tr_branch(struct tr *t); /* translate-branch.c */
+bool tr_can_x87(const struct tr *t, unsigned k); /* translate-x87.c */
+bool tr_x87(struct tr *t);
+bool tr_x87_stores(const struct insn *i); /* to its memory operand */
+bool tr_legacy_allows(const struct tr *t,
+		      unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
 
 /* ---- translate-exit.c ---- */
 /* Leaves for `target`, relative to the page: if cc >= 0 on that condition, else in any case. */
