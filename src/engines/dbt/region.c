@@ -77,9 +77,11 @@ static bool splits(const struct insn *i)
 
 static void follow(struct finder *f, const struct insn *i)
 {
-	if (i->op == OP_JMP && insn_kind(i, 0) == OPK_IMM && i->osize == 3)
+	bool word = i->osize == tr_word_log(f->t);
+
+	if (i->op == OP_JMP && insn_kind(i, 0) == OPK_IMM && word)
 		lead(f, tr_target(i));
-	else if (insn_is_jcc(i) && i->osize == 3 && in_page(tr_target(i)) && is_warm(f->t, (unsigned)tr_target(i)))
+	else if (insn_is_jcc(i) && word && in_page(tr_target(i)) && is_warm(f->t, (unsigned)tr_target(i)))
 		lead(f, tr_target(i));
 	if (splits(i) && runs_on(i) >= 0)
 		lead(f, runs_on(i));
@@ -133,7 +135,8 @@ static void cut(struct finder *f)
 		} while (i && !splits(last) && !f->leads[s->end]);
 		if (runs_on(last) >= 0)
 			s->next = (s16)stretch_at(r, runs_on(last));
-		if ((insn_is_jcc(last) || last->op == OP_JMP) && insn_kind(last, 0) == OPK_IMM && last->osize == 3)
+		if ((insn_is_jcc(last) || last->op == OP_JMP) && insn_kind(last, 0) == OPK_IMM &&
+		    last->osize == tr_word_log(f->t))
 			s->taken = (s16)stretch_at(r, tr_target(last));
 	}
 }
