@@ -86,7 +86,9 @@ static void put_modrm(struct maker *m)
 	}
 	if (mod == 2 || absolute || (mod == 0 && rm == 4 && (sib & 7) == 5)) {
 		s64 near = (s64)rng_below(r, 512) - 256;
-		put32(m, absolute ? DATA_GLA + rng_below(r, DATA_LEN + 32) - 16 : rng_chance(r, 95) ? (u64)near : rng_next(r));
+		put32(m, absolute	     ? DATA_GLA + rng_below(r, DATA_LEN + 32) - 16
+			 : rng_chance(r, 95) ? (u64)near
+					     : rng_next(r));
 	}
 }
 
@@ -237,7 +239,8 @@ static void run_plain(const struct testcase *t, struct outcome *o)
 	if (o->vector != EXC_BP)
 		o->undefined = o->undefined_before;
 	/* What a compare that faults in its middle leaves is not said (SDM vol. 2, REP). */
-	if (o->vector != EXC_BP && o->steps && (op_exec[o->ops[o->steps - 1]] == exec_cmps || op_exec[o->ops[o->steps - 1]] == exec_scas))
+	if (o->vector != EXC_BP && o->steps &&
+	    (op_exec[o->ops[o->steps - 1]] == exec_cmps || op_exec[o->ops[o->steps - 1]] == exec_scas))
 		o->undefined = FL_ARITH;
 	v->event.valid = false;
 }
@@ -246,8 +249,8 @@ static void run_plain(const struct testcase *t, struct outcome *o)
 
 static void show(const struct testcase *t, const struct outcome *a, const char *text)
 {
-	printf("repeat: -s %llu -i %llu (segments: %u), vector %u\n", (unsigned long long)t->seed, (unsigned long long)t->index,
-	       t->narrow, a->vector);
+	printf("repeat: -s %llu -i %llu (segments: %u), vector %u\n", (unsigned long long)t->seed,
+	       (unsigned long long)t->index, t->narrow, a->vector);
 	for (unsigned k = 0; k < t->code_len;) {
 		char line[128] = "(none)";
 		unsigned n = insn_format(line, sizeof(line), t->code + k, t->code_len - k, CODE_32, t->in.rip + k);
@@ -306,7 +309,8 @@ int main(int argc, char **argv)
 		failed = run_case(seed, only, &compared);
 	for (u64 k = 0; only == ~0ull && k < count && failed < 20; k++)
 		failed += run_case(seed, k, &compared);
-	printf("%llu cases compared, %u differ; seed %llu\n", (unsigned long long)compared, failed, (unsigned long long)seed);
+	printf("%llu cases compared, %u differ; seed %llu\n", (unsigned long long)compared, failed,
+	       (unsigned long long)seed);
 	backend_dbt.stop();
 	mmu_destroy(plain.v);
 	guest_close(&plain);

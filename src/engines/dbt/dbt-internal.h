@@ -139,10 +139,10 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_PLAIN	0x200u /* never becomes a region: what regions leave for */
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
 /* 32-bit code: CS, DS, ES and SS are the whole address space, ESP is the stack pointer; FS, GS have any base and no limit. */
-#define MODE_FLAT 0x400u
-#define MODE_FS	  0x800u
-#define MODE_GS	  0x1000u
-#define MODE_X87  0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
+#define MODE_FLAT	0x400u
+#define MODE_FS		0x800u
+#define MODE_GS		0x1000u
+#define MODE_X87	0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
 #define PLACE_BITS  65536u
 #define BEGIN_BITS  (1u << 20)
@@ -244,8 +244,9 @@ static inline bool x87_is_calm(const struct vcpu *v)
 u16 mode_of_segments(const struct vcpu *v); /* legacy.c */
 static inline u16 mode_of(const struct vcpu *v)
 {
-	return (u16)(v->code_size | (x87_is_calm(v) ? MODE_X87 : 0) | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
-		     v->cpl << MODE_CPL_SHIFT | (v->code_size == CODE_32 ? mode_of_segments(v) : 0));
+	return (u16)(v->code_size | (x87_is_calm(v) ? MODE_X87 : 0) | v->simd_ok << MODE_SIMD_SHIFT |
+		     (v->simd_trap ? MODE_TRAP : 0) | v->cpl << MODE_CPL_SHIFT |
+		     (v->code_size == CODE_32 ? mode_of_segments(v) : 0));
 }
 /* Code that is translated; all other is calls of src/emulate. */
 static inline bool mode_is_translated(u16 mode)

@@ -10,7 +10,8 @@ static bool is_whole(const struct segment *s)
 /* Everything below 4 GiB may be read and written (SDM vol. 3, 3.4.5.1). */
 static bool is_open(const struct segment *s)
 {
-	return s->limit == ~0u && (s->ar & (AR_UNUSABLE | AR_S | AR_CODE | AR_EXPAND_DOWN | AR_WRITE)) == (AR_S | AR_WRITE);
+	return s->limit == ~0u &&
+	       (s->ar & (AR_UNUSABLE | AR_S | AR_CODE | AR_EXPAND_DOWN | AR_WRITE)) == (AR_S | AR_WRITE);
 }
 
 u16 mode_of_segments(const struct vcpu *v)

@@ -245,11 +245,12 @@ bool tr_system(struct tr *t)
 	case OP_PUSHFQ: pushf(t); return true;
 	case OP_SYSCALL: tr_call(t, t->d->to.syscall); return true;
 	case OP_SYSRET: tr_call(t, t->d->to.sysret); return true;
-	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, 8, at_gs(control_register(i))); return true;
+	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, tr_word(t), at_gs(control_register(i))); return true;
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:
 	case OP_WRFSBASE:
 	case OP_WRGSBASE: segment_base(t, i); return true;
+	case OP_POPFD:
 	case OP_POPFQ: popf(t); return true;
 	default: tr_string(t); return true;
 	}

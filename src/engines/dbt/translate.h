@@ -148,7 +148,8 @@ bool tr_branch(struct tr *t); /* translate-branch.c */
 bool tr_can_x87(const struct tr *t, unsigned k); /* translate-x87.c */
 bool tr_x87(struct tr *t);
 bool tr_x87_stores(const struct insn *i); /* to its memory operand */
-bool tr_legacy_allows(const struct tr *t, unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
+bool tr_legacy_allows(const struct tr *t,
+		      unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
 
 /* ---- translate-exit.c ---- */
 /* Leaves for `target`, relative to the page: if cc >= 0 on that condition, else in any case. */

@@ -44,7 +44,9 @@ static struct access access_of(const struct tr *t, const struct values *v, const
 
 static struct insn stack_operand(const struct tr *t, unsigned base, s32 disp)
 {
-	return (struct insn){ .base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = (u8)(tr_word_log(t) & 3), .seg = SEG_SS };
+	return (struct insn){
+		.base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = (u8)(tr_word_log(t) & 3), .seg = SEG_SS
+	};
 }
 
 static struct access stack_access(const struct tr *t, const struct values *v, unsigned base, s32 disp, bool write)
