@@ -20,7 +20,7 @@ guest: setup
 
 # Only what a run needs: the tests take as long to build as the rest.
 binary: $(BUILD)/build.ninja
-	@ninja -C $(BUILD) -j $(JOBS) sextant
+	@ninja -C $(BUILD) -j $(JOBS) sextant sextant-vmm
 
 run: setup binary guest
 	@$(BUILD)/sextant run $(ARGS)

@@ -27,13 +27,14 @@
 #define NOT_FOUND      127
 #define DEFAULT_PATH   "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 #define PATH_ROOM      4096
+#define GROUPS_ROOM    256
 
 struct config {
 	char **argv, **envp; /* NULL-terminated */
-	const char *workdir, *hostname, *network;
+	const char *workdir, *hostname, *network, *user;
 	char *shares; /* cut up by mount_shares() */
 	unsigned columns, rows;
-	bool plain_input, plain_output;
+	bool plain_input, plain_output, make_workdir;
 };
 
 static size_t length(const char *s)
@@ -253,6 +254,8 @@ static void parse(struct config *c, char *text, size_t len)
 		case INIT_ARGUMENT: *argv++ = p + 1; break;
 		case INIT_ENVIRONMENT: *envp++ = p + 1; break;
 		case INIT_WORKDIR: c->workdir = p + 1; break;
+		case INIT_MAKE_DIR: c->make_workdir = true; break;
+		case INIT_USER: c->user = p + 1; break;
 		case INIT_HOSTNAME: c->hostname = p + 1; break;
 		case INIT_SHARES: c->shares = p + 1; break;
 		case INIT_NETWORK: c->network = p + 1; break;
@@ -434,11 +437,49 @@ static const char *reason(const struct config *c, long error)
 	}
 }
 
+/* mkdir -p */
+static void make_directory(const char *path)
+{
+	char part[PATH_ROOM];
+
+	for (size_t n = 0; path[n] && n < PATH_ROOM - 1; n++) {
+		part[n] = path[n];
+		part[n + 1] = 0;
+		if (path[n + 1] == '/' || !path[n + 1])
+			sys2(mkdir, part, 0755);
+	}
+}
+
+/* "UID:GID:GROUP,GROUP". The console becomes the user's: programs open it again by names such as /dev/stdout. */
+static bool become(const char *user)
+{
+	unsigned groups[GROUPS_ROOM], n = 0, uid = number(user), gid;
+
+	while (*user && *user++ != ':')
+		;
+	gid = number(user);
+	while (*user && *user++ != ':')
+		;
+	while (*user && n < GROUPS_ROOM) {
+		groups[n++] = number(user);
+		while (*user && *user++ != ',')
+			;
+	}
+	sys3(fchown, 0, uid, gid);
+	return !sys2(setgroups, n, groups) && !sys1(setgid, gid) && !sys1(setuid, uid);
+}
+
 static _Noreturn void child(const struct config *c)
 {
 	sys0(setsid);
 	sys3(ioctl, 0, TIOCSCTTY, 0);
 	long r;
+	if (c->make_workdir && c->workdir)
+		make_directory(c->workdir);
+	if (c->user && !become(c->user)) {
+		complain("init", "cannot become the user that the command is to be run as");
+		sys1(exit_group, NOT_RUN);
+	}
 	if (c->workdir && sys1(chdir, c->workdir)) {
 		complain(c->workdir, "no such working directory");
 		sys1(exit_group, NOT_EXECUTABLE);

@@ -25,9 +25,13 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	const char *append; /* added to the command line after what we put there */
 	/* A directory to pack as the guest's root file system, and what to run in it as our init's only child. */
 	const char *rootfs;
+	const char *rootfs_name; /* what messages call it; NULL: its path */
 	const char *const *argv; /* CMD and its arguments, NULL-terminated; at least CMD with rootfs */
 	const char *const *envp; /* CMD's environment, NULL-terminated; NULL: PATH, HOME and TERM of a console login */
 	const char *workdir; /* NULL: / */
+	bool make_workdir; /* it need not be there */
+	const char *user; /* who CMD is run as, "UID:GID:GROUP,GROUP", groups being the further ones; NULL: root */
+	bool owners_beside; /* rootfs was unpacked by who could not set owners: util/override.h tells them, else it is root */
 	const char *hostname; /* NULL: sextant */
 	const char *shares; /* with rootfs: "TAG,TAG" of shared folders to be mounted at /mnt/TAG; NULL: none */
 	const char *network; /* with rootfs: "ADDRESS/BITS,GATEWAY,RESOLVER" of its network card; NULL: left as it is */
@@ -37,6 +41,8 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	bool plain_input, plain_output;
 	/* DRIVER_* of modules to put into the initial file system, for an init of ours to load; 0: none. */
 	unsigned drivers;
+	/* The guest's code is as fast as ours: a kernel that can unpacks itself, and puts itself where it likes (KASLR). */
+	bool unpacks_itself;
 	const struct firmware_info *firmware;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The header of a Linux boot image (Documentation/arch/x86/boot.rst). Only what protocol 2.08 (kernel 2.6.26) and later
- * say is used: they tell where the compressed kernel lies, which is all we want of the file.
+ * say is used: they tell where the compressed kernel lies. From 2.12 on (kernel 3.8) it may have an entry in long mode, where it
+ * unpacks itself.
  */
 #include "boot/image.h"
 
@@ -15,10 +16,17 @@
 #define VERSION	       0x206
 #define LOADFLAGS      0x211
 #define INITRD_MAX     0x22c
+#define XLOADFLAGS     0x236
 #define CMDLINE_SIZE   0x238
 #define PAYLOAD_OFFSET 0x248
 #define PAYLOAD_LENGTH 0x24c
 #define HEADER_MIN     0x250 /* through payload_length */
+#define PREF_ADDRESS   0x258
+#define INIT_SIZE      0x260
+#define HEADER_ITSELF  0x264 /* through init_size */
+
+#define XLF_KERNEL_64 0x0001
+#define ENTRY_64      0x200 /* in the part that is loaded */
 
 #define LOADED_HIGH	      0x01
 #define SECTOR		      512
@@ -38,7 +46,36 @@ bool bzimage_probe(const struct blob *file)
 	return file->len >= MAGIC + 4 && get16(file, BOOT_FLAG) == 0xaa55 && !memcmp(file->data + MAGIC, "HdrS", 4);
 }
 
-static int find_payload(struct bzimage *z, const struct blob *file, struct error *err)
+/* The 64-bit entry, at a fixed place of what is loaded ("64-bit Boot Protocol"). */
+static void find_itself(struct bzimage *z, const struct blob *file, u64 setup, size_t header_end)
+{
+	u64 gpa;
+
+	if (z->version < 0x020c || header_end < HEADER_ITSELF || !(get16(file, XLOADFLAGS) & XLF_KERNEL_64))
+		return;
+	gpa = *(const u64_una *)(file->data + PREF_ADDRESS);
+	z->image_len = file->len - setup;
+	z->image_room = get32(file, INIT_SIZE);
+	if (!gpa || gpa > BIT(31) || z->image_room < z->image_len)
+		return;
+	z->image = file->data + setup;
+	z->image_gpa = gpa;
+}
+
+void bzimage_itself(const struct bzimage *z, struct elf_image *e)
+{
+	*e = (struct elf_image){
+		.is64 = true,
+		.entry = z->image_gpa + ENTRY_64,
+		.linux_kernel = true,
+		.seg[0] = { .gpa = z->image_gpa, .mem_len = z->image_len, .data = z->image, .file_len = z->image_len },
+		.segs = 1,
+		.first = z->image_gpa,
+		.end = z->image_gpa + z->image_room,
+	};
+}
+
+static int find_payload(struct bzimage *z, const struct blob *file, size_t end, struct error *err)
 {
 	size_t sectors = file->data[SETUP_HEADER] ? file->data[SETUP_HEADER] : DEFAULT_SETUP_SECTORS;
 	u64 setup = (sectors + 1) * SECTOR, whole = setup + 16 * (u64)get32(file, SYSSIZE);
@@ -52,6 +89,7 @@ static int find_payload(struct bzimage *z, const struct blob *file, struct error
 	/* The last 16 bytes may be padding that a tool has left out. */
 	if (whole > file->len + 15)
 		return error_set(err, EINVAL, "truncated: %zu of %llu bytes", file->len, (unsigned long long)whole);
+	find_itself(z, file, setup, end);
 	z->payload = file->data + start;
 	z->payload_len = len;
 	return 0;
@@ -75,5 +113,5 @@ int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err)
 	z->header_len = end - SETUP_HEADER;
 	z->initrd_max = get32(file, INITRD_MAX);
 	z->cmdline_size = get32(file, CMDLINE_SIZE);
-	return find_payload(z, file, err);
+	return find_payload(z, file, end, err);
 }

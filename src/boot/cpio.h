@@ -24,5 +24,5 @@ int cpio_add(struct cpio *c, const struct cpio_entry *e, u8 **data, struct error
 int cpio_end(struct cpio *c, struct error *err);
 
 /* ---- tree.c ---- */
-/* Adds the directory and all below it. *next_ino: the inode number given out last. */
-int tree_pack(struct cpio *c, u32 *next_ino, const char *dir, struct error *err);
+/* Adds the directory and all below it. *next_ino: the inode number given out last. owners_beside: as in boot_config. */
+int tree_pack(struct cpio *c, u32 *next_ino, const char *dir, bool owners_beside, struct error *err);

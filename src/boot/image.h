@@ -23,6 +23,7 @@ int blob_read_file(struct blob *b, const char *what, const char *path, u64 max, 
 #define SETUP_HEADER	 0x1f1 /* where the header is, in the file and in boot_params */
 #define SETUP_HEADER_MAX 0x290
 
+struct elf_image;
 struct bzimage {
 	u16 version; /* 0x020f: 2.15 */
 	const u8 *header; /* header_len bytes, those at SETUP_HEADER */
@@ -30,11 +31,18 @@ struct bzimage {
 	const u8 *payload; /* compressed; its last four bytes are the unpacked size */
 	size_t payload_len;
 	u32 cmdline_size; /* longest command line, without its NUL */
+	/* What it needs to unpack itself: the file's part that is loaded, where, and how much memory from there on; NULL: it has no
+	 * 64-bit entry. */
+	const u8 *image;
+	size_t image_len;
+	u64 image_gpa, image_room;
 	u32 initrd_max; /* highest address that an initrd's last byte may have */
 };
 /* Whether the bytes are a Linux boot image at all; bzimage_parse then says what is wrong with it, if something is. */
 bool bzimage_probe(const struct blob *file);
 int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err);
+/* The kernel as it is in the file, to be entered where it unpacks itself; z->image is there. */
+void bzimage_itself(const struct bzimage *z, struct elf_image *e);
 
 /* ---- payload.c ---- */
 /* Unpacks what bzimage_parse found; at most limit bytes. */

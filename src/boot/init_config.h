@@ -13,6 +13,8 @@
 #define INIT_ARGUMENT	 'A' /* in order; the first is CMD */
 #define INIT_ENVIRONMENT 'E' /* NAME=VALUE */
 #define INIT_WORKDIR	 'D'
+#define INIT_MAKE_DIR	 'M' /* INIT_WORKDIR is made if it is missing; no value */
+#define INIT_USER	 'U' /* "UID:GID:GROUP,GROUP": who CMD is run as, in decimal */
 #define INIT_HOSTNAME	 'H'
 #define INIT_SHARES	 'S' /* "TAG,TAG": shared folders to be mounted at /mnt/TAG */
 #define INIT_NETWORK	 'N' /* eth0's "ADDRESS/BITS,GATEWAY,RESOLVER" */

@@ -39,6 +39,10 @@ static int make_config(const struct boot_config *c, char **text, size_t *len)
 	if (c->network)
 		put_record(f, INIT_NETWORK, c->network);
 	put_record(f, INIT_WORKDIR, c->workdir ? c->workdir : "/");
+	if (c->make_workdir)
+		put_record(f, INIT_MAKE_DIR, "");
+	if (c->user)
+		put_record(f, INIT_USER, c->user);
 	snprintf(number, sizeof(number), "%u", c->columns);
 	put_record(f, INIT_COLUMNS, number);
 	snprintf(number, sizeof(number), "%u", c->rows);
@@ -77,19 +81,24 @@ static int pack_init(struct pack *p, const struct boot_config *c)
 	return r;
 }
 
+static const char *rootfs_name(const struct boot_config *c)
+{
+	return c->rootfs_name ? c->rootfs_name : c->rootfs;
+}
+
 int initramfs_pack(struct blob *out, const struct boot_config *c, u64 limit, struct error *err)
 {
 	if (!c->argv || !c->argv[0])
-		return error_set(err, EINVAL, "rootfs %s: no command to run in it", c->rootfs);
+		return error_set(err, EINVAL, "rootfs %s: no command to run in it", rootfs_name(c));
 	struct pack p = { .err = err };
 	int r = cpio_begin(&p.cpio, out, limit, err);
 	if (!r)
-		r = tree_pack(&p.cpio, &p.next_ino, c->rootfs, err);
+		r = tree_pack(&p.cpio, &p.next_ino, c->rootfs, c->owners_beside, err);
 	if (!r)
 		r = pack_init(&p, c);
 	if (!r)
 		r = cpio_end(&p.cpio, err);
 	if (r)
-		error_wrap(err, "rootfs %s", c->rootfs);
+		error_wrap(err, "rootfs %s", rootfs_name(c));
 	return r;
 }

@@ -11,6 +11,6 @@
 
 #define INITRAMFS_INIT "/" INIT_DIR "/" INIT_PROGRAM
 
-/* Appends to out, which may hold another archive already; at most limit bytes in all. Uses rootfs, argv, envp, workdir,
- * hostname and window size of c. */
+/* Appends to out, which may hold another archive already; at most limit bytes in all. Uses of c what is about
+ * rootfs, CMD and the console. */
 int initramfs_pack(struct blob *out, const struct boot_config *c, u64 limit, struct error *err);

@@ -38,10 +38,14 @@ static void kernel_free(struct kernel *k)
 	blob_free(&k->unpacked);
 }
 
-static int unpack_bzimage(struct kernel *k, u64 limit, struct error *err)
+static int unpack_bzimage(struct kernel *k, u64 limit, bool itself, struct error *err)
 {
 	k->is_bz = true;
 	int r = bzimage_parse(&k->bz, &k->file, err);
+	if (!r && itself && k->bz.image) {
+		bzimage_itself(&k->bz, &k->elf);
+		return 0;
+	}
 	if (!r)
 		r = payload_unpack(&k->unpacked, k->bz.payload, k->bz.payload_len, limit, err);
 	if (!r && !elf_probe(&k->unpacked))
@@ -51,10 +55,10 @@ static int unpack_bzimage(struct kernel *k, u64 limit, struct error *err)
 	return r;
 }
 
-static int parse_kernel(struct kernel *k, u64 limit, struct error *err)
+static int parse_kernel(struct kernel *k, u64 limit, bool itself, struct error *err)
 {
 	if (bzimage_probe(&k->file))
-		return unpack_bzimage(k, limit, err);
+		return unpack_bzimage(k, limit, itself, err);
 	int r = multiboot_find(&k->mb, &k->file, err);
 	if (r || k->mb.version)
 		return r ? r : multiboot_image(&k->mb, &k->elf, &k->file, err);
@@ -87,12 +91,13 @@ static int check_entry(const struct kernel *k, const struct placement *p, struct
 	return 0;
 }
 
-static int load_kernel(struct placement *p, struct kernel *k, const char *path, struct error *err)
+static int load_kernel(struct placement *p, struct kernel *k, const struct boot_config *c, struct error *err)
 {
-	int r = blob_read_file(&k->file, "kernel", path, KERNEL_MAX, err);
+	bool itself = c->unpacks_itself && cpu_has(p->m->config.model, FEAT_LM);
+	int r = blob_read_file(&k->file, "kernel", c->kernel, KERNEL_MAX, err);
 	if (r)
 		return r;
-	r = parse_kernel(k, MIN(KERNEL_MAX, p->m->low_size), err);
+	r = parse_kernel(k, MIN(KERNEL_MAX, p->m->low_size), itself, err);
 	p->elf = &k->elf;
 	p->bz = k->is_bz ? &k->bz : NULL;
 	p->roams = k->mb.version;
@@ -101,7 +106,7 @@ static int load_kernel(struct placement *p, struct kernel *k, const char *path, 
 	if (!r)
 		r = check_entry(k, p, err);
 	if (r)
-		error_wrap(err, "kernel %s", path);
+		error_wrap(err, "kernel %s", c->kernel);
 	return r;
 }
 
@@ -162,7 +167,10 @@ static int load_initrd(struct placement *p, const struct kernel *k, const struct
 		limit = k->bz.initrd_max;
 	r = place_initrd(p, &initrd, limit, err);
 	if (r)
-		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd", c->rootfs ? c->rootfs : c->initrd);
+		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd",
+			   !c->rootfs	    ? c->initrd
+			   : c->rootfs_name ? c->rootfs_name
+					    : c->rootfs);
 	return r;
 }
 
@@ -194,7 +202,7 @@ int boot_load(struct machine *m, const struct boot_config *c, struct error *err)
 	__attribute__((cleanup(kernel_free))) struct kernel k = { 0 };
 	__attribute__((
 		cleanup(placement_free))) struct placement p = { .m = m, .firmware = c->firmware, .gdt = PLACE_GDT };
-	int r = load_kernel(&p, &k, c->kernel, err);
+	int r = load_kernel(&p, &k, c, err);
 	if (r || k.mb.version)
 		return r ? r : load_multiboot(&p, &k, c, err);
 	r = load_cmdline(&p, &k, c, err);

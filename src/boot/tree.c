@@ -4,6 +4,8 @@
  *
  * Nothing is followed: symbolic links are packed as such, and a mount point of a pseudo file system (/proc, /sys, ...) as an
  * empty directory, since its files have no end and are the host's. Other file systems below are packed.
+ *
+ * Where owners are beside the files (util/override.h), files of whoever unpacked them are root's unless it says otherwise.
  */
 #include "boot/cpio.h"
 
@@ -18,8 +20,10 @@
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <sys/xattr.h>
 
 #include "util/cleanup.h"
+#include "util/override.h"
 
 #define PATH_SHOWN 200
 
@@ -33,6 +37,9 @@ struct walk {
 	struct cpio *cpio;
 	int root;
 	u32 *next_ino;
+	bool owners_beside;
+	uid_t uid; /* ours, and gid */
+	gid_t gid;
 	void *links; /* tsearch() tree of struct link */
 	char path[PATH_MAX]; /* of the current entry, relative to root; Linux skips longer names silently */
 	struct error *err;
@@ -108,6 +115,21 @@ static int add(struct walk *w, const struct stat *st, u32 size, u8 **data)
 	return 0;
 }
 
+/* fd: the open file or directory, -1 for what cannot have the attribute. */
+static void find_owner(const struct walk *w, int fd, struct stat *st)
+{
+	char text[OVERRIDE_LENGTH];
+	ssize_t n;
+
+	if (!w->owners_beside)
+		return;
+	st->st_uid = st->st_uid == w->uid ? 0 : st->st_uid;
+	st->st_gid = st->st_gid == w->gid ? 0 : st->st_gid;
+	n = fd < 0 ? -1 : fgetxattr(fd, OVERRIDE_NAME, text, sizeof(text));
+	if (n > 0)
+		override_apply(st, text, (size_t)n);
+}
+
 static int read_exactly(struct walk *w, int fd, u8 *to, size_t len)
 {
 	while (len) {
@@ -135,9 +157,10 @@ static int add_file(struct walk *w)
 		return fail(w, EAGAIN);
 	if (st.st_size > (off_t)UINT32_MAX)
 		return fail_with(w, EFBIG, "larger than 4 GiB, which an initial file system cannot hold");
+	find_owner(w, fd, &st);
 	u8 *data;
-	int r = add(w, &st, (u32)st.st_size, &data);
-	return r || !data ? r : read_exactly(w, fd, data, (size_t)st.st_size);
+	int r = add(w, &st, S_ISREG(st.st_mode) ? (u32)st.st_size : 0, &data);
+	return r || !data || !S_ISREG(st.st_mode) ? r : read_exactly(w, fd, data, (size_t)st.st_size);
 }
 
 static int add_symlink(struct walk *w, struct stat *st)
@@ -150,6 +173,7 @@ static int add_symlink(struct walk *w, struct stat *st)
 		return fail(w, ENAMETOOLONG);
 	/* Linux makes each name of a hard-linked symbolic link a link of its own, and wants the target with each. */
 	st->st_nlink = 1;
+	find_owner(w, -1, st);
 	u8 *data;
 	int r = add(w, st, (u32)n, &data);
 	if (!r)
@@ -234,9 +258,13 @@ static int list_names(struct walk *w, dev_t parent, struct names *n)
 
 static int add_any(struct walk *w, dev_t parent);
 
-static int add_directory(struct walk *w, const struct stat *st, dev_t parent)
+static int add_directory(struct walk *w, struct stat *st, dev_t parent)
 {
 	u8 *data;
+	if (w->owners_beside) {
+		_cleanup_fd_ int fd = openat(w->root, w->path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		find_owner(w, fd, st);
+	}
 	int r = add(w, st, 0, &data);
 	__attribute__((cleanup(names_free))) struct names n = { 0 };
 	if (!r)
@@ -265,17 +293,24 @@ static int add_any(struct walk *w, dev_t parent)
 	case S_IFDIR: return add_directory(w, &st, parent);
 	case S_IFREG: return add_file(w);
 	case S_IFLNK: return add_symlink(w, &st);
-	default: return add(w, &st, 0, &data);
+	default: find_owner(w, -1, &st); return add(w, &st, 0, &data);
 	}
 }
 
-int tree_pack(struct cpio *c, u32 *next_ino, const char *dir, struct error *err)
+int tree_pack(struct cpio *c, u32 *next_ino, const char *dir, bool owners_beside, struct error *err)
 {
 	_cleanup_fd_ int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
 	if (fd < 0 || fstat(fd, &st))
 		return error_set(err, errno, "%s", strerror(errno));
-	struct walk w = { .cpio = c, .root = fd, .next_ino = next_ino, .path = ".", .err = err };
+	struct walk w = { .cpio = c,
+			  .root = fd,
+			  .next_ino = next_ino,
+			  .path = ".",
+			  .owners_beside = owners_beside,
+			  .uid = geteuid(),
+			  .gid = getegid(),
+			  .err = err };
 	/* The directory itself counts as its own parent: what the user names is packed, whatever it is. */
 	int r = add_any(&w, st.st_dev);
 	tdestroy(w.links, free);

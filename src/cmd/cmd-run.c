@@ -66,10 +66,8 @@ static int look_up(struct run *r)
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
-	if (!r->engine->vcpu) {
-		say("engine '%s' runs no machine", r->engine->name);
-		return EXIT_USAGE;
-	}
+	if (!r->engine->vcpu)
+		return 0;
 	if (r->o.check && !r->engine->checks) {
 		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
 		return EXIT_USAGE;
@@ -130,7 +128,7 @@ static int boot_again(void *arg, struct error *err)
 	struct run *r = arg;
 
 	pc_reset(r->machine);
-	return run_boot(&r->o, r->machine, r->terminal, err);
+	return run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
 }
 
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
@@ -154,7 +152,9 @@ static int build(struct run *r, struct error *err)
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .check = r->o.check,
-				     .verbose = r->o.verbose };
+				     .verbose = r->o.verbose,
+				     /* The back ends of shares map it. */
+				     .private_ram = r->engine->native && !r->o.nshares };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
 	struct net_log log = { .line = net_line, .arg = r };
 	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
@@ -191,7 +191,7 @@ static int build(struct run *r, struct error *err)
 	r->have_pc = true;
 	r->machine->boot = boot_again;
 	r->machine->boot_arg = r;
-	e = run_boot(&r->o, r->machine, r->terminal, err);
+	e = run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
 	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 
@@ -206,6 +206,7 @@ static void release(struct run *r)
 	machine_free(r->machine);
 	free(r->kernel);
 	free(r->initrd);
+	run_rootfs_close(&r->o);
 	free(r->o.own_append);
 	free(r->o.own_gdb);
 }
@@ -306,12 +307,21 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
+	if (!status && !r.engine->vcpu)
+		status = run_container_seal(argc, argv); /* first: it may start us again */
+	if (!status)
+		status = run_rootfs_open(&r.o, !r.engine->vcpu);
 	if (status) {
 		release(&r);
 		return status;
 	}
 	if (r.o.verbose)
 		say_choice(&r);
+	if (!r.engine->vcpu) { /* in what run_rootfs_open() has prepared */
+		status = run_container(&r.o);
+		release(&r);
+		return status;
+	}
 	if (build(&r, &err)) {
 		say("%s", err.text);
 		status = EXIT_FAILURE;

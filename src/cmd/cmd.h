@@ -25,6 +25,8 @@ const struct command *command_find(const char *name);
 
 extern const struct command cmd_run;
 extern const struct command cmd_engines;
+extern const struct command cmd_image;
+extern const struct command cmd_snapshot;
 extern const struct command cmd_help;
 extern const struct command cmd_version;
 

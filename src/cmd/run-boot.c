@@ -37,22 +37,33 @@ static int demo_command_line(struct run_options *o, const struct boot_config *c,
 	return 0;
 }
 
-int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err)
+int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err)
 {
-	char network[NET_GUEST_TEXT], tags[RUN_TAGS_MAX];
+	char network[NET_GUEST_TEXT], tags[RUN_TAGS_MAX], user[USER_TEXT];
+	const struct run_rootfs *root = &o->root;
 	struct boot_config c = {
 		.kernel = o->kernel,
 		.initrd = o->initrd,
-		.rootfs = o->rootfs,
-		.argv = (const char *const *)o->guest_argv,
+		.rootfs = root->path,
+		.rootfs_name = o->rootfs,
+		.owners_beside = root->owners_beside,
+		.argv = (const char *const *)root->argv,
+		.envp = (const char *const *)root->env,
+		.workdir = root->workdir,
+		.make_workdir = root->is_image,
+		.user = root->has_user ? user : NULL,
 		.network = net_guest_text(o->net, network) ? network : NULL,
 		.shares = run_share_tags(o, tags) ? tags : NULL,
 		.plain_input = !terminal_interactive(t),
 		.plain_output = !isatty(STDOUT_FILENO),
 		.drivers = run_drivers(o),
+		.unpacks_itself = native &&
+				  !o->gdb, /* a debugger's symbols are for where the kernel was linked to be */
 		.firmware = pc_firmware(m),
 	};
 
+	if (root->has_user)
+		user_format(user, &root->user);
 	terminal_size(t, &c.columns, &c.rows);
 	if (o->demo && demo_command_line(o, &c, err))
 		return err->code;

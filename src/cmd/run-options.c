@@ -17,6 +17,10 @@ enum {
 	OPT_INITRD,
 	OPT_APPEND,
 	OPT_ROOTFS,
+	OPT_EPHEMERAL,
+	OPT_ENV,
+	OPT_USER,
+	OPT_WORKDIR,
 	OPT_TIMEOUT,
 	OPT_DEBUG_EXIT,
 	OPT_DETERMINISTIC,
@@ -50,8 +54,18 @@ static const struct argp_option options[] = {
 	{ "initrd", OPT_INITRD, "FILE", 0,
 	  "Initial RAM file system; for a multiboot kernel its modules: FILE ARGS,FILE ARGS", 2 },
 	{ "append", OPT_APPEND, "STRING", 0, "Words for the kernel's command line", 2 },
-	{ "rootfs", OPT_ROOTFS, "DIR", 0,
-	  "Run CMD in a guest whose root file system is a copy of DIR; its status becomes ours", 2 },
+	{ "rootfs", OPT_ROOTFS, "ROOT", 0,
+	  "Run CMD in a guest whose root file system is a copy of ROOT; its status becomes ours. ROOT is a directory, "
+	  "or a "
+	  "container image: an OCI layout (directory or tar) or what docker save wrote, with :TAG if it has several; "
+	  "or snapshot:NAME",
+	  2 },
+	{ "ephemeral", OPT_EPHEMERAL, NULL, 0,
+	  "What a container changes in snapshot:NAME is forgotten, as what any CMD changes elsewhere always is", 2 },
+	{ "env", OPT_ENV, "NAME[=VALUE]", 0, "With --rootfs: a variable of CMD's environment; without VALUE the host's",
+	  2 },
+	{ "user", OPT_USER, "USER[:GROUP]", 0, "With --rootfs: who CMD runs as (the image's user, else root)", 2 },
+	{ "workdir", OPT_WORKDIR, "DIR", 0, "With --rootfs: CMD's working directory (the image's, else /)", 2 },
 	{ "net", OPT_NET, "NETWORK", 0,
 	  "What the network card is connected to: none (the default with --rootfs or --deterministic), "
 	  "user[,OPTION...] (the default else), tap=INTERFACE; see sextant(1)",
@@ -106,6 +120,7 @@ static error_t set_mem(struct run_options *o, const char *arg, struct argp_state
 		return cmd_bad(state, "--mem %s: a guest has at most %lluG", arg, MEM_MAX >> 30);
 	if (o->mem % PAGE_SIZE)
 		return cmd_bad(state, "--mem %s: memory comes in whole pages of 4K", arg);
+	o->has_mem = true;
 	return 0;
 }
 
@@ -127,6 +142,7 @@ static error_t set_cpus(struct run_options *o, const char *arg, struct argp_stat
 	if (!parse_number(arg, 1, MACHINE_MAX_CPUS, &n))
 		return cmd_bad(state, "--cpus %s: that is not a number from 1 to %d", arg, MACHINE_MAX_CPUS);
 	o->cpus = (unsigned)n;
+	o->has_cpus = true;
 	return 0;
 }
 
@@ -160,6 +176,10 @@ static error_t set_net(struct run_options *o, const char *arg, struct argp_state
 	struct error err = { 0 };
 
 	net_spec_free(o->net); /* the last one counts */
+	o->net = NULL;
+	o->net_host = !strcmp(arg, "host");
+	if (o->net_host)
+		return 0;
 	if (net_parse(arg, &o->net, &err))
 		return cmd_bad(state, "--net %s: %s", arg, err.text);
 	return 0;
@@ -222,6 +242,28 @@ static error_t set_balloon(struct run_options *o, const char *arg, struct argp_s
 	return 0;
 }
 
+static error_t add_env(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	const char **grown;
+
+	if (!*arg || *arg == '=')
+		return cmd_bad(state, "--env %s: that is neither NAME=VALUE nor NAME", arg);
+	grown = reallocarray(o->env, o->nenv + 1, sizeof(*grown));
+	if (!grown)
+		return ENOMEM;
+	o->env = grown;
+	o->env[o->nenv++] = arg;
+	return 0;
+}
+
+static error_t set_workdir(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	if (*arg != '/')
+		return cmd_bad(state, "--workdir %s: that is no absolute path", arg);
+	o->workdir = arg;
+	return 0;
+}
+
 /* Positional words: the guest's command, which only `--` lets through. */
 static error_t set_command(struct run_options *o, char *arg, struct argp_state *state)
 {
@@ -229,6 +271,35 @@ static error_t set_command(struct run_options *o, char *arg, struct argp_state *
 		return cmd_bad(state, "unexpected argument '%s' (a command for the guest goes after --)", arg);
 	o->guest_argv = state->argv + state->next - 1;
 	state->next = state->argc;
+	return 0;
+}
+
+/* Options of machines that a process of the host's has no use for. */
+static error_t check_container(const struct run_options *o, struct argp_state *state)
+{
+	const struct {
+		const char *option;
+		bool given;
+	} machines[] = { { "--cpu", o->cpu },
+			 { "--kernel", o->kernel },
+			 { "--initrd", o->initrd },
+			 { "--append", o->append },
+			 { "--disk", o->ndisks },
+			 { "--vsock", o->vsock },
+			 { "--balloon", o->has_balloon },
+			 { "--debug-exit", o->debug_exit },
+			 { "--deterministic", o->deterministic },
+			 { "--trace", o->trace },
+			 { "--gdb", o->gdb },
+			 { "--check", o->check },
+			 { "-S", o->wait } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(machines); i++)
+		if (machines[i].given)
+			return cmd_bad(state, "%s is for machines; engine container runs a process",
+				       machines[i].option);
+	if (!o->rootfs)
+		return cmd_bad(state, "engine container needs --rootfs DIR -- CMD ARG...");
 	return 0;
 }
 
@@ -245,11 +316,17 @@ static error_t set_check(struct run_options *o, const char *arg, struct argp_sta
 
 static error_t check(struct run_options *o, struct argp_state *state)
 {
-	if (o->rootfs && !o->guest_argv)
-		return cmd_bad(state, "--rootfs needs a command to run: --rootfs DIR -- CMD ARG...");
+	bool container = o->engine && !strcmp(o->engine, "container");
+
 	if (o->guest_argv && !o->rootfs)
 		return cmd_bad(state, "a command for the guest needs --rootfs DIR");
-	if (o->rootfs && !*o->guest_argv[0])
+	if ((o->nenv || o->user || o->workdir || o->ephemeral) && !o->rootfs)
+		return cmd_bad(state, "--%s is about --rootfs, and there is none",
+			       o->nenv	    ? "env"
+			       : o->user    ? "user"
+			       : o->workdir ? "workdir"
+					    : "ephemeral");
+	if (o->guest_argv && !*o->guest_argv[0])
 		return cmd_bad(state, "the command for the guest is empty");
 	if (o->wait && !o->gdb && !isatty(STDIN_FILENO))
 		return cmd_bad(state, "-S waits for gdb or the monitor: give --gdb ADDR, or run it on a terminal");
@@ -263,8 +340,12 @@ static error_t check(struct run_options *o, struct argp_state *state)
 			       (unsigned long long)o->balloon >> 20, (unsigned long long)o->mem >> 20);
 	if (o->nshares && o->deterministic)
 		return cmd_bad(state, "--share: when a server answers is not deterministic");
+	if (o->net_host && !container)
+		return cmd_bad(state, "--net host: only engine container can share the host's network");
 	o->demo = !o->kernel && !o->initrd && !o->rootfs;
-	return o->net ? 0 : default_net(o, state);
+	if (container && check_container(o, state))
+		return EINVAL;
+	return o->net || o->net_host ? 0 : default_net(o, state);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -280,6 +361,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_INITRD: o->initrd = arg; return 0;
 	case OPT_APPEND: o->append = arg; return 0;
 	case OPT_ROOTFS: o->rootfs = arg; return 0;
+	case OPT_EPHEMERAL: o->ephemeral = true; return 0;
+	case OPT_ENV: return add_env(o, arg, state);
+	case OPT_USER: o->user = arg; return 0;
+	case OPT_WORKDIR: return set_workdir(o, arg, state);
 	case OPT_TIMEOUT: return set_timeout(o, arg, state);
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
@@ -322,6 +407,6 @@ const struct argp run_argp = {
 
 int run_parse(const struct command *self, int argc, char **argv, struct run_options *o)
 {
-	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1 };
+	*o = (struct run_options){ .mem = MEM_DEFAULT, .cpus = 1, .root = RUN_ROOTFS_NONE };
 	return cmd_parse(self, argc, argv, o);
 }

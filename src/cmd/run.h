@@ -9,13 +9,47 @@
 #include "host/net/net.h"
 #include "host/share.h"
 #include "host/terminal.h"
+#include "image/image.h"
+#include "image/user.h"
 #include "machine/machine.h"
 #include "platform/pc/pc.h"
+#include "snapshot/snapshot.h"
+
+/* run-rootfs.c: what --rootfs names, and how CMD runs in it. */
+struct run_rootfs {
+	const char *path; /* the directory to pack, or to run in; not owned */
+	/* For an engine that runs in it and is not to change it: what to mount on path, which is empty then, as an overlay's data. */
+	char *overlay;
+	bool is_image, owners_beside; /* as in struct image */
+	struct image image;
+	struct snapshot snapshot;
+	struct scratch scratch;
+	int tree; /* of a snapshot, to be read */
+	char tree_path[32];
+	const struct image *config; /* how it is to be run: the image's, or the snapshot's */
+	const char *look; /* the files as they are, to be looked at from here */
+	char *const *argv; /* CMD ARG..., NULL-terminated: not owned */
+	char **env; /* NULL-terminated */
+	size_t nenv;
+	const char *workdir; /* NULL: nothing was said; not owned */
+	bool has_user; /* else root */
+	struct user user;
+};
+
+#define RUN_ROOTFS_NONE                                                                                      \
+	{                                                                                                    \
+		.image.lock = -1, .snapshot.image.lock = -1, .snapshot.fd = -1, .scratch.fd = -1, .tree = -1 \
+	}
 
 struct run_options { /* strings are argv's or the environment's, or held in `owned` */
 	const char *engine, *cpu, *kernel, *initrd, *append, *rootfs, *trace;
 	struct net_spec *net; /* owned */
-	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated */
+	char *const *guest_argv; /* CMD ARG... of --rootfs, NULL-terminated; NULL: none was given */
+	const char *user, *workdir; /* of CMD; NULL: not given */
+	const char **env; /* NAME=VALUE or NAME, as given; owned */
+	unsigned nenv;
+	bool ephemeral; /* what CMD changes in a snapshot is forgotten */
+	struct run_rootfs root; /* after run_rootfs_open() */
 	struct disk_spec *disk[PC_MAX_DISKS]; /* owned: run_devices_close() */
 	unsigned ndisks;
 	struct share_config share[PC_MAX_SHARES]; /* owned, likewise */
@@ -23,7 +57,8 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	const char *vsock; /* path; NULL: no sockets */
 	u64 vsock_cid;
 	u64 balloon;
-	bool has_balloon; /* --balloon was given */
+	bool has_balloon, has_mem, has_cpus; /* the option was given */
+	bool net_host; /* --net host; net is NULL then */
 	char *own_append; /* owned: the append that run_boot() made */
 	u64 mem;
 	unsigned cpus;
@@ -44,6 +79,10 @@ extern const struct argp run_argp;
 /* run-guest.c: the files of the default guest. Allocated; NULL and err when there is none. */
 char *guest_kernel(struct error *err);
 char *guest_initrd(struct error *err);
+
+/* in_place: the engine runs in the directory itself, not in a copy. 0, or an exit status after one line. */
+int run_rootfs_open(struct run_options *o, bool in_place);
+void run_rootfs_close(struct run_options *o);
 
 /* run-devices.c: what the guest's devices are connected to on the host. */
 struct run_devices {
@@ -76,8 +115,13 @@ int run_debug_start(struct run_debug *d, const struct run_options *o, struct mac
 void run_debug_exited(struct run_debug *d, int status); /* the run has ended, and this is its status */
 void run_debug_end(struct run_debug *d);
 
+/* run-container.c: engine container's way from options to an exit status. */
+/* Our executable, out of the container's reach; may execute it anew, so nothing is to be open yet. 0, or an exit status. */
+int run_container_seal(int argc, char **argv); /* argv: the command's */
+int run_container(const struct run_options *o);
+
 /* run-boot.c: loads the guest, now and after each reset. */
-int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
+int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {

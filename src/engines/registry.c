@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "engines/container/container.h"
 #include "engines/dbt/dbt.h"
 #include "engines/engine.h"
 #include "engines/interp/interp.h"
@@ -21,13 +22,9 @@ static const struct engine pv_row = {
 	.technique = "paravirtualization",
 	.summary = "a kernel ported to hypercalls: the Xen PV interface",
 };
-static const struct engine container_row = {
-	.name = "container",
-	.technique = "operating-system-level virtualization",
-	.summary = "the host's kernel, with namespaces and control groups",
+const struct engine *const engines[] = {
+	&engine_interp, &trap_row, &engine_dbt, &engine_kvm, &pv_row, &engine_container
 };
-
-const struct engine *const engines[] = { &engine_interp, &trap_row, &engine_dbt, &engine_kvm, &pv_row, &container_row };
 const unsigned engine_count = ARRAY_SIZE(engines);
 
 static const struct engine *row(const char *name)

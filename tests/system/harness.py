@@ -16,6 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BUILD = os.environ.get('SEXTANT_BUILD', os.path.join(TOP, 'build'))
 SEXTANT = os.path.join(BUILD, 'sextant')
+VMM = SEXTANT + '-vmm'  # what it executes for machines
 GUEST = os.path.join(BUILD, 'guest')
 KERNEL = os.path.join(GUEST, 'vmlinuz')
 GENERIC = os.path.join(GUEST, 'vmlinuz-generic')

@@ -188,12 +188,13 @@ static void page_drop(struct vcpu *v, u64 index)
 
 /* ---- forgetting ---- */
 
+/* The key of an address that is nothing but its code space is 0: not canonical, but index 0 must not have it. All others may. */
 void cache_forget_jumps(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
-		d->jump[k] = (struct jump_entry){ .key = k ^ 1 };
+	memset(d->jump, 0, JUMP_CACHE_SIZE);
+	d->jump[0].key = 1;
 }
 
 void cache_flush(struct vcpu *v)
@@ -267,7 +268,7 @@ int cache_create(struct vcpu *v, struct error *err)
 	thunks_emit(v);
 	d->hot_begin = d->hot.p;
 	d->cold_begin = d->cold.p;
-	cache_forget_jumps(v);
+	d->jump[0].key = 1; /* the rest is as if forgotten, and takes no memory yet */
 	mmu_set_hooks(v, &cache_hooks);
 	return 0;
 }

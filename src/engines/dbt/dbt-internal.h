@@ -43,7 +43,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define FLAGS_AT       offsetof(struct vcpu, lazy.a)
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
 
-#define JUMP_CACHE_BITS 14
+#define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
@@ -164,6 +164,7 @@ struct thunks { /* run-time addresses */
 	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
 	u64 jump_high; /* the same, most likely to the upper half of the address space */
 	u64 syscall, sysret; /* site in OUT_A */
+	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
@@ -210,12 +211,12 @@ struct dbt {
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	s32 heat; /* entries after which a block is hot */
+	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
-	u64 spent; /* instructions of the block that did not fit any more, or 0 */
 	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
@@ -320,6 +321,9 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* ---- thunks-string.c ---- */
+u64 emit_rep_movs(struct emit *e, const struct dbt *d, unsigned shift);
+u64 emit_rep_stos(struct emit *e, const struct dbt *d, unsigned shift);
 /* ---- thunks-system.c ---- */
 u64 emit_syscall(struct emit *e, const struct dbt *d);
 u64 emit_sysret(struct emit *e, const struct dbt *d);

@@ -5,6 +5,7 @@
  * the thunk for leaving is one of these.
  */
 #include "engines/dbt/count.h"
+#include "machine/control.h"
 
 /* Whether the jump cache is good: what 64-bit code's keys do not tell is CPL 3. */
 static inline bool jumps_are_good(const struct dbt *d, u16 mode)
@@ -55,6 +56,10 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	d->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
+	if (unlikely(v->machine->debug.breaks) && machine_breaks_at_offset(v->machine, off)) {
+		d->at_break = v->stop_now = true;
+		return d->to.leave;
+	}
 	const u8 *host = mmu_fetch(v, gla, &gpa);
 	u16 mode = mode_of(v);
 	if (!host || !page_is_in_segment(v, mode)) {

@@ -50,7 +50,7 @@ static bool decode_at(struct finder *f, unsigned off)
 {
 	struct insn *i = &f->insn[f->n];
 
-	if (f->n == REGION_INSNS || !in_page(off))
+	if (f->n == REGION_INSNS || !in_page(off) || tr_breaks_at(f->t, off))
 		return false;
 	if (dbt_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
 		return false;
@@ -206,6 +206,7 @@ static void emit_order(struct finder *f)
 			t->insn[t->n] = *i;
 			t->insn[t->n].n = (u16)t->n;
 			t->info[t->n] = f->info[i - f->insn];
+			tr_open_flags(t, t->n);
 			t->bytes[t->n] = f->host + off;
 		}
 	}

@@ -7,6 +7,18 @@
 
 #define VIEW_KEEPS (FL_TF | FL_DF | FL_NT | FL_AC | FL_ID | FL_RF)
 
+/* Where those are that reading has no side effect on. */
+static size_t control_register(const struct insn *i)
+{
+	switch (i->r[1]) {
+	case 0: return VCPU(cr0);
+	case 2: return VCPU(cr2);
+	case 3: return VCPU(cr3);
+	case 4: return VCPU(cr4);
+	default: return 0;
+	}
+}
+
 bool tr_can_system(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
@@ -17,7 +29,12 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_PUSHFQ:
 	case OP_POPFQ: return i->osize == tr_word_log(t);
 	case OP_CLD: return true;
-	case OP_MOV_FROM_SEG: return insn_kind(i, 0) == OPK_REG && i->size >= 4;
+	case OP_MOV_FROM_CR: return tr_cpl(t) == 0 && control_register(i);
+	case OP_RDFSBASE:
+	case OP_RDGSBASE:
+	case OP_WRFSBASE:
+	case OP_WRGSBASE: return true;
+	case OP_MOV_FROM_SEG: return insn_kind(i, 0) == OPK_REG || tr_can_address(i);
 	case OP_CLI:
 	case OP_STI:
 	case OP_CLAC:
@@ -25,7 +42,7 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_SWAPGS: return tr_cpl(t) == 0;
 	case OP_SYSCALL: return tr_cpl(t) == 3;
 	case OP_SYSRET: return tr_cpl(t) == 0 && i->osize == 3;
-	default: return false;
+	default: return tr_can_string(i);
 	}
 }
 
@@ -98,13 +115,26 @@ static void swapgs(struct tr *t)
 	e_store(t->h, 8, OUT_A, kernel);
 }
 
+/* To memory it is always 16 bits. */
 static void mov_from_seg(struct tr *t, const struct insn *i)
 {
+	struct mem selector = at_gs(VCPU(seg[0].selector) + i->r[1] * sizeof(struct segment));
 	unsigned to = i->r[0] >> 3;
 
-	e_op_rm(t->h, 0x0fb7, 4, to, at_gs(VCPU(seg[0].selector) + i->r[1] * sizeof(struct segment)));
-	if (reg_is_out(t, to))
-		e_store(t->h, 8, to, at_gs(GPR_AT(to)));
+	if (insn_kind(i, 0) == OPK_MEM) {
+		struct mem m = tr_address(t, 0, true, 0);
+		unsigned with = tr_beside(t, &m);
+		e_op_rm(t->h, 0x0fb7, 4, with, selector);
+		e_store(t->h, 2, with, m);
+	} else if (i->size == 2) {
+		e_load(t->h, 2, to, selector);
+		if (reg_is_out(t, to))
+			e_store(t->h, 2, to, at_gs(GPR_AT(to)));
+	} else {
+		e_op_rm(t->h, 0x0fb7, 4, to, selector);
+		if (reg_is_out(t, to))
+			e_store(t->h, 8, to, at_gs(GPR_AT(to)));
+	}
 }
 
 /* RFLAGS for an image: what v->rflags has but for the arithmetic flags, which are in memory in the form of LAHF and SETO. */
@@ -162,14 +192,40 @@ static void popf(struct tr *t)
 	t->mem_ok = true;
 }
 
-/* By a piece of code that all instructions of the kind share. */
-static void by_thunk(struct tr *t, u64 thunk)
+static void load_register(struct tr *t, unsigned to, unsigned size, struct mem from)
 {
+	e_load(t->h, size, to, from);
+	if (reg_is_out(t, to))
+		e_store(t->h, 8, to, at_gs(GPR_AT(to)));
+}
+
+/* RDFSBASE and its like: where CR4 allows them, and for what is canonical. */
+static void segment_base(struct tr *t, const struct insn *i)
+{
+	bool gs = i->op == OP_RDGSBASE || i->op == OP_WRGSBASE, write = i->op == OP_WRFSBASE || i->op == OP_WRGSBASE;
+	struct mem base = at_gs(VCPU(seg) + (gs ? SEG_GS : SEG_FS) * sizeof(struct segment));
+	unsigned reg = i->r[0] >> 3;
+	struct emit *h = t->h;
+
 	tr_save_flags(t, OUT_A);
-	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(t->h, thunk);
+	e_op_rm(h, 0xf7, 4, 0, at_gs(VCPU(cr4)));
+	e32(h, CR4_FSGSBASE);
+	tr_slow_jump(t, CC_Z);
+	if (!write) {
+		load_register(t, reg, i->size, base);
+	} else {
+		if (reg_is_out(t, reg))
+			e_load(h, i->size, OUT_A, at_gs(GPR_AT(reg)));
+		else
+			e_mov_rr(h, i->size, OUT_A, reg);
+		e_mov_rr(h, 8, OUT_B, OUT_A);
+		e_shift_imm(h, SHIFT_SHL, 8, OUT_B, 16);
+		e_shift_imm(h, SHIFT_SAR, 8, OUT_B, 16);
+		e_op_rr(h, 0x3b, 8, OUT_B, OUT_A);
+		tr_slow_jump(t, CC_NZ);
+		e_store(h, 8, OUT_A, base);
+	}
 	t->host_ok = false;
-	t->mem_ok = true;
 }
 
 bool tr_system(struct tr *t)
@@ -187,8 +243,15 @@ bool tr_system(struct tr *t)
 	case OP_MOV_FROM_SEG: mov_from_seg(t, i); return true;
 	case OP_PUSHFD:
 	case OP_PUSHFQ: pushf(t); return true;
-	case OP_SYSCALL: by_thunk(t, t->d->to.syscall); return true;
-	case OP_SYSRET: by_thunk(t, t->d->to.sysret); return true;
-	default: popf(t); return true;
+	case OP_SYSCALL: tr_call(t, t->d->to.syscall); return true;
+	case OP_SYSRET: tr_call(t, t->d->to.sysret); return true;
+	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, tr_word(t), at_gs(control_register(i))); return true;
+	case OP_RDFSBASE:
+	case OP_RDGSBASE:
+	case OP_WRFSBASE:
+	case OP_WRGSBASE: segment_base(t, i); return true;
+	case OP_POPFD:
+	case OP_POPFQ: popf(t); return true;
+	default: tr_string(t); return true;
 	}
 }

@@ -13,6 +13,7 @@
 #include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
+#include "machine/control.h"
 
 bool tr_ends_block(const struct insn *i)
 {
@@ -67,14 +68,25 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
+	tr_open_flags(t, t->n);
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
 }
 
-/* There is a block already for what comes: this one goes on there. */
-static bool block_begins(const struct tr *t, unsigned off)
+bool tr_breaks_at(const struct tr *t, unsigned off)
 {
+	const struct machine *m = t->v->machine;
+
+	return unlikely(m->debug.breaks) && machine_breaks_at_offset(m, off);
+}
+
+/* There is a block already for what comes, and this one goes on there; or a debugger's breakpoint may be there, and no translation is
+ * to run on past it. */
+static bool block_ends_before(const struct tr *t, unsigned off)
+{
+	if (tr_breaks_at(t, off))
+		return true;
 	return place_begins(t->d, t->b->page, off) && block_find(t->d, t->b->page, off, t->b->mode, ~0ull);
 }
 
@@ -82,7 +94,8 @@ static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
 	unsigned first = off;
 
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_begins(t, off)) && take(t, host, off)) {
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_ends_before(t, off)) &&
+	       take(t, host, off)) {
 		off += t->insn[t->n].len;
 		if (tr_ends_block(&t->insn[t->n++]))
 			break;
@@ -94,8 +107,8 @@ static void decode_block(struct tr *t, const u8 *host, unsigned off)
 
 static bool may_fault(const struct insn *i)
 {
-	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_PUSH && i->op <= OP_RET) ||
-	       i->op == OP_DIV || i->op == OP_IDIV;
+	return (i->flags & INSN_MEM) || i->op >= OP_INT_LIMIT || (i->op >= OP_MOVSB && i->op <= OP_SCASQ) ||
+	       (i->op >= OP_PUSH && i->op <= OP_RET) || i->op == OP_DIV || i->op == OP_IDIV;
 }
 
 u32 tr_live_before(const struct tr *t, unsigned k)
@@ -259,15 +272,20 @@ static void finish_slow(struct tr *t)
 	resume(t);
 }
 
-void tr_helper(struct tr *t)
+void tr_call(struct tr *t, u64 thunk)
 {
 	tr_save_flags(t, t->s1);
 	tr_to_canonical(t, t->h);
 	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(t->h, t->d->to.slow);
+	e_jmp(t->h, thunk);
 	t->host_ok = false;
 	t->mem_ok = true;
 	resume(t);
+}
+
+void tr_helper(struct tr *t)
+{
+	tr_call(t, t->d->to.slow);
 }
 
 /* ---- the block ---- */
@@ -276,8 +294,6 @@ static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
 		t->native[k] = NATIVE_NONE;
-		if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
-			t->info[k].flags_maybe |= t->info[k].flags_undefined;
 		if (!mode_is_translated(t->b->mode) || (!t->wide && !tr_legacy_allows(t, k)))
 			continue;
 		if (tr_can_system(t, k))

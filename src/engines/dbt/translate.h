@@ -64,6 +64,8 @@ bool tr_ends_block(const struct insn *i); /* control does not run on behind it, 
 void tr_insn(struct tr *t); /* the current instruction */
 void tr_load_vectors(struct tr *t); /* vector registers hold the guest's; between blocks */
 u32 tr_live_before(const struct tr *t, unsigned k);
+/* A debugger's breakpoint may be at that offset of the page: no translation goes there. */
+bool tr_breaks_at(const struct tr *t, unsigned off);
 /* Saves flags that are in EFLAGS alone and wanted from the current instruction on: what follows destroys EFLAGS. */
 void tr_save_flags(struct tr *t, unsigned with);
 void tr_save_flags_spilled(struct tr *t); /* destroys no register */
@@ -77,8 +79,9 @@ unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
 void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
-/* All of the current instruction by src/emulate. */
+/* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
+void tr_call(struct tr *t, u64 thunk);
 
 /* The state between blocks from this region's, and back, written to e; nothing if they are the same. Flags are kept. */
 void tr_to_canonical(const struct tr *t, struct emit *e);
@@ -109,6 +112,12 @@ void tr_load_out(struct tr *t, unsigned reg);
 /* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
 u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
 void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write);
+/* CPUs leave some undefined flags as they were: where flags are exact, these are. */
+static inline void tr_open_flags(struct tr *t, unsigned k)
+{
+	if (unlikely(t->d->exact_flags))
+		t->info[k].flags_maybe |= t->info[k].flags_undefined;
+}
 static inline bool reg_is_out(const struct tr *t, unsigned reg)
 {
 	return reg < NR_GPR && t->outs >> reg & 1;
@@ -132,6 +141,8 @@ bool tr_special(struct tr *t);
 bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
+bool tr_can_string(const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
+void tr_string(struct tr *t);
 bool tr_system_writes_flags(const struct insn *i); /* all of them */
 bool tr_branch(struct tr *t); /* translate-branch.c */
 bool tr_can_x87(const struct tr *t, unsigned k); /* translate-x87.c */

@@ -70,7 +70,10 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_HPET] = hpet_new(m, d[PC_INTC], err)) &&
 		    (!cfg->debug_exit || (d[PC_TEST] = test_ports_new(m, d[PC_INTC], err))) &&
 		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
-	return made ? 0 : err ? err->code : -ENOMEM;
+	if (!made)
+		return err ? err->code : -ENOMEM;
+	intc_set_pit(d[PC_INTC], d[PC_PIT]);
+	return 0;
 }
 
 static int wire_pci(struct machine *m, struct pc *pc, struct error *err)
@@ -233,7 +236,7 @@ void pc_reset(struct machine *m)
 	struct pc *pc = m->platform;
 
 	for (unsigned i = 0; i < PC_DEVICES; i++)
-		if (pc->dev[i])
+		if (pc->dev[i] && i != PC_PIT) /* which goes along with the interrupt controllers */
 			device_reset(pc->dev[i]);
 	run_firmware(m, pc);
 }

@@ -41,6 +41,9 @@ for g in modes smc task tlb; do
 	[ $status = 1 ] && has '^ok'
 	verdict "guest $g"
 done
+# State between the kernel and the project's devices, and back; which pages a guest writes.
+./test-kvm-machine guest-ticks.elf
+
 run --debug-exit --mem 256M --kernel guest-triple.elf
 [ $status = 3 ] && says 'triple-faulted'
 verdict 'a triple fault is status 3'
