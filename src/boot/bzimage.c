@@ -46,36 +46,7 @@ bool bzimage_probe(const struct blob *file)
 	return file->len >= MAGIC + 4 && get16(file, BOOT_FLAG) == 0xaa55 && !memcmp(file->data + MAGIC, "HdrS", 4);
 }
 
-/* The 64-bit entry, at a fixed place of what is loaded ("64-bit Boot Protocol"). */
-static void find_itself(struct bzimage *z, const struct blob *file, u64 setup, size_t header_end)
-{
-	u64 gpa;
-
-	if (z->version < 0x020c || header_end < HEADER_ITSELF || !(get16(file, XLOADFLAGS) & XLF_KERNEL_64))
-		return;
-	gpa = *(const u64_una *)(file->data + PREF_ADDRESS);
-	z->image_len = file->len - setup;
-	z->image_room = get32(file, INIT_SIZE);
-	if (!gpa || gpa > BIT(31) || z->image_room < z->image_len)
-		return;
-	z->image = file->data + setup;
-	z->image_gpa = gpa;
-}
-
-void bzimage_itself(const struct bzimage *z, struct elf_image *e)
-{
-	*e = (struct elf_image){
-		.is64 = true,
-		.entry = z->image_gpa + ENTRY_64,
-		.linux_kernel = true,
-		.seg[0] = { .gpa = z->image_gpa, .mem_len = z->image_len, .data = z->image, .file_len = z->image_len },
-		.segs = 1,
-		.first = z->image_gpa,
-		.end = z->image_gpa + z->image_room,
-	};
-}
-
-static int find_payload(struct bzimage *z, const struct blob *file, size_t end, struct error *err)
+static int find_payload(struct bzimage *z, const struct blob *file, struct error *err)
 {
 	size_t sectors = file->data[SETUP_HEADER] ? file->data[SETUP_HEADER] : DEFAULT_SETUP_SECTORS;
 	u64 setup = (sectors + 1) * SECTOR, whole = setup + 16 * (u64)get32(file, SYSSIZE);
@@ -89,10 +60,54 @@ static int find_payload(struct bzimage *z, const struct blob *file, size_t end, 
 	/* The last 16 bytes may be padding that a tool has left out. */
 	if (whole > file->len + 15)
 		return error_set(err, EINVAL, "truncated: %zu of %llu bytes", file->len, (unsigned long long)whole);
-	find_itself(z, file, setup, end);
 	z->payload = file->data + start;
 	z->payload_len = len;
 	return 0;
+}
+
+/* The 64-bit entry, at a fixed place of what is loaded ("64-bit Boot Protocol"). */
+bool bzimage_parse_head(struct bzimage *z, const struct blob *head, u64 file_len)
+{
+	u64 setup, gpa, room;
+
+	*z = (struct bzimage){ 0 };
+	if (head->len < SETUP_HEADER_MAX || !bzimage_probe(head))
+		return false;
+	size_t sectors = head->data[SETUP_HEADER] ? head->data[SETUP_HEADER] : DEFAULT_SETUP_SECTORS;
+	size_t end = MAGIC + head->data[JUMP_LENGTH];
+	z->version = get16(head, VERSION);
+	if (z->version < 0x020c || end < HEADER_ITSELF || end > SETUP_HEADER_MAX ||
+	    !(get16(head, XLOADFLAGS) & XLF_KERNEL_64) || !(head->data[LOADFLAGS] & LOADED_HIGH))
+		return false;
+	setup = (sectors + 1) * SECTOR;
+	gpa = *(const u64_una *)(head->data + PREF_ADDRESS);
+	room = get32(head, INIT_SIZE);
+	/* Cut short, it is for the other way to say so. */
+	if (!gpa || gpa > BIT(31) || file_len <= setup || room < file_len - setup ||
+	    setup + 16 * (u64)get32(head, SYSSIZE) > file_len + 15)
+		return false;
+	z->header = head->data + SETUP_HEADER;
+	z->header_len = end - SETUP_HEADER;
+	z->initrd_max = get32(head, INITRD_MAX);
+	z->cmdline_size = get32(head, CMDLINE_SIZE);
+	z->image_offset = setup;
+	z->image_len = file_len - setup;
+	z->image_gpa = gpa;
+	z->image_room = room;
+	return true;
+}
+
+void bzimage_itself(const struct bzimage *z, struct elf_image *e)
+{
+	*e = (struct elf_image){
+		.is64 = true,
+		.entry = z->image_gpa + ENTRY_64,
+		.linux_kernel = true,
+		.seg[0] = { .gpa = z->image_gpa, .mem_len = z->image_len },
+		.segs = 1,
+		.first = z->image_gpa,
+		.end = z->image_gpa + z->image_room,
+	};
 }
 
 int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err)
@@ -113,5 +128,5 @@ int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err)
 	z->header_len = end - SETUP_HEADER;
 	z->initrd_max = get32(file, INITRD_MAX);
 	z->cmdline_size = get32(file, CMDLINE_SIZE);
-	return find_payload(z, file, end, err);
+	return find_payload(z, file, err);
 }

@@ -45,6 +45,8 @@ static int place_segment(const struct placement *p, const struct elf_segment *s,
 	if (!to)
 		return no_such_memory(p, s->gpa, s->gpa + s->mem_len, err);
 	ram_populate(p->m, to, s->mem_len);
+	if (!s->data) /* somebody else puts it there */
+		return 0;
 	memcpy(to, s->data, s->file_len);
 	memset(to + s->file_len, 0, s->mem_len - s->file_len);
 	return 0;
@@ -94,7 +96,8 @@ int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, stru
 				 " MiB of memory beside the kernel; try a larger --mem",
 				 MIB((u64)initrd->len), ram_mib(p));
 	ram_populate(p->m, to, initrd->len);
-	memcpy(to, initrd->data, initrd->len);
+	if (initrd->data)
+		memcpy(to, initrd->data, initrd->len);
 	p->initrd_gpa = best;
 	p->initrd_len = initrd->len;
 	return 0;

@@ -238,6 +238,15 @@ static int start(struct run *r, struct error *err)
 	return e;
 }
 
+/*
+ * Linux unpacks its root into memory, of which it takes half at most, while it still has what it unpacks: three times the size,
+ * and what it needs itself. Where that is not there it ends before anybody can say why.
+ */
+static u64 memory_wanted(const struct run *r)
+{
+	return ((3 * r->o.root.packed >> 20) + 96 + 63) & ~63ull;
+}
+
 /* With --rootfs the status is CMD's; a guest that ended without telling one has failed. */
 static int guest_status(const struct run *r)
 {
@@ -248,7 +257,11 @@ static int guest_status(const struct run *r)
 	status = pc_guest_status(r->machine);
 	if (status >= 0)
 		return status;
-	say("the guest ended before its command did");
+	if (memory_wanted(r) > r->o.mem >> 20)
+		say("the guest ended before its command did: its root file system is large; try --mem %lluM",
+		    (unsigned long long)memory_wanted(r));
+	else
+		say("the guest ended before its command did");
 	return EXIT_FAILURE;
 }
 

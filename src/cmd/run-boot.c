@@ -46,6 +46,7 @@ int run_boot(struct run_options *o, bool native, struct machine *m, const struct
 		.initrd = o->initrd,
 		.rootfs = root->path,
 		.rootfs_name = o->rootfs,
+		.packed = &o->root.packed,
 		.owners_beside = root->owners_beside,
 		.argv = (const char *const *)root->argv,
 		.envp = (const char *const *)root->env,

@@ -20,6 +20,7 @@ struct run_rootfs {
 	const char *path; /* the directory to pack, or to run in; not owned */
 	/* For an engine that runs in it and is not to change it: what to mount on path, which is empty then, as an overlay's data. */
 	char *overlay;
+	u64 packed; /* bytes that a machine has been given of it */
 	bool is_image, owners_beside; /* as in struct image */
 	struct image image;
 	struct snapshot snapshot;

@@ -304,8 +304,6 @@ static void reset(struct device *d)
 		lapic_reset(c->lapic[i], true);
 	lapic_virtual_wire(c->lapic[0]);
 	device_reset(c->pit);
-	if (offloaded(c))
-		c->machine->offload->push(c->machine);
 }
 
 static void destroy(struct device *d)

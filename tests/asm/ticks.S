@@ -15,12 +15,22 @@
 #define ENOUGH	20
 #define OUT(port, value) movb $(value), %al; outb %al, $(port)
 #define REDIRECT(reg, value) movl $(reg), IOAPIC; movl $(value), IOAPIC + 0x10
+#define GATE(vector, label) movl $label, %eax; movw %ax, idt32 + 8 * (vector); shrl $16, %eax; movw %ax, idt32 + 8 * (vector) + 6
 	.text
 	MODE 32
 	.globl main
-main:	movl $0x1ff, APIC + 0xf0
+apic_tick:
+	incl APICS
+	movl $0, APIC + 0xb0
+	iretl
+pit_tick:
+	incl PITS
+	movl $0, APIC + 0xb0
+	iretl
+main:	GATE(0x40, apic_tick)
+	GATE(0x50, pit_tick)
+	movl $0x1ff, APIC + 0xf0
 	movl $0, APIC + 0x80
-	movl $2, irq_eoi
 	/* About 2 ms each. */
 	movl $0xb, APIC + 0x3e0
 	movl $0x20040, APIC + 0x320
@@ -31,17 +41,10 @@ main:	movl $0x1ff, APIC + 0xf0
 	OUT(0x40, 2386 & 255)
 	OUT(0x40, 2386 >> 8)
 	xorl %ebx, %ebx
-1:	movl $0, irq_vector
-	sti
+1:	sti
 	hlt
 	cli
-	cmpl $0x40, irq_vector
-	jne 2f
-	incl APICS
-2:	cmpl $0x50, irq_vector
-	jne 3f
-	incl PITS
-3:	incl ROUNDS
+	incl ROUNDS
 	addl $0x1000, %ebx
 	andl $0x7000, %ebx
 	incl PAGES(%ebx)

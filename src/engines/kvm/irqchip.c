@@ -277,15 +277,21 @@ static int pit_save(struct machine *m, struct kvm_vm *vm, struct irqchip_state *
 }
 
 /* ---- all of it ---- */
+
+/* After the local APICs: what these send to nobody would be waited for, an edge of the timer's for its end, a level likewise. */
 static int chips_load(struct machine *m, struct kvm_vm *vm, struct error *err)
 {
 	struct irqchip_state s;
 	int r;
 
 	m->intc->irqchip->save(m, &s);
+	s.ioapic.lines = atomic_load(&vm->lines);
 	r = pics_load(vm, &s, err);
 	r = r ? r : ioapic_load(vm, &s.ioapic, err);
-	return r ? r : pit_load(vm, &s, err);
+	r = r ? r : pit_load(vm, &s, err);
+	if (!r)
+		m->intc->irqchip->load(m, &s); /* which puts the devices to rest: their timers would drive lines */
+	return r;
 }
 
 static int chips_save(struct machine *m, struct kvm_vm *vm, struct error *err)
@@ -322,10 +328,12 @@ static void pull(struct machine *m)
 static void push(struct machine *m)
 {
 	struct error err = { 0 };
-	int r = chips_load(m, m->engine, &err);
+	int r = 0;
 
 	for (unsigned i = 0; i < m->config.cpus && !r; i++)
 		r = kvm_lapic_load(m->vcpu[i], &err);
+	if (!r)
+		chips_load(m, m->engine, &err);
 	report(m, &err);
 }
 
@@ -369,10 +377,13 @@ int irqchip_create(struct machine *m, struct kvm_vm *vm, struct error *err)
 	if (r)
 		return r;
 	drive_all(m, vm);
-	r = chips_load(m, vm, err);
-	if (!r)
-		m->offload = &with_irqchip;
-	return r;
+	m->offload = &with_irqchip;
+	return 0;
+}
+
+int irqchip_lapic_loaded(struct machine *m, struct kvm_vm *vm, struct error *err)
+{
+	return atomic_fetch_add(&vm->lapics, 1) + 1 == m->config.cpus ? chips_load(m, vm, err) : 0;
 }
 
 void irqchip_leave(struct machine *m, struct kvm_vm *vm)

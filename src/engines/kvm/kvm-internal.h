@@ -2,9 +2,9 @@
 /*
  * How the KVM engine is built.
  *
- * The kernel runs guest code; every interrupt controller and every device is the project's own, in this process. So KVM gets
- * neither its local APICs nor its PIC, I/O APIC and PIT: interrupts go in by KVM_INTERRUPT when the vCPU can take one, a halt
- * comes out, and MSRs that KVM does not know (x2APIC's among them) or that the filter names come out as well.
+ * The kernel runs guest code, and does the work of local APICs, I/O APIC, PICs and 8254 (irqchip.c, lapic.c); every other device is the
+ * project's own, in this process. Where the kernel has no such controllers the project's do it: interrupts go in by
+ * KVM_INTERRUPT when the vCPU can take one, and halts come out. MSRs that KVM does not know or that the filter names come out.
  *
  * A vCPU's state is in one of two places: in struct vcpu while kvm_cpu.stale is set, else in the kernel. state_load() and
  * state_save() move it. A VM belongs to its machine: the first vCPU's create() makes it, the last one's destroy() closes it.
@@ -21,6 +21,7 @@ struct kvm_vm {
 	int fd;
 	bool irqchip; /* interrupt controllers and interval timer are the kernel's: irqchip.c */
 	_Atomic u32 lines; /* into them, as devices drive them */
+	_Atomic unsigned lapics; /* that have been loaded */
 	unsigned users; /* vCPUs that exist; under machine.lock */
 	u32 run_size; /* of each vCPU's shared page */
 	u64 tsc_khz; /* of the guest's TSC */
@@ -58,6 +59,7 @@ static inline struct kvm_cpu *cpu_of(const struct vcpu *v)
 /* An open /dev/kvm that can do all that the engine needs; -1 and why not. */
 int kvm_open(struct error *why);
 int kvm_probe(struct error *why);
+const char *kvm_nested_paging(void); /* for people */
 
 /* ---- vm.c ---- */
 /* The machine's VM, made if there is none; each vCPU gets it once and puts it once. */
@@ -103,6 +105,8 @@ int tsc_deadline_save(struct vcpu *v, u64 *deadline, struct error *err);
 /* ---- irqchip.c, lapic.c, doorbell.c: what the kernel does in devices' place (machine/offload.h) ---- */
 /* Before any vCPU is made; sets machine.offload. */
 int irqchip_create(struct machine *m, struct kvm_vm *vm, struct error *err);
+/* A local APIC has been loaded for the first time; after the last the others are. */
+int irqchip_lapic_loaded(struct machine *m, struct kvm_vm *vm, struct error *err);
 /* The devices do the work from here on, from where the kernel was. The last vCPU has gone. */
 void irqchip_leave(struct machine *m, struct kvm_vm *vm);
 int kvm_lapic_load(struct vcpu *v, struct error *err);

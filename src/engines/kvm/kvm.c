@@ -85,7 +85,10 @@ static int fill(struct vcpu *v, struct error *err)
 	if (r)
 		return r;
 	msrs_find_own(v);
-	return k->vm->irqchip ? kvm_lapic_load(v, err) : 0;
+	if (!k->vm->irqchip)
+		return 0;
+	r = kvm_lapic_load(v, err);
+	return r ? r : irqchip_lapic_loaded(v->machine, k->vm, err);
 }
 
 static void kvm_destroy(struct vcpu *v)

@@ -51,6 +51,7 @@ int kvm_lapic_load(struct vcpu *v, struct error *err)
 	if (ioctl(k->fd, KVM_SET_LAPIC, &page) < 0)
 		return failed(v, err);
 	k->lapic_loaded = true;
+	v->machine->intc->irqchip->load_lapic(v, &s); /* the device rests */
 	return s.tsc_deadline ? tsc_deadline_load(v, s.tsc_deadline, err) : 0;
 }
 

@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "devices/pci/pci.h"
+#include "machine/offload.h"
 #include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
 #include "platform/pc/bios.h"
@@ -239,6 +240,8 @@ void pc_reset(struct machine *m)
 		if (pc->dev[i] && i != PC_PIT) /* which goes along with the interrupt controllers */
 			device_reset(pc->dev[i]);
 	run_firmware(m, pc);
+	if (m->offload && m->offload->push)
+		m->offload->push(m);
 }
 
 void pc_destroy(struct machine *m)

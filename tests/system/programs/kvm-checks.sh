@@ -78,7 +78,7 @@ done
 verdict 'guests killed at random moments leave no process'
 
 run --rootfs root -v -- sh -c 'echo hello; exit 42'
-[ $status = 42 ] && has '^hello' && says 'KVM exits, by reason' && says '^sextant: port I/O '
+[ $status = 42 ] && has '^hello' && says 'KVM exits, by reason' && says '^sextant: port I/O ' && says '^sextant: nested paging *on'
 verdict 'rootfs: the status is the command'"'"'s; -v has the table of exits'
 
 # Two CPUs, a disk and a network card in one boot.
