@@ -218,6 +218,8 @@ struct dbt {
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
 	struct check *check; /* --check: check.h */
+	bool tells; /* of each translation: tell.c */
+	int map_fd; /* --perf-map; -1: not wanted */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -356,6 +358,10 @@ void flags_load(struct emit *e);
 /* ---- x87.c ---- */
 u64 dbt_load_x87(struct vcpu *v, u64 then);
 void dbt_store_x87(struct vcpu *v);
+
+/* ---- tell.c ---- */
+int tell_open(struct vcpu *v, struct error *err); /* after the cache has been created */
+void tell_close(struct dbt *d);
 
 /* ---- stats.c ---- */
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));
