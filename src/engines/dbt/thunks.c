@@ -253,6 +253,7 @@ void thunks_emit(struct vcpu *v)
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->syscall = emit_syscall(e, d);
 	t->sysret = emit_sysret(e, d);
+	t->tsc = emit_tsc(e, v);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
 		t->rep_stos[k] = emit_rep_stos(e, d, k);
