@@ -25,6 +25,7 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	const char *append; /* added to the command line after what we put there */
 	/* A directory to pack as the guest's root file system, and what to run in it as our init's only child. */
 	const char *rootfs;
+	u64 *packed; /* with rootfs: gets the number of bytes that it has when packed; NULL: nobody wants to know */
 	const char *rootfs_name; /* what messages call it; NULL: its path */
 	const char *const *argv; /* CMD and its arguments, NULL-terminated; at least CMD with rootfs */
 	const char *const *envp; /* CMD's environment, NULL-terminated; NULL: PATH, HOME and TERM of a console login */
@@ -41,6 +42,8 @@ struct boot_config { /* the caller owns all; NULL: absent */
 	bool plain_input, plain_output;
 	/* DRIVER_* of modules to put into the initial file system, for an init of ours to load; 0: none. */
 	unsigned drivers;
+	/* The guest's code is as fast as ours: a kernel that can unpacks itself, and puts itself where it likes (KASLR). */
+	bool unpacks_itself;
 	const struct firmware_info *firmware;
 };
 

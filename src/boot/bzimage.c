@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The header of a Linux boot image (Documentation/arch/x86/boot.rst). Only what protocol 2.08 (kernel 2.6.26) and later
- * say is used: they tell where the compressed kernel lies, which is all we want of the file.
+ * say is used: they tell where the compressed kernel lies. From 2.12 on (kernel 3.8) it may have an entry in long mode, where it
+ * unpacks itself.
  */
 #include "boot/image.h"
 
@@ -15,10 +16,17 @@
 #define VERSION	       0x206
 #define LOADFLAGS      0x211
 #define INITRD_MAX     0x22c
+#define XLOADFLAGS     0x236
 #define CMDLINE_SIZE   0x238
 #define PAYLOAD_OFFSET 0x248
 #define PAYLOAD_LENGTH 0x24c
 #define HEADER_MIN     0x250 /* through payload_length */
+#define PREF_ADDRESS   0x258
+#define INIT_SIZE      0x260
+#define HEADER_ITSELF  0x264 /* through init_size */
+
+#define XLF_KERNEL_64 0x0001
+#define ENTRY_64      0x200 /* in the part that is loaded */
 
 #define LOADED_HIGH	      0x01
 #define SECTOR		      512
@@ -55,6 +63,51 @@ static int find_payload(struct bzimage *z, const struct blob *file, struct error
 	z->payload = file->data + start;
 	z->payload_len = len;
 	return 0;
+}
+
+/* The 64-bit entry, at a fixed place of what is loaded ("64-bit Boot Protocol"). */
+bool bzimage_parse_head(struct bzimage *z, const struct blob *head, u64 file_len)
+{
+	u64 setup, gpa, room;
+
+	*z = (struct bzimage){ 0 };
+	if (head->len < SETUP_HEADER_MAX || !bzimage_probe(head))
+		return false;
+	size_t sectors = head->data[SETUP_HEADER] ? head->data[SETUP_HEADER] : DEFAULT_SETUP_SECTORS;
+	size_t end = MAGIC + head->data[JUMP_LENGTH];
+	z->version = get16(head, VERSION);
+	if (z->version < 0x020c || end < HEADER_ITSELF || end > SETUP_HEADER_MAX ||
+	    !(get16(head, XLOADFLAGS) & XLF_KERNEL_64) || !(head->data[LOADFLAGS] & LOADED_HIGH))
+		return false;
+	setup = (sectors + 1) * SECTOR;
+	gpa = *(const u64_una *)(head->data + PREF_ADDRESS);
+	room = get32(head, INIT_SIZE);
+	/* Cut short, it is for the other way to say so. */
+	if (!gpa || gpa > BIT(31) || file_len <= setup || room < file_len - setup ||
+	    setup + 16 * (u64)get32(head, SYSSIZE) > file_len + 15)
+		return false;
+	z->header = head->data + SETUP_HEADER;
+	z->header_len = end - SETUP_HEADER;
+	z->initrd_max = get32(head, INITRD_MAX);
+	z->cmdline_size = get32(head, CMDLINE_SIZE);
+	z->image_offset = setup;
+	z->image_len = file_len - setup;
+	z->image_gpa = gpa;
+	z->image_room = room;
+	return true;
+}
+
+void bzimage_itself(const struct bzimage *z, struct elf_image *e)
+{
+	*e = (struct elf_image){
+		.is64 = true,
+		.entry = z->image_gpa + ENTRY_64,
+		.linux_kernel = true,
+		.seg[0] = { .gpa = z->image_gpa, .mem_len = z->image_len },
+		.segs = 1,
+		.first = z->image_gpa,
+		.end = z->image_gpa + z->image_room,
+	};
 }
 
 int bzimage_parse(struct bzimage *z, const struct blob *file, struct error *err)

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "util/cleanup.h"
 
@@ -87,6 +88,35 @@ static int open_and_read(struct blob *b, const char *path, u64 max, struct error
 	if (r)
 		return r;
 	return b->len ? 0 : error_set(err, EINVAL, "is empty");
+}
+
+int file_open_plain(const char *path, u64 *len)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	struct stat st;
+
+	if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode) && st.st_size > 0) {
+		*len = (u64)st.st_size;
+		return fd;
+	}
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+int file_read_at(int fd, u64 offset, u8 *to, u64 len, struct error *err)
+{
+	while (len) {
+		ssize_t n = pread(fd, to, len, (off_t)offset);
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return error_set(err, n ? errno : EIO, "%s", n ? strerror(errno) : "it has become shorter");
+		to += n;
+		offset += (u64)n;
+		len -= (u64)n;
+	}
+	return 0;
 }
 
 int blob_read_file(struct blob *b, const char *what, const char *path, u64 max, struct error *err)

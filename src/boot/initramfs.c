@@ -100,5 +100,7 @@ int initramfs_pack(struct blob *out, const struct boot_config *c, u64 limit, str
 		r = cpio_end(&p.cpio, err);
 	if (r)
 		error_wrap(err, "rootfs %s", rootfs_name(c));
+	if (c->packed)
+		*c->packed = out->len;
 	return r;
 }

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "boot/drivers.h"
 #include "boot/initramfs.h"
@@ -19,6 +20,7 @@
 #include "util/cleanup.h"
 
 #define KERNEL_MAX	   (1ull << 30)
+#define HEAD		   65536u /* the setup sectors of any bzImage, with its version's text */
 /* Linux's own limits, where no bzImage tells them: COMMAND_LINE_SIZE, and the highest address of initrd_addr_max. */
 #define LINUX_CMDLINE	   2047
 #define LINUX64_INITRD_MAX 0x7fffffffull
@@ -30,10 +32,13 @@ struct kernel {
 	struct elf_image elf;
 	struct multiboot mb;
 	bool is_bz;
+	int fd; /* of a kernel that unpacks itself; then `file` is only its head */
 };
 
 static void kernel_free(struct kernel *k)
 {
+	if (k->fd >= 0)
+		close(k->fd);
 	blob_free(&k->file);
 	blob_free(&k->unpacked);
 }
@@ -87,12 +92,32 @@ static int check_entry(const struct kernel *k, const struct placement *p, struct
 	return 0;
 }
 
-static int load_kernel(struct placement *p, struct kernel *k, const char *path, struct error *err)
+/* A kernel that unpacks itself is read to where it begins, and to nowhere else before. */
+static bool find_itself(struct kernel *k, const char *path)
 {
-	int r = blob_read_file(&k->file, "kernel", path, KERNEL_MAX, err);
+	u64 len;
+
+	k->fd = file_open_plain(path, &len);
+	if (k->fd < 0)
+		return false;
+	k->file = (struct blob){ .data = malloc(HEAD), .len = MIN(len, (u64)HEAD) };
+	k->is_bz = k->file.data && !file_read_at(k->fd, 0, k->file.data, k->file.len, NULL) &&
+		   bzimage_parse_head(&k->bz, &k->file, len);
+	if (k->is_bz)
+		bzimage_itself(&k->bz, &k->elf);
+	else
+		blob_free(&k->file);
+	return k->is_bz;
+}
+
+static int load_kernel(struct placement *p, struct kernel *k, const struct boot_config *c, struct error *err)
+{
+	bool itself = c->unpacks_itself && cpu_has(p->m->config.model, FEAT_LM) && find_itself(k, c->kernel);
+	int r = itself ? 0 : blob_read_file(&k->file, "kernel", c->kernel, KERNEL_MAX, err);
 	if (r)
 		return r;
-	r = parse_kernel(k, MIN(KERNEL_MAX, p->m->low_size), err);
+	if (!itself)
+		r = parse_kernel(k, MIN(KERNEL_MAX, p->m->low_size), err);
 	p->elf = &k->elf;
 	p->bz = k->is_bz ? &k->bz : NULL;
 	p->roams = k->mb.version;
@@ -100,8 +125,11 @@ static int load_kernel(struct placement *p, struct kernel *k, const char *path, 
 		r = place_kernel(p, err);
 	if (!r)
 		r = check_entry(k, p, err);
+	if (!r && itself)
+		r = file_read_at(k->fd, k->bz.image_offset, place_ptr(p, k->bz.image_gpa, k->bz.image_len),
+				 k->bz.image_len, err);
 	if (r)
-		error_wrap(err, "kernel %s", path);
+		error_wrap(err, "kernel %s", c->kernel);
 	return r;
 }
 
@@ -151,16 +179,33 @@ static int gather_initrd(struct blob *out, const struct kernel *k, const struct 
 	return drivers_pack(out, c, version, limit, err);
 }
 
+/* A file that is all of it is read to where it goes, and to nowhere else before. */
+static int read_initrd(struct placement *p, int fd, u64 len, u64 limit, struct error *err)
+{
+	int r = place_initrd(p, &(struct blob){ .len = len }, limit, err);
+
+	return r ? r : file_read_at(fd, 0, place_ptr(p, p->initrd_gpa, len), len, err);
+}
+
 static int load_initrd(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
 {
 	_cleanup_blob_ struct blob initrd = { 0 };
-	int r = gather_initrd(&initrd, k, c, p->m->low_size, err);
-	if (r || !initrd.len)
-		return r;
-	u64 limit = k->elf.is64 ? LINUX64_INITRD_MAX : LINUX32_INITRD_MAX;
+	_cleanup_fd_ int fd = -1;
+	u64 limit = k->elf.is64 ? LINUX64_INITRD_MAX : LINUX32_INITRD_MAX, len;
+	int r;
+
 	if (k->is_bz && k->bz.initrd_max)
 		limit = k->bz.initrd_max;
-	r = place_initrd(p, &initrd, limit, err);
+	if (c->initrd && !c->rootfs && !c->drivers)
+		fd = file_open_plain(c->initrd, &len);
+	if (fd >= 0) {
+		r = read_initrd(p, fd, len, limit, err);
+	} else {
+		r = gather_initrd(&initrd, k, c, p->m->low_size, err);
+		if (r || !initrd.len)
+			return r;
+		r = place_initrd(p, &initrd, limit, err);
+	}
 	if (r)
 		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd",
 			   !c->rootfs	    ? c->initrd
@@ -194,10 +239,10 @@ static void placement_free(struct placement *p)
 
 int boot_load(struct machine *m, const struct boot_config *c, struct error *err)
 {
-	__attribute__((cleanup(kernel_free))) struct kernel k = { 0 };
+	__attribute__((cleanup(kernel_free))) struct kernel k = { .fd = -1 };
 	__attribute__((
 		cleanup(placement_free))) struct placement p = { .m = m, .firmware = c->firmware, .gdt = PLACE_GDT };
-	int r = load_kernel(&p, &k, c->kernel, err);
+	int r = load_kernel(&p, &k, c, err);
 	if (r || k.mb.version)
 		return r ? r : load_multiboot(&p, &k, c, err);
 	r = load_cmdline(&p, &k, c, err);

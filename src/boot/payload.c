@@ -7,6 +7,7 @@
  * all that a compression is.
  */
 #include "boot/image.h"
+#include "boot/unpackers.h"
 
 #include <errno.h>
 #include <lz4.h>
@@ -100,15 +101,16 @@ static const struct format {
 	const char *name;
 	u8 magic[6];
 	u8 magic_len;
+	const struct lazy_library *library;
 	int (*unpack)(const struct job *j); /* NULL: known, but no library of ours reads it */
 } formats[] = {
-	{ "gzip", { 0x1f, 0x8b }, 2, unpack_gzip },
-	{ "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, unpack_xz },
-	{ "lzma", { 0x5d, 0, 0 }, 3, unpack_lzma },
-	{ "lz4", { 0x02, 0x21, 0x4c, 0x18 }, 4, unpack_lz4 },
-	{ "zstd", { 0x28, 0xb5, 0x2f, 0xfd }, 4, unpack_zstd },
-	{ "bzip2", { 'B', 'Z', 'h' }, 3, NULL },
-	{ "lzo", { 0x89, 'L', 'Z', 'O', 0, '\r' }, 6, NULL },
+	{ "gzip", { 0x1f, 0x8b }, 2, &lib_zlib, unpack_gzip },
+	{ "xz", { 0xfd, '7', 'z', 'X', 'Z', 0 }, 6, &lib_lzma, unpack_xz },
+	{ "lzma", { 0x5d, 0, 0 }, 3, &lib_lzma, unpack_lzma },
+	{ "lz4", { 0x02, 0x21, 0x4c, 0x18 }, 4, &lib_lz4, unpack_lz4 },
+	{ "zstd", { 0x28, 0xb5, 0x2f, 0xfd }, 4, &lib_zstd, unpack_zstd },
+	{ "bzip2", { 'B', 'Z', 'h' }, 3, NULL, NULL },
+	{ "lzo", { 0x89, 'L', 'Z', 'O', 0, '\r' }, 6, NULL, NULL },
 };
 
 static const struct format *find_format(const u8 *data, size_t len)
@@ -137,6 +139,8 @@ int payload_unpack(struct blob *out, const u8 *data, size_t len, u64 limit, stru
 		return error_set(err, EFBIG,
 				 "unpacks to %u MiB, more than the %llu MiB of memory there are; try a larger --mem",
 				 size >> 20, (unsigned long long)limit >> 20);
+	if (lazy_load(f->library, err))
+		return err ? err->code : -ENOENT;
 	out->data = blob_alloc(size);
 	if (!out->data)
 		return error_set(err, ENOMEM, "no memory to unpack it (%u MiB)", size >> 20);

@@ -29,17 +29,24 @@ u8 *place_ptr(const struct placement *p, u64 gpa, u64 len)
 	return place_is_free(p, gpa, len) ? ram_ptr(p->m, gpa, len) : NULL;
 }
 
+static int no_such_memory(const struct placement *p, u64 first, u64 end, struct error *err)
+{
+	return error_set(err, ENOMEM,
+			 "wants memory from %#" PRIx64 " to %#" PRIx64 ", which a machine with %" PRIu64
+			 " MiB does not have; try a larger --mem",
+			 first, end, ram_mib(p));
+}
+
 static int place_segment(const struct placement *p, const struct elf_segment *s, struct error *err)
 {
 	if (!p->roams && s->gpa < PLACE_END && PLACE_FIRST < s->gpa + s->mem_len)
 		return error_set(err, EINVAL, "wants memory at %#" PRIx64 ", which the loader needs", s->gpa);
 	u8 *to = place_ptr(p, s->gpa, s->mem_len);
 	if (!to)
-		return error_set(err, ENOMEM,
-				 "wants memory from %#" PRIx64 " to %#" PRIx64 ", which a machine with %" PRIu64
-				 " MiB does not have; try a larger --mem",
-				 s->gpa, s->gpa + s->mem_len, ram_mib(p));
+		return no_such_memory(p, s->gpa, s->gpa + s->mem_len, err);
 	ram_populate(p->m, to, s->mem_len);
+	if (!s->data) /* somebody else puts it there */
+		return 0;
 	memcpy(to, s->data, s->file_len);
 	memset(to + s->file_len, 0, s->mem_len - s->file_len);
 	return 0;
@@ -51,6 +58,9 @@ int place_kernel(struct placement *p, struct error *err)
 		return error_set(err, ENOMEM,
 				 "memory of %" PRIu64 " MiB is too small to load a kernel; try a larger --mem",
 				 ram_mib(p));
+	/* One that unpacks itself needs more than is loaded of it. */
+	if (!p->roams && p->elf->segs == 1 && !place_is_free(p, p->elf->first, p->elf->end - p->elf->first))
+		return no_such_memory(p, p->elf->first, p->elf->end, err);
 	for (unsigned i = 0; i < p->elf->segs; i++) {
 		int r = place_segment(p, &p->elf->seg[i], err);
 		if (r)
@@ -86,7 +96,8 @@ int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, stru
 				 " MiB of memory beside the kernel; try a larger --mem",
 				 MIB((u64)initrd->len), ram_mib(p));
 	ram_populate(p->m, to, initrd->len);
-	memcpy(to, initrd->data, initrd->len);
+	if (initrd->data)
+		memcpy(to, initrd->data, initrd->len);
 	p->initrd_gpa = best;
 	p->initrd_len = initrd->len;
 	return 0;

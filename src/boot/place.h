@@ -45,7 +45,7 @@ u8 *place_ptr(const struct placement *p, u64 gpa, u64 len);
 /* Puts the kernel's segments into RAM. */
 int place_kernel(struct placement *p, struct error *err);
 /* Puts the initrd as high as it may go, which is where it is least in the way: the ELF image's memory has all that the kernel uses
- * before it knows of the initrd (its bss and brk). limit: its last byte's highest address. */
+ * before it knows of the initrd (its bss and brk). limit: its last byte's highest address. Without data: only the place is found. */
 int place_initrd(struct placement *p, const struct blob *initrd, u64 limit, struct error *err);
 /* A module as a further one of p->module, without a string, behind the kernel and its like, on whole pages. */
 int place_module(struct placement *p, const struct blob *file, struct error *err);

@@ -128,7 +128,7 @@ static int boot_again(void *arg, struct error *err)
 	struct run *r = arg;
 
 	pc_reset(r->machine);
-	return run_boot(&r->o, r->machine, r->terminal, err);
+	return run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
 }
 
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
@@ -152,7 +152,9 @@ static int build(struct run *r, struct error *err)
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .check = r->o.check,
-				     .verbose = r->o.verbose };
+				     .verbose = r->o.verbose,
+				     /* The back ends of shares map it. */
+				     .private_ram = r->engine->native && !r->o.nshares };
 	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
 	struct net_log log = { .line = net_line, .arg = r };
 	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
@@ -189,7 +191,7 @@ static int build(struct run *r, struct error *err)
 	r->have_pc = true;
 	r->machine->boot = boot_again;
 	r->machine->boot_arg = r;
-	e = run_boot(&r->o, r->machine, r->terminal, err);
+	e = run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
 	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 
@@ -236,6 +238,15 @@ static int start(struct run *r, struct error *err)
 	return e;
 }
 
+/*
+ * Linux unpacks its root into memory, of which it takes half at most, while it still has what it unpacks: three times the size,
+ * and what it needs itself. Where that is not there it ends before anybody can say why.
+ */
+static u64 memory_wanted(const struct run *r)
+{
+	return ((3 * r->o.root.packed >> 20) + 96 + 63) & ~63ull;
+}
+
 /* With --rootfs the status is CMD's; a guest that ended without telling one has failed. */
 static int guest_status(const struct run *r)
 {
@@ -246,7 +257,11 @@ static int guest_status(const struct run *r)
 	status = pc_guest_status(r->machine);
 	if (status >= 0)
 		return status;
-	say("the guest ended before its command did");
+	if (memory_wanted(r) > r->o.mem >> 20)
+		say("the guest ended before its command did: its root file system is large; try --mem %lluM",
+		    (unsigned long long)memory_wanted(r));
+	else
+		say("the guest ended before its command did");
 	return EXIT_FAILURE;
 }
 

@@ -2,6 +2,7 @@
 /* The command table, and the way from argv[1] to a row of it. */
 #include <fcntl.h>
 #include <locale.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,6 +11,8 @@
 
 #include "cmd/cmd.h"
 #include "util/cleanup.h"
+
+#define STACK_SIZE (1u << 20)
 
 const struct command *const commands[] = { &cmd_run,  &cmd_engines, &cmd_image, &cmd_snapshot,
 					   &cmd_help, &cmd_version, NULL };
@@ -37,6 +40,20 @@ static void open_standard_descriptors(void)
 			_exit(EXIT_FAILURE);
 }
 
+/*
+ * Some twenty threads for one guest: none needs much, and a stack in which a huge page has room gets one from hosts that give them
+ * to all who ask for memory.
+ */
+static void limit_stacks(void)
+{
+	pthread_attr_t attr;
+
+	pthread_attr_init(&attr);
+	if (!pthread_attr_setstacksize(&attr, STACK_SIZE))
+		pthread_setattr_default_np(&attr);
+	pthread_attr_destroy(&attr);
+}
+
 int main(int argc, char **argv)
 {
 	_cleanup_free_ char *name = NULL;
@@ -46,6 +63,7 @@ int main(int argc, char **argv)
 	open_standard_descriptors();
 	signal(SIGXFSZ, SIG_IGN); /* what may not grow (ulimit -f: guest RAM, disks, traces) is an error, EFBIG */
 	setlocale(LC_MESSAGES, "");
+	limit_stacks();
 	if (argc < 2) {
 		say("no command given; see sextant --help");
 		return EXIT_USAGE;

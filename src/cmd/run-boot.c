@@ -37,7 +37,7 @@ static int demo_command_line(struct run_options *o, const struct boot_config *c,
 	return 0;
 }
 
-int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err)
+int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err)
 {
 	char network[NET_GUEST_TEXT], tags[RUN_TAGS_MAX], user[USER_TEXT];
 	const struct run_rootfs *root = &o->root;
@@ -46,6 +46,7 @@ int run_boot(struct run_options *o, struct machine *m, const struct terminal *t,
 		.initrd = o->initrd,
 		.rootfs = root->path,
 		.rootfs_name = o->rootfs,
+		.packed = &o->root.packed,
 		.owners_beside = root->owners_beside,
 		.argv = (const char *const *)root->argv,
 		.envp = (const char *const *)root->env,
@@ -57,6 +58,8 @@ int run_boot(struct run_options *o, struct machine *m, const struct terminal *t,
 		.plain_input = !terminal_interactive(t),
 		.plain_output = !isatty(STDOUT_FILENO),
 		.drivers = run_drivers(o),
+		.unpacks_itself = native &&
+				  !o->gdb, /* a debugger's symbols are for where the kernel was linked to be */
 		.firmware = pc_firmware(m),
 	};
 

@@ -3,8 +3,9 @@
  * sextant run --engine container: from options to an OCI configuration, from the process's end to an exit status.
  *
  * CMD sees a copy of a directory or image, as in a machine: an overlay in a mount namespace that we enter first. Root's has its
- * upper part in memory, so that it is gone when we are; for users, and for snapshots, run-rootfs.c says where it is. A user enters a user namespace before that, with the ids that /etc/subuid gives. A process of ours stays
- * behind: when we are killed, it removes what is left of the container.
+ * upper part in memory, so that it is gone when we are; for users, and for snapshots, run-rootfs.c says where it is. A user enters a
+ * user namespace before that, with the ids that /etc/subuid gives. A process of ours stays behind: when we are killed, it removes what
+ * is left of the container.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -130,7 +131,8 @@ static int copy_on_write(struct contained *k, struct error *err)
 	top = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (top < 0 || mkdirat(top, "upper", 0755) || mkdirat(top, "work", 0755) || mkdirat(top, "root", 0755))
 		return error_set(err, errno, "--rootfs %s: its copy: %s", dir, strerror(errno));
-	if (asprintf(&options, "lowerdir=/proc/self/fd/%d,upperdir=%s/upper,workdir=%s/work", lower, path, path) < 0 ||
+	if (asprintf(&options, "lowerdir=/proc/self/fd/%d,upperdir=%s/upper,workdir=%s/work%s", lower, path, path,
+		     privileged() ? "" : ",userxattr") < 0 ||
 	    asprintf(&k->root, "%s/root", path) < 0)
 		return error_set(err, ENOMEM, "out of memory");
 	if (mount("sextant", k->root, "overlay", 0, options))
@@ -379,7 +381,7 @@ int run_container_seal(int argc, char **argv)
 {
 	char **all = calloc((size_t)argc + 2, sizeof(*all));
 	struct error err = { 0 };
-	int e;
+	int e, mount;
 
 	if (!all) {
 		say("out of memory");
@@ -388,7 +390,8 @@ int run_container_seal(int argc, char **argv)
 	all[0] = (char[]){ "sextant" };
 	all[1] = (char[]){ "run" };
 	memcpy(all + 2, argv + 1, (size_t)argc * sizeof(*all));
-	e = seal_executable(all, &err);
+	/* The mount is open until we end: nobody waits for it then. */
+	e = seal_executable(all, &mount, &err);
 	free(all);
 	if (e)
 		say("%s", err.text);

@@ -124,18 +124,16 @@ static void write_to_scratch(struct overlay *o, const struct scratch *s)
 static int open_image(struct run_rootfs *r, const struct run_options *o, bool in_place, struct error *err)
 {
 	struct overlay over = { .lowers = 1 };
+	struct error why = { 0 };
 	int e = image_open(&r->image, o->rootfs, err);
 
 	if (e)
 		return e;
 	r->config = &r->image;
 	r->look = r->path = r->image.path;
-	/* Root's container has its own way of covering what it runs in, in memory. */
-	if (!in_place || !overlay_unprivileged())
+	/* A container has its own way of covering what it runs in, in memory: good for root, and for who has no folder. */
+	if (!in_place || !overlay_unprivileged() || scratch_make(&r->scratch, r->image.path, &why))
 		return 0;
-	e = scratch_make(&r->scratch, r->image.path, err);
-	if (e)
-		return e;
 	over.lower[0] = r->image.path;
 	write_to_scratch(&over, &r->scratch);
 	r->path = r->scratch.root;

@@ -20,6 +20,7 @@ struct run_rootfs {
 	const char *path; /* the directory to pack, or to run in; not owned */
 	/* For an engine that runs in it and is not to change it: what to mount on path, which is empty then, as an overlay's data. */
 	char *overlay;
+	u64 packed; /* bytes that a machine has been given of it */
 	bool is_image, owners_beside; /* as in struct image */
 	struct image image;
 	struct snapshot snapshot;
@@ -121,7 +122,7 @@ int run_container_seal(int argc, char **argv); /* argv: the command's */
 int run_container(const struct run_options *o);
 
 /* run-boot.c: loads the guest, now and after each reset. */
-int run_boot(struct run_options *o, struct machine *m, const struct terminal *t, struct error *err);
+int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {

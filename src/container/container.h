@@ -37,6 +37,7 @@ struct create_options {
 	const char *console_socket, *pid_file;
 	unsigned preserve_fds;
 	bool no_pivot, no_new_keyring, systemd;
+	int late_fd; /* closed while init works, as that takes long; 0: none */
 	bool init; /* a first process of ours, which waits for orphans, is the program's parent; it ends as the program did */
 	bool stays; /* init ends when the caller does, however that happens */
 	/* Called in the runtime when namespaces are there, before any hook: sextant run's network. Optional. */
@@ -47,6 +48,7 @@ struct exec_options {
 	json_t *process; /* borrowed */
 	const char *console_socket, *pid_file;
 	unsigned preserve_fds;
+	int late_fd;
 	const char *cgroup; /* below the container's; NULL: its own */
 };
 
@@ -73,8 +75,8 @@ int container_delete(struct container *c, bool force, struct error *err);
 int container_exec(struct container *c, const struct exec_options *o, pid_t *pid, int *terminal, struct error *err);
 
 /* seal.c: before any of these that start processes. Returns when our executable cannot be written to through us; else executes it
- * anew, by argv, or errs. */
-int seal_executable(char **argv, struct error *err);
+ * anew, by argv, or errs. *mount is for late_fd. */
+int seal_executable(char **argv, int *mount, struct error *err);
 
 /* template.c: what `spec` writes; rootless: with a user namespace of the caller's. */
 json_t *template_config(bool rootless);

@@ -320,6 +320,8 @@ static int start(struct creation *k, struct error *err)
 	/* Said before it asks, so that it need not wait: unless there are hooks, nothing more is to be done out here. */
 	if (!e && k->run && !l->meets)
 		sync_send(l->sync, SYNC_GO, 0, -1);
+	if (k->o->late_fd > 0)
+		close(k->o->late_fd);
 	return e ? e : accompany(k, err);
 }
 

@@ -71,6 +71,8 @@ static int execute(struct launch *l, const struct exec_options *o, pid_t *pid, i
 	e = write_pid(o->pid_file, *pid, err);
 	if (!e)
 		sync_send(l->sync, SYNC_GO, 0, -1);
+	if (o->late_fd > 0)
+		close(o->late_fd);
 	e = e ? e : accompany(l, terminal, err);
 	if (e) {
 		kill(*pid, SIGKILL);

@@ -4,11 +4,14 @@
  * that we are on. So what enters a container runs from a mount of its own that is read-only and in no namespace, where nobody can
  * make it writable; users, who may not mount, from a sealed copy in memory, unless the file is not theirs to write anyway.
  *
- * It costs an execve() of a small static program. Whether it has been done is a question to the kernel, not to the environment.
+ * It costs an execve() of a small static program, and the end of the mount, which waits for an RCU grace period: so its descriptor is
+ * kept, and closed when there is nothing else to do. Whether it has been done is a question to the kernel, not to the environment.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/sendfile.h>
@@ -25,6 +28,17 @@
 #define SEALS (F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE)
 
 extern char **environ;
+
+/* The mount that we were executed from: execveat(2) calls the file by its descriptor, which we have kept. */
+static int own_mount(void)
+{
+	const char *name = (const char *)getauxval(AT_EXECFN);
+	int fd;
+
+	if (!name || sscanf(name, "/dev/fd/%d", &fd) != 1 || fd < 3 || fcntl(fd, F_SETFD, FD_CLOEXEC))
+		return 0;
+	return fd;
+}
 
 static bool sealed(void)
 {
@@ -43,7 +57,7 @@ static bool sealed(void)
 static int readonly_mount(void)
 {
 	struct mount_attr a = { .attr_set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV };
-	_cleanup_fd_ int fd = open_tree(AT_FDCWD, EXE, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	_cleanup_fd_ int fd = open_tree(AT_FDCWD, EXE, OPEN_TREE_CLONE);
 
 	if (fd < 0 || mount_setattr(fd, "", AT_EMPTY_PATH, &a, sizeof(a)))
 		return -1;
@@ -67,12 +81,15 @@ static int copy_in_memory(void)
 	return steal_fd(fd);
 }
 
-int seal_executable(char **argv, struct error *err)
+int seal_executable(char **argv, int *mount, struct error *err)
 {
 	_cleanup_fd_ int fd = -1;
 
-	if (sealed())
+	*mount = 0;
+	if (sealed()) {
+		*mount = own_mount();
 		return 0;
+	}
 	fd = readonly_mount();
 	if (fd >= 0)
 		syscall(SYS_execveat, fd, "", argv, environ, AT_EMPTY_PATH);

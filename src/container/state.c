@@ -196,13 +196,14 @@ static void load_pid(struct container *c)
 
 static int load(struct container *c, struct error *err)
 {
-	_cleanup_json_ json_t *o = NULL;
+	struct error not_whole = { 0 };
+	_cleanup_json_ json_t *o = js_load(c->dir, "state.json", NULL, &not_whole);
 
-	if (faccessat(c->dir, "state.json", F_OK, 0))
-		return 0; /* its maker has not come that far, or was killed before it did */
-	o = js_load(c->dir, "state.json", NULL, err);
+	/* Its maker has not come that far, or was killed before: nothing has been made that would have to be known. */
+	if (!o && (not_whole.code == -ENOENT || not_whole.code == -EINVAL))
+		return 0;
 	if (!o)
-		return err->code;
+		return *err = not_whole, err->code;
 	c->config = json_incref(js_at(o, "config"));
 	c->bundle = strdup(js_str(o, "bundle") ?: "");
 	c->rootfs = strdup(js_str(o, "rootfs") ?: "");

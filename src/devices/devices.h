@@ -10,6 +10,7 @@
  */
 #pragma once
 #include "machine/chardev.h"
+#include "machine/irqchip.h"
 #include "machine/machine.h"
 #include "util/text.h"
 
@@ -38,7 +39,6 @@ static inline void device_destroy(struct device *d) /* NULL is fine */
 
 /* ---- interrupt controllers: intc.c, over pic.c, ioapic.c, lapic.c ---- */
 #define IOAPIC_BASE 0xfec00000ull
-#define IOAPIC_PINS 24
 #define LAPIC_BASE  0xfee00000ull
 /*
  * A PC's interrupt controllers, wired: two 8259As (ports 20h, a0h, 4d0h), an I/O APIC, a local APIC a vCPU with the
@@ -46,6 +46,8 @@ static inline void device_destroy(struct device *d) /* NULL is fine */
  * firmware leaves it.
  */
 struct device *intc_new(struct machine *m, struct error *err);
+/* The timer whose state goes along with theirs when a kernel does their work (machine/offload.h). */
+void intc_set_pit(struct device *intc, struct device *pit);
 /* ISA interrupt 0..15: drives the PIC's input and the I/O APIC's pin of that number; 0 is pin 2 (MADT override).
  * true: asserted. */
 struct irq_line intc_isa_line(struct device *intc, unsigned irq);
@@ -56,6 +58,9 @@ void intc_message(struct device *intc, u64 address, u32 data);
 
 /* ---- time ---- */
 /* 8254 at 40h..43h and port 61h. irq: ISA 0. */
+void pit_save(struct device *d, struct pit_counter s[3]);
+/* idle: somebody else counts; the line stays as it is. */
+void pit_load(struct device *d, const struct pit_counter s[3], bool idle);
 struct device *pit_new(struct machine *m, struct irq_line irq, struct error *err);
 /* MC146818 at 70h, 71h; irq: ISA 8. Fills in the CMOS bytes that tell RAM size. Century is byte 32h. */
 struct device *rtc_new(struct machine *m, struct irq_line irq, struct error *err);

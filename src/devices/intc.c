@@ -10,11 +10,12 @@
 #include <stdlib.h>
 
 #include "devices/intc.h"
+#include "machine/offload.h"
 
 struct intc {
 	struct device dev;
 	struct machine *machine;
-	struct device *pic, *ioapic;
+	struct device *pic, *ioapic, *pit;
 	struct lapic *lapic[MACHINE_MAX_CPUS];
 	atomic_uint turn; /* where lowest-priority arbitration begins to look */
 };
@@ -24,6 +25,12 @@ static struct lapic *lapic_of(struct vcpu *v)
 	struct intc *c = v->machine->intc_dev;
 
 	return c->lapic[v->id];
+}
+
+/* The host's kernel does the work; what is here is old. */
+static bool offloaded(const struct intc *c)
+{
+	return c->machine->offload && c->machine->offload->set_line;
 }
 
 /* ---- messages ---- */
@@ -96,7 +103,11 @@ void intc_message(struct device *d, u64 address, u32 data)
 		.vector = (u8)data,
 	};
 
-	if (address >> 20 == LAPIC_BASE >> 20)
+	if (address >> 20 != LAPIC_BASE >> 20)
+		return;
+	if (offloaded(c))
+		c->machine->offload->message(c->machine, address, data);
+	else
 		intc_send(c, &msg, NULL);
 }
 
@@ -116,6 +127,10 @@ static void set_isa(void *arg, unsigned irq, bool level)
 {
 	struct intc *c = arg;
 
+	if (offloaded(c)) {
+		c->machine->offload->set_line(c->machine, irq, level);
+		return;
+	}
 	if (irq != 2)
 		pic_set_input(c->pic, irq, level);
 	ioapic_set_pin(c->ioapic, irq ? irq : 2, level);
@@ -125,7 +140,10 @@ static void set_pin(void *arg, unsigned pin, bool level)
 {
 	struct intc *c = arg;
 
-	ioapic_set_pin(c->ioapic, pin, level);
+	if (offloaded(c))
+		c->machine->offload->set_line(c->machine, pin, level);
+	else
+		ioapic_set_pin(c->ioapic, pin, level);
 }
 
 struct irq_line intc_isa_line(struct device *d, unsigned irq)
@@ -184,6 +202,52 @@ static void reset_vcpu(struct vcpu *v)
 	lapic_reset(lapic_of(v), false);
 }
 
+/* ---- state ---- */
+static void save(struct machine *m, struct irqchip_state *s)
+{
+	struct intc *c = m->intc_dev;
+
+	*s = (struct irqchip_state){ 0 };
+	pic_save(c->pic, s->pic);
+	ioapic_save(c->ioapic, &s->ioapic);
+	if (c->pit)
+		pit_save(c->pit, s->pit);
+}
+
+/* The PICs last: their output goes to the others. */
+static void load(struct machine *m, const struct irqchip_state *s)
+{
+	struct intc *c = m->intc_dev;
+	bool idle = offloaded(c);
+
+	ioapic_load(c->ioapic, &s->ioapic, idle);
+	pic_load(c->pic, s->pic, idle);
+	if (c->pit)
+		pit_load(c->pit, s->pit, idle);
+}
+
+static void save_lapic(struct vcpu *v, struct lapic_state *s)
+{
+	lapic_save(lapic_of(v), s);
+}
+
+static void load_lapic(struct vcpu *v, const struct lapic_state *s)
+{
+	lapic_load(lapic_of(v), s, offloaded(v->machine->intc_dev));
+}
+
+void intc_set_pit(struct device *d, struct device *pit)
+{
+	container_of(d, struct intc, dev)->pit = pit;
+}
+
+static const struct irqchip_ops states = {
+	.save = save,
+	.load = load,
+	.save_lapic = save_lapic,
+	.load_lapic = load_lapic,
+};
+
 static const struct intc_ops vcpu_side = {
 	.acknowledge = acknowledge,
 	.pending = pending,
@@ -193,6 +257,7 @@ static const struct intc_ops vcpu_side = {
 	.write_msr = write_msr,
 	.send = send_command,
 	.reset = reset_vcpu,
+	.irqchip = &states,
 };
 
 /* Every CPU sees its own local APIC at the one address; who has no vCPU (a debugger) sees that of vCPU 0. */
@@ -238,6 +303,7 @@ static void reset(struct device *d)
 	for (unsigned i = 0; i < c->machine->config.cpus; i++)
 		lapic_reset(c->lapic[i], true);
 	lapic_virtual_wire(c->lapic[0]);
+	device_reset(c->pit);
 }
 
 static void destroy(struct device *d)
@@ -260,6 +326,8 @@ static void info(struct device *d, struct text *out)
 {
 	struct intc *c = container_of(d, struct intc, dev);
 
+	if (offloaded(c))
+		c->machine->offload->pull(c->machine);
 	c->pic->ops->info(c->pic, out);
 	c->ioapic->ops->info(c->ioapic, out);
 	for (unsigned i = 0; i < c->machine->config.cpus; i++)

@@ -45,6 +45,9 @@ void lapic_reset(struct lapic *l, bool power_up);
 void lapic_virtual_wire(struct lapic *l);
 void lapic_set_lint(struct lapic *l, unsigned pin, bool level);
 bool lapic_matches(struct lapic *l, u32 dest, bool logical);
+/* lapic_state.c */
+void lapic_save(struct lapic *l, struct lapic_state *s);
+void lapic_load(struct lapic *l, const struct lapic_state *s, bool idle);
 void lapic_info(struct lapic *l, struct text *out); /* lapic_info.c */
 u8 lapic_priority(struct lapic *l); /* PPR, for lowest-priority arbitration */
 bool lapic_deliver(struct lapic *l, const struct apic_message *msg);
@@ -62,9 +65,14 @@ bool lapic_write_mmio(struct lapic *l, u64 addr, unsigned size, u64 value);
 struct device *ioapic_new(struct machine *m, struct intc *c, struct error *err);
 void ioapic_set_pin(struct device *d, unsigned pin, bool level);
 void ioapic_eoi(struct device *d, u8 vector);
+void ioapic_save(struct device *d, struct ioapic_state *s);
+/* idle, here and below: somebody else does the work, so nothing is sent and no timer runs. */
+void ioapic_load(struct device *d, const struct ioapic_state *s, bool idle);
 
 /* ---- pic.c ---- */
 /* out: the master's INT. */
 struct device *pic_new(struct machine *m, struct irq_line out, struct error *err);
 void pic_set_input(struct device *d, unsigned irq, bool level);
 int pic_acknowledge(struct device *d); /* vector, or -1 */
+void pic_save(struct device *d, struct pic_chip s[PIC_CHIPS]);
+void pic_load(struct device *d, const struct pic_chip s[PIC_CHIPS], bool idle);

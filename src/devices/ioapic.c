@@ -11,6 +11,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "devices/intc.h"
 
@@ -150,6 +151,34 @@ static void write_mmio(void *dev, u64 offset, unsigned size, u64 value)
 		write_window(a, (u32)value);
 	else if (offset == REG_EOI)
 		eoi_locked(a, (u8)value);
+	pthread_mutex_unlock(&a->lock);
+}
+
+void ioapic_save(struct device *d, struct ioapic_state *s)
+{
+	struct ioapic *a = container_of(d, struct ioapic, dev);
+
+	pthread_mutex_lock(&a->lock);
+	s->select = a->select;
+	s->id = a->id;
+	s->lines = a->lines;
+	memcpy(s->redirection, a->redirection, sizeof(s->redirection));
+	pthread_mutex_unlock(&a->lock);
+}
+
+void ioapic_load(struct device *d, const struct ioapic_state *s, bool idle)
+{
+	struct ioapic *a = container_of(d, struct ioapic, dev);
+
+	pthread_mutex_lock(&a->lock);
+	a->select = s->select;
+	a->id = s->id & 0xf;
+	a->lines = s->lines;
+	for (unsigned pin = 0; pin < IOAPIC_PINS; pin++) {
+		a->redirection[pin] = s->redirection[pin] & (RED_WRITABLE | RED_REMOTE_IRR);
+		if (!idle)
+			serve_level(a, pin);
+	}
 	pthread_mutex_unlock(&a->lock);
 }
 

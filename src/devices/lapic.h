@@ -96,11 +96,17 @@ int lapic_end_of_interrupt(struct lapic *l);
 /* LVT registers of LINT pins changed: a level that was held back may pass now. */
 void lapic_check_lint(struct lapic *l);
 
+/* ---- lapic_regs.c ---- */
+/* false: there is no such register. */
+bool lapic_read_reg(struct lapic *l, unsigned reg, u32 *value);
+
 /* ---- lapic_timer.c ---- */
 void lapic_timer_init(struct lapic *l);
 void lapic_timer_stop(struct lapic *l);
 void lapic_timer_set_initial(struct lapic *l, u32 count);
 u32 lapic_timer_count(struct lapic *l);
+/* Counts on from `count`, or to the deadline; idle: not at all. */
+void lapic_timer_load(struct lapic *l, u32 count, u64 deadline, bool idle);
 void lapic_timer_set_divide(struct lapic *l, u32 value);
 /* The LVT's mode went from `old` to what it is now. */
 void lapic_timer_mode_changed(struct lapic *l, u32 old);

@@ -33,7 +33,7 @@ static u32 set_word(const struct vector_set *s, unsigned i)
 	return (u32)(s->q[i / 2] >> (i & 1 ? 32 : 0));
 }
 
-static bool read_reg(struct lapic *l, unsigned reg, u32 *value)
+bool lapic_read_reg(struct lapic *l, unsigned reg, u32 *value)
 {
 	switch (reg) {
 	case REG_ID: *value = lapic_x2(l) ? l->v->id : (u32)l->xid << 24; break;
@@ -168,7 +168,7 @@ bool lapic_read_mmio(struct lapic *l, u64 addr, unsigned size, u64 *value)
 
 	pthread_mutex_lock(&l->lock);
 	mine = at_home(l, addr);
-	if (mine && shift < 32 && !read_reg(l, reg, &word))
+	if (mine && shift < 32 && !lapic_read_reg(l, reg, &word))
 		lapic_error(l, ESR_ILLEGAL_REGISTER);
 	pthread_mutex_unlock(&l->lock);
 	*value = shift < 32 ? word >> shift : 0;
@@ -185,7 +185,7 @@ bool lapic_write_mmio(struct lapic *l, u64 addr, unsigned size, u64 value)
 	mine = at_home(l, addr);
 	if (mine && !(addr & 0xf) && !write_reg(l, reg, (u32)value, &after)) {
 		u32 readable;
-		if (!read_reg(l, reg, &readable))
+		if (!lapic_read_reg(l, reg, &readable))
 			lapic_error(l, ESR_ILLEGAL_REGISTER);
 	}
 	pthread_mutex_unlock(&l->lock);
@@ -202,7 +202,7 @@ static bool read_x2(struct lapic *l, unsigned reg, u64 *value)
 	/* Not in this mode: DFR, the ICR's upper half, APR; write-only: EOI, self IPI. */
 	if (!lapic_x2(l) || reg == REG_DFR || reg == REG_ICR_HIGH || reg == REG_APR || reg == REG_EOI)
 		return false;
-	if (!read_reg(l, reg, &word))
+	if (!lapic_read_reg(l, reg, &word))
 		return false;
 	*value = reg == REG_ICR ? l->icr : word;
 	return true;

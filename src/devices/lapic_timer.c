@@ -96,6 +96,28 @@ u32 lapic_timer_count(struct lapic *l)
 	return gone < l->initial ? l->initial - (u32)gone : 0;
 }
 
+void lapic_timer_load(struct lapic *l, u32 count, u64 deadline, bool idle)
+{
+	u64 gone = (l->initial - MIN(count, l->initial)) * tick(l);
+
+	lapic_timer_stop(l);
+	if (mode(l) == LVT_TIMER_DEADLINE) {
+		l->tsc_deadline = deadline;
+		if (!idle)
+			lapic_timer_set_deadline(l, deadline);
+		return;
+	}
+	/* A periodic count of 0 is at its end, and begins again. */
+	if (!count && mode(l) != LVT_TIMER_PERIODIC)
+		return;
+	if (!l->initial)
+		return;
+	l->start = clock_now(clock_of(l)) - (count ? gone : 0);
+	l->deadline = l->start + l->initial * tick(l);
+	if (!idle)
+		arm(l, l->deadline);
+}
+
 /* The count goes on from where it is, at the new pace. */
 void lapic_timer_set_divide(struct lapic *l, u32 value)
 {

@@ -13,6 +13,7 @@
  */
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "devices/intc.h"
 
@@ -28,33 +29,21 @@
 #define OCW3		  0x08
 #define OCW3_POLL	  0x04
 
-enum expects { EXPECT_OCW, EXPECT_ICW2, EXPECT_ICW3, EXPECT_ICW4 };
-
-struct chip {
-	u8 irr, isr, imr, lines;
-	u8 elcr, elcr_mask;
-	u8 base; /* vector of input 0 */
-	u8 icw1, icw4;
-	u8 highest; /* input with the highest priority */
-	u8 expects; /* enum expects */
-	bool read_isr, poll, special_mask, rotate_auto;
-};
-
 struct pic {
 	struct device dev;
 	pthread_mutex_t lock;
-	struct chip chip[2]; /* master, slave */
+	struct pic_chip chip[PIC_CHIPS]; /* master, slave */
 	struct irq_line out;
 	bool out_level;
 };
 
-static bool is_level(const struct chip *c, unsigned irq)
+static bool is_level(const struct pic_chip *c, unsigned irq)
 {
 	return c->icw1 & ICW1_LEVEL || c->elcr >> irq & 1;
 }
 
 /* Rank of the most urgent of these inputs, 0 the best; 8 if there is none. */
-static unsigned best_rank(const struct chip *c, u8 set)
+static unsigned best_rank(const struct pic_chip *c, u8 set)
 {
 	unsigned rank = 0;
 
@@ -64,7 +53,7 @@ static unsigned best_rank(const struct chip *c, u8 set)
 }
 
 /* The input that the chip asks to serve, or -1. */
-static int requested(const struct chip *c, bool master)
+static int requested(const struct pic_chip *c, bool master)
 {
 	u8 in_service = c->isr;
 	unsigned rank = best_rank(c, c->irr & ~c->imr);
@@ -91,7 +80,7 @@ static void settle(struct pic *p)
 	}
 }
 
-static void chip_input(struct chip *c, unsigned irq, bool level)
+static void chip_input(struct pic_chip *c, unsigned irq, bool level)
 {
 	u8 bit = (u8)(1 << irq), before = c->lines;
 
@@ -103,7 +92,7 @@ static void chip_input(struct chip *c, unsigned irq, bool level)
 }
 
 /* INTA or poll: the request becomes the one in service. */
-static void chip_take(struct chip *c, unsigned irq)
+static void chip_take(struct pic_chip *c, unsigned irq)
 {
 	if (!is_level(c, irq))
 		c->irr &= ~(1 << irq);
@@ -144,7 +133,27 @@ int pic_acknowledge(struct device *d)
 	return vector;
 }
 
-static void write_icw1(struct chip *c, u8 value)
+void pic_save(struct device *d, struct pic_chip s[PIC_CHIPS])
+{
+	struct pic *p = container_of(d, struct pic, dev);
+
+	pthread_mutex_lock(&p->lock);
+	memcpy(s, p->chip, sizeof(p->chip));
+	pthread_mutex_unlock(&p->lock);
+}
+
+void pic_load(struct device *d, const struct pic_chip s[PIC_CHIPS], bool idle)
+{
+	struct pic *p = container_of(d, struct pic, dev);
+
+	pthread_mutex_lock(&p->lock);
+	memcpy(p->chip, s, sizeof(p->chip));
+	if (!idle)
+		settle(p);
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void write_icw1(struct pic_chip *c, u8 value)
 {
 	u8 levels = 0;
 
@@ -160,7 +169,7 @@ static void write_icw1(struct chip *c, u8 value)
 	c->irr = c->lines & levels;
 }
 
-static void write_ocw2(struct chip *c, u8 value)
+static void write_ocw2(struct pic_chip *c, u8 value)
 {
 	unsigned irq = value & 7, rank;
 
@@ -181,7 +190,7 @@ static void write_ocw2(struct chip *c, u8 value)
 	}
 }
 
-static void write_ocw3(struct chip *c, u8 value)
+static void write_ocw3(struct pic_chip *c, u8 value)
 {
 	if (value & 0x40)
 		c->special_mask = value & 0x20;
@@ -191,7 +200,7 @@ static void write_ocw3(struct chip *c, u8 value)
 		c->read_isr = value & 0x01;
 }
 
-static void write_data(struct chip *c, u8 value)
+static void write_data(struct pic_chip *c, u8 value)
 {
 	switch (c->expects) {
 	case EXPECT_ICW2:
@@ -209,7 +218,7 @@ static void write_data(struct chip *c, u8 value)
 		c->expects = EXPECT_OCW;
 }
 
-static u8 chip_read(struct chip *c, bool master, u64 offset)
+static u8 chip_read(struct pic_chip *c, bool master, u64 offset)
 {
 	int irq;
 
@@ -226,7 +235,7 @@ static u8 chip_read(struct chip *c, bool master, u64 offset)
 	return c->read_isr ? c->isr : c->irr;
 }
 
-static void chip_write(struct chip *c, u64 offset, u8 value)
+static void chip_write(struct pic_chip *c, u64 offset, u8 value)
 {
 	if (offset & 1)
 		write_data(c, value);
@@ -291,7 +300,7 @@ static u64 read_elcr(void *dev, u64 offset, unsigned size)
 static void write_elcr(void *dev, u64 offset, unsigned size, u64 value)
 {
 	struct pic *p = dev;
-	struct chip *c = &p->chip[offset];
+	struct pic_chip *c = &p->chip[offset];
 
 	pthread_mutex_lock(&p->lock);
 	c->elcr = (u8)value & c->elcr_mask;
@@ -315,7 +324,7 @@ static void reset(struct device *d)
 	for (unsigned i = 0; i < 2; i++) {
 		u8 lines = p->chip[i].lines;
 
-		p->chip[i] = (struct chip){ .lines = lines, .imr = 0xff, .elcr_mask = i ? 0xde : 0xf8 };
+		p->chip[i] = (struct pic_chip){ .lines = lines, .imr = 0xff, .elcr_mask = i ? 0xde : 0xf8 };
 	}
 	settle(p);
 	pthread_mutex_unlock(&p->lock);
@@ -335,7 +344,7 @@ static void info(struct device *d, struct text *out)
 
 	pthread_mutex_lock(&p->lock);
 	for (unsigned i = 0; i < 2; i++) {
-		const struct chip *c = &p->chip[i];
+		const struct pic_chip *c = &p->chip[i];
 
 		text_printf(out,
 			    "PIC %u: vectors from %02x, lines %02x, requested %02x, in service %02x, masked %02x, "

@@ -411,6 +411,75 @@ static void write_61(void *dev, u64 offset, unsigned size, u64 value)
 	pthread_mutex_unlock(&p->lock);
 }
 
+/* ---- state ---- */
+void pit_save(struct device *d, struct pit_counter s[3])
+{
+	struct pit *p = container_of(d, struct pit, dev);
+	u64 now;
+
+	pthread_mutex_lock(&p->lock);
+	now = tick_now(p);
+	for (unsigned i = 0; i < 3; i++) {
+		struct counter *c = &p->counter[i];
+
+		settle(c, now);
+		s[i] = (struct pit_counter){
+			.control = c->control,
+			.gate = c->gate,
+			.armed = c->armed,
+			.running = c->running,
+			.reload = c->next_reload ? c->next_reload : c->reload,
+			.loaded = c->start > FIRST_TICK ? tick_time(c->start) : 0,
+			.write_second = c->write_second,
+			.read_second = c->read_second,
+			.latched = c->latched,
+			.status_latched = c->status_latched,
+			.write_low = c->write_low,
+			.status = c->status,
+			.latch = c->latch,
+		};
+	}
+	pthread_mutex_unlock(&p->lock);
+}
+
+static void load_counter(struct pit *p, unsigned i, const struct pit_counter *s)
+{
+	u8 mode = s->control >> 1 & 7;
+
+	p->counter[i] = (struct counter){
+		.control = s->control & 0x3f,
+		.mode = mode > 5 ? mode & 3 : mode,
+		.gate = i == 2 ? s->gate : true,
+		.armed = s->armed,
+		.running = s->running,
+		.reload = s->reload && s->reload <= 65536 ? s->reload : 65536,
+		.start = (u64)((u128)s->loaded * PIT_HZ / NSEC_PER_SEC) + FIRST_TICK,
+		.held = NEVER,
+		.write_low = s->write_low,
+		.write_second = s->write_second,
+		.read_second = s->read_second,
+		.latched = s->latched,
+		.status_latched = s->status_latched,
+		.latch = s->latch,
+		.status = s->status,
+	};
+}
+
+void pit_load(struct device *d, const struct pit_counter s[3], bool idle)
+{
+	struct pit *p = container_of(d, struct pit, dev);
+
+	pthread_mutex_lock(&p->lock);
+	for (unsigned i = 0; i < 3; i++)
+		load_counter(p, i, &s[i]);
+	p->port61 = (p->port61 & ~1) | s[2].gate;
+	if (idle)
+		timer_cancel(p->clock, &p->timer);
+	else
+		update_irq(p, tick_now(p));
+	pthread_mutex_unlock(&p->lock);
+}
+
 static const struct region_ops counter_ports = { read_port, write_port };
 static const struct region_ops port_61 = { read_61, write_61 };
 

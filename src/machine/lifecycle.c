@@ -133,6 +133,7 @@ void machine_free(struct machine *m)
 	machine_free_inspects(m);
 	loop_free(m->loop);
 	ram_destroy(m);
+	free((void *)m->written);
 	free(m->pio.regions);
 	free(m->mmio.regions);
 	free(m->report);

@@ -158,6 +158,7 @@ void loop_run(struct loop *l)
 		for (int i = 0; i < n && !atomic_load(&l->quit); i++)
 			dispatch(l, &ev[i]);
 	}
+	atomic_store(&l->quit, false); /* it may run again */
 }
 
 void loop_quit(struct loop *l)

@@ -70,6 +70,8 @@ struct intc_ops {
 	void (*send)(struct vcpu *v, u32 apic_id, u32 icr);
 	/* The vCPU was reset, or got INIT. */
 	void (*reset)(struct vcpu *v);
+	/* For an engine whose kernel can do their work: offload.h. Optional. */
+	const struct irqchip_ops *irqchip;
 };
 
 /* ---- lifecycle ---- */
@@ -93,6 +95,9 @@ struct vcpu_ops { /* what an engine gives for each vCPU; ready for use by machin
 	int (*run)(struct vcpu *v, struct error *err);
 	/* Makes run() look at v->events soon. Any thread. NULL: the engine polls. */
 	void (*kick)(struct vcpu *v);
+	/* Which pages of RAM the machine's vCPUs write: machine_log_writes() and machine_take_written() say how. Optional. */
+	int (*log_writes)(struct machine *m, bool on, struct error *err);
+	int (*take_written)(struct machine *m, u64 *bitmap, struct error *err);
 	bool debugs; /* run() does what v->debug and machine.debug ask */
 	/* Guest RAM [gpa, gpa + len) was written from outside (device, loader, debugger): drop decoded code. Any thread. */
 	void (*memory_changed)(struct vcpu *v, u64 gpa, u64 len);
@@ -132,13 +137,15 @@ struct machine_config {
 	bool deterministic;
 	bool verbose;
 	u64 check; /* lock-step with the reference, compared every so many instructions; 0: not */
+	/* RAM is this process's alone: the host can give it huge pages. Else it is a memfd that other processes can map. */
+	bool private_ram;
 	const char *trace; /* where to write each executed instruction; NULL: nowhere */
 };
 
 struct machine {
 	struct machine_config config;
-	/* RAM is one memfd, mapped whole. Below 4 GiB it ends at low_size; the rest begins at 4 GiB. */
-	int ram_fd;
+	/* RAM is one mapping. Below 4 GiB it ends at low_size; the rest begins at 4 GiB. */
+	int ram_fd; /* its memfd; -1: it is private */
 	u8 *ram;
 	u64 low_size, high_size;
 	/* PAGE_* a RAM page: TLBs give pages with decoded code no fast write. And whose code it is, a bit a vCPU. src/mmu. */
@@ -146,6 +153,9 @@ struct machine {
 	_Atomic u64 *code_cpus;
 	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
 	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
+
+	/* While writes are logged: a bit a RAM page that something else than a vCPU wrote. Else NULL. */
+	_Atomic u64 *_Atomic written;
 
 	/* A byte a RAM_CHUNK: the host was asked for its pages. */
 	_Atomic u8 *populated;
@@ -164,6 +174,8 @@ struct machine {
 	struct vcpu *vcpu[MACHINE_MAX_CPUS];
 	const struct vcpu_ops *vcpu_ops;
 	void *engine; /* the engine's own state for the machine as a whole, if it has any; under `lock` */
+	/* What the engine's kernel does in devices' place: offload.h; NULL: nothing. Changes only while no vCPU runs. */
+	const struct offload_ops *offload;
 
 	_Atomic int end; /* enum machine_end; set once */
 	_Atomic int end_status; /* END_DEBUG_EXIT: the value written; END_FAILED: nothing */
@@ -249,6 +261,15 @@ static inline u64 ram_page_index(const struct machine *m, const u8 *host)
 /* A device wrote [host, host + len) of guest RAM through a pointer: engines drop code that they decoded there. Cheap where
  * there is none. Any thread. */
 void machine_written(struct machine *m, const void *host, u64 len);
+/* Logging of writes, for who copies RAM while the guest runs. From machine_log_writes(on) to (off), machine_take_written() sets the
+ * bits, by ram_page_index(), of all pages that were written, by vCPUs or devices, since it began or since the last time;
+ * ram_bitmap_words() of them. -ENOTSUP: the engine cannot tell. Any thread but a vCPU's, one at a time, while the machine runs. */
+int machine_log_writes(struct machine *m, bool on, struct error *err);
+int machine_take_written(struct machine *m, u64 *bitmap, struct error *err);
+static inline u64 ram_bitmap_words(const struct machine *m)
+{
+	return ((m->config.ram_size >> PAGE_SHIFT) + 63) / 64;
+}
 /* Copies to or from guest physical memory, RAM only; EFAULT when the range is not all RAM. Tells engines of writes. */
 int machine_read(struct machine *m, u64 gpa, void *buf, u64 len);
 int machine_write(struct machine *m, u64 gpa, const void *buf, u64 len);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Guest RAM: one memfd mapped once, so that other processes (vhost-user, snapshots) can share it. Host memory is taken
- * when the guest first touches a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the file has no hole.
+ * Guest RAM: one memfd mapped once, so that other processes (vhost-user, snapshots) can share it; or, where nobody has to, private
+ * memory, for which hosts have huge pages where for files they mostly do not. Host memory is taken when the guest first touches
+ * a page. What does not fit below LOW_RAM_LIMIT continues at 4 GiB; the mapping has no hole.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -12,6 +13,38 @@
 
 #include "machine/ram.h"
 
+#define HUGE_PAGE (2ull << 20)
+
+static int map_shared(struct machine *m, u64 size, struct error *err)
+{
+	m->ram_fd = memfd_create("sextant-ram", MFD_CLOEXEC);
+	if (m->ram_fd < 0)
+		return error_set(err, errno, "cannot create guest RAM: %s", strerror(errno));
+	if (ftruncate(m->ram_fd, (off_t)size) < 0)
+		return error_set(err, errno, "cannot size guest RAM to %llu MiB: %s", (unsigned long long)size >> 20,
+				 strerror(errno));
+	m->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->ram_fd, 0);
+	return 0;
+}
+
+/* Aligned, so that a huge page of the guest can be one of the host's. Processes that we start get none of it. */
+static void map_private(struct machine *m, u64 size)
+{
+	u8 *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		     0);
+	u64 before = -(u64)p & (HUGE_PAGE - 1);
+
+	m->ram = p;
+	if (p == MAP_FAILED)
+		return;
+	m->ram = p + before;
+	if (before)
+		munmap(p, before);
+	munmap(m->ram + size, HUGE_PAGE - before);
+	madvise(m->ram, size, MADV_HUGEPAGE);
+	madvise(m->ram, size, MADV_DONTFORK);
+}
+
 int ram_create(struct machine *m, struct error *err)
 {
 	u64 size = m->config.ram_size, pages = size >> PAGE_SHIFT;
@@ -21,13 +54,10 @@ int ram_create(struct machine *m, struct error *err)
 				 (unsigned long long)size);
 	m->low_size = MIN(size, LOW_RAM_LIMIT);
 	m->high_size = size - m->low_size;
-	m->ram_fd = memfd_create("sextant-ram", MFD_CLOEXEC);
-	if (m->ram_fd < 0)
-		return error_set(err, errno, "cannot create guest RAM: %s", strerror(errno));
-	if (ftruncate(m->ram_fd, (off_t)size) < 0)
-		return error_set(err, errno, "cannot size guest RAM to %llu MiB: %s", (unsigned long long)size >> 20,
-				 strerror(errno));
-	m->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->ram_fd, 0);
+	if (m->config.private_ram)
+		map_private(m, size);
+	else if (map_shared(m, size, err))
+		return err ? err->code : -ENOMEM;
 	if (m->ram == MAP_FAILED) {
 		m->ram = NULL;
 		return error_set(err, errno, "cannot map %llu MiB of guest RAM: %s", (unsigned long long)size >> 20,
@@ -81,6 +111,13 @@ static void forget_chunks(struct machine *m, const u8 *host, u64 len)
 			atomic_store_explicit(&m->populated[at >> RAM_CHUNK_SHIFT], 0, memory_order_relaxed);
 }
 
+static int give_back(struct machine *m, u8 *host, u64 len)
+{
+	if (m->ram_fd < 0)
+		return madvise(host, len, MADV_DONTNEED);
+	return fallocate(m->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, host - m->ram, (off_t)len);
+}
+
 /* The mapping stays, so whoever still has a pointer into the range, be it a TLB or a system call, finds zeros there. */
 int ram_discard(struct machine *m, u64 gpa, u64 len)
 {
@@ -92,7 +129,7 @@ int ram_discard(struct machine *m, u64 gpa, u64 len)
 	if (begin >= end)
 		return 0;
 	host = ram_ptr(m, begin, end - begin);
-	if (fallocate(m->ram_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, host - m->ram, (off_t)(end - begin)) < 0)
+	if (give_back(m, host, end - begin) < 0)
 		return -errno;
 	forget_chunks(m, host, end - begin);
 	machine_written(m, host, end - begin);
@@ -117,6 +154,14 @@ static bool has_code(const struct machine *m, u64 first, u64 last)
 	return false;
 }
 
+static void note_written(struct machine *m, u64 first, u64 last)
+{
+	_Atomic u64 *bits = atomic_load_explicit(&m->written, memory_order_acquire);
+
+	for (u64 page = first; bits && page <= last; page++)
+		atomic_fetch_or_explicit(&bits[page / 64], BIT(page % 64), memory_order_relaxed);
+}
+
 /*
  * The fence pairs with the engines': they mark a page before they read what to decode, we read the mark after the bytes are
  * there, so one of both sees the other's. The lock keeps the vCPUs from being torn down under a device's own thread.
@@ -128,6 +173,8 @@ void machine_written(struct machine *m, const void *host, u64 len)
 
 	if (unlikely(m->tap))
 		m->tap->written(m->tap, host, len);
+	if (len)
+		note_written(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT);
 	atomic_thread_fence(memory_order_seq_cst);
 	if (!len || !has_code(m, offset >> PAGE_SHIFT, (offset + len - 1) >> PAGE_SHIFT))
 		return;

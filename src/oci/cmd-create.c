@@ -49,7 +49,7 @@ static int each(int key, const char *value, void *arg)
 
 static int parse(const char *command, const struct oci_options *o, int argc, char **argv, struct args *a)
 {
-	*a = (struct args){ .o.systemd = o->systemd };
+	*a = (struct args){ .o.systemd = o->systemd, .o.late_fd = o->late_fd };
 	return oci_parse(command, argc, argv, "+b:dh", longs, each, a, 1, 1);
 }
 

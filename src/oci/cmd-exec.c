@@ -168,7 +168,7 @@ static int execute(struct container *c, struct args *a, int argc, char **argv)
 
 int oci_exec(const struct oci_options *o, int argc, char **argv)
 {
-	struct args a = { .env = json_array(), .caps = json_array(), .groups = json_array() };
+	struct args a = { .o.late_fd = o->late_fd, .env = json_array(), .caps = json_array(), .groups = json_array() };
 	struct container c;
 	int status = oci_parse("exec", argc, argv, "+e:tu:g:p:dc:h", longs, each, &a, 1, -1);
 

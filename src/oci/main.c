@@ -112,7 +112,7 @@ static int run(int argc, char **argv, char **all)
 	if (!c)
 		return oci_usage("unknown command '%s'", argv[0]);
 	oci_log_open(&o);
-	if (c->enters && seal_executable(all, &err))
+	if (c->enters && seal_executable(all, &o.late_fd, &err))
 		return oci_fail(&err);
 	optind = 0; /* glibc: begin anew */
 	return c->main(&o, argc, argv);
@@ -130,9 +130,9 @@ int main(int argc, char **argv)
 {
 	int status;
 
-	open_standard_descriptors();
 	if (vmm_wanted(argc, argv))
 		return vmm_execute(argv);
+	open_standard_descriptors();
 	umask(022);
 	if (argc > 1 && !strcmp(argv[1], "oci")) /* sextant oci COMMAND */
 		status = run(argc - 1, argv + 1, argv);

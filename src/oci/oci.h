@@ -14,6 +14,7 @@
 struct oci_options { /* in front of the command */
 	const char *root, *log;
 	bool log_json, systemd, debug;
+	int late_fd; /* for create_options and exec_options */
 };
 struct oci_command {
 	const char *name, *usage, *summary;

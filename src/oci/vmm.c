@@ -25,7 +25,7 @@ static bool global_option(const char *word)
 	return false;
 }
 
-/* A bundle's run names its options, or is one word that is no option: a guest's command comes after a `--`. */
+/* A bundle's run names its options, or is one word in a bundle: a guest's command comes after a `--`. */
 static bool run_of_bundle(int argc, char **argv)
 {
 	static const char *const names[] = { "--bundle",       "-b",	 "--console-socket", "--pid-file",
@@ -39,7 +39,7 @@ static bool run_of_bundle(int argc, char **argv)
 			if (!strncmp(argv[i], names[k], n) && (!argv[i][n] || argv[i][n] == '='))
 				return true;
 		}
-	return argc == 3 && argv[2][0] != '-';
+	return argc == 3 && argv[2][0] != '-' && !access("config.json", F_OK);
 }
 
 bool vmm_wanted(int argc, char **argv)

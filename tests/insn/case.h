@@ -42,7 +42,11 @@ struct image {
 	u8 v[16][32];
 };
 
+/* 32-bit code (narrow.c), with segments of 4 GiB from 0 on, but for what is named; FS and GS have their bases. */
+enum narrow { WIDE, NARROW_FLAT, NARROW_NO_FS, NARROW_SHORT_GS, NARROW_DS_BASE, NARROW_LAST = NARROW_DS_BASE };
+
 struct testcase {
+	u8 narrow; /* enum narrow */
 	u64 seed, index;
 	struct image in;
 	u16 op; /* row that it is about, or OP_NONE: raw bytes or a mixed sequence */

@@ -86,6 +86,25 @@ static void enter_user(struct vcpu *v)
 	vcpu_update_mode(v);
 }
 
+static void enter_narrow(struct vcpu *v, enum narrow how)
+{
+	for (unsigned s = 0; s < NR_SEG; s++)
+		v->seg[s] = (struct segment){ .limit = ~0u,
+					      .ar = AR_G | AR_DB | AR_P | 3 << AR_DPL_SHIFT | AR_S | 0x3,
+					      .selector = 0x2b };
+	v->seg[SEG_CS].ar |= 0xb;
+	v->seg[SEG_CS].selector = 0x23;
+	v->seg[SEG_FS].base = FS_BASE;
+	v->seg[SEG_GS].base = GS_BASE;
+	if (how == NARROW_NO_FS)
+		v->seg[SEG_FS] = (struct segment){ .ar = AR_UNUSABLE };
+	if (how == NARROW_SHORT_GS)
+		v->seg[SEG_GS].limit = 0x7f;
+	if (how == NARROW_DS_BASE)
+		v->seg[SEG_DS].base = 0x30;
+	vcpu_update_mode(v);
+}
+
 static void load_x87(struct x87 *to, const struct x87_image *from)
 {
 	unsigned top = from->sw >> 11 & 7;
@@ -93,6 +112,7 @@ static void load_x87(struct x87 *to, const struct x87_image *from)
 	to->cw = from->cw;
 	to->sw = from->sw;
 	to->tag = from->tag;
+	to->fip = to->fdp = to->fop = to->fcs = to->fds = 0;
 	for (unsigned k = 0; k < 8; k++) {
 		to->fpr[(top + k) & 7].m = from->st[k].m;
 		to->fpr[(top + k) & 7].e = from->st[k].e;
@@ -104,6 +124,8 @@ void guest_load(struct guest *g, const struct testcase *t, guest_tell *tell)
 	struct vcpu *v = g->v;
 
 	enter_user(v);
+	if (t->narrow)
+		enter_narrow(v, t->narrow);
 	memcpy(v->r, t->in.r, sizeof(t->in.r));
 	v->rip = t->in.rip;
 	v->rflags = t->in.rflags;

@@ -105,7 +105,10 @@ void insn_meaning(struct meaning *m, const struct vcpu *v, const struct insn *i,
 	ZydisDecodedInstruction d;
 
 	memset(m, 0, sizeof(*m));
-	ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	if (v->code_size == CODE_64)
+		ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_64, ZYDIS_STACK_WIDTH_64);
+	else
+		ZydisDecoderInit(&z, ZYDIS_MACHINE_MODE_LONG_COMPAT_32, ZYDIS_STACK_WIDTH_32);
 	if (!ZYAN_SUCCESS(ZydisDecoderDecodeInstruction(&z, NULL, bytes, i->len, &d)))
 		return;
 	if (d.cpu_flags) {

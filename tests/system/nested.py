@@ -5,11 +5,14 @@ That machine is QEMU without acceleration; its TCG emulates AMD's SVM, so the Li
 seconds of CPU time, and guests inside run some fifty times slower than a PC's: one boot does many checks, and nothing there may
 depend on time. Three serial ports: the kernel's console, what the script prints, and its status.
 """
+import contextlib
+import glob
 import os
 import shutil
 import subprocess
+import time
 
-from harness import BUSYBOX, GUEST, SEXTANT, VMM, Skip
+from harness import BUILD, BUSYBOX, GUEST, SEXTANT, TOP, VMM, Skip
 
 HYPERVISOR = os.path.join(GUEST, 'hypervisor')
 QEMU = 'qemu-system-x86_64'
@@ -30,14 +33,35 @@ ln -s /proc/self/fd /dev/fd
 ifconfig lo 127.0.0.1 up
 stty -F /dev/ttyS1 raw -echo
 stty -F /dev/ttyS2 raw -echo
-for m in irqbypass kvm ccp kvm-amd; do
+for m in irqbypass kvm ccp kvm-amd @DRIVERS@; do
 	[ ! -f /modules/$m.ko ] || insmod /modules/$m.ko
 done
-cd /payload
-sh /script </dev/null >/dev/ttyS1 2>&1
+@START@ </dev/null >/dev/ttyS1 2>&1
 echo "status $?" >/dev/ttyS2
 poweroff -f
 '''
+IN_PAYLOAD = 'cd /payload; sh /script'
+# The whole host's files, not to be written, with the kernel's own file systems and an empty /tmp over them.
+DRIVERS = 'virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci fuse virtiofs'
+IN_HOST_ROOT = '''host() {
+	mkdir /host /root2
+	mount -t virtiofs host /host && mount -t tmpfs -o mode=755 root /root2 || return 1
+	for d in /host/*; do
+		n=/root2/${d#/host/}
+		case ${d#/host/} in
+		dev | proc | sys) mkdir $n; mount --rbind /${d#/host/} $n ;;
+		tmp | run) mkdir -m 1777 $n ;;
+		*) if [ -L $d ]; then cp -P $d $n; elif [ -d $d ]; then mkdir $n; mount --bind $d $n; fi ;;
+		esac
+	done
+	mkdir -p "/root2@TOP@" "/root2@BUILD@"
+	mount --bind "/host@TOP@" "/root2@TOP@"
+	mount --bind "/host@BUILD@" "/root2@BUILD@"
+	cp /script /root2/tmp/script
+	chroot /root2 /bin/sh /tmp/script
+}
+host'''
+VIRTIOFSD = '/usr/lib/qemu/virtiofsd'
 
 
 def host_has_kvm():
@@ -45,12 +69,19 @@ def host_has_kvm():
     return any(line.split()[0] == 'kvm' and line.split()[-1] == 'yes' for line in out.splitlines())
 
 
+# What sextant loads when it needs it (src/util/lazy.h).
+LAZY = ('libslirp.so.0', 'libnbd.so.0', 'libz.so.1', 'liblzma.so.5', 'liblz4.so.1', 'libzstd.so.1')
+
+
 def libraries(program):
-    listing = subprocess.run(['ldd', program], capture_output=True, text=True, check=True).stdout
-    return [w for line in listing.splitlines() for w in line.split() if w.startswith('/')]
+    known = subprocess.run(['/sbin/ldconfig', '-p'], capture_output=True, text=True, check=True).stdout
+    lazy = [line.split()[-1] for line in known.splitlines() if line.split()[0] in LAZY and 'x86-64' in line]
+    listing = subprocess.run(['ldd', program, *lazy], capture_output=True, text=True, check=True).stdout
+    return sorted({w for line in listing.splitlines() for w in line.split() if w.startswith('/') and not w.endswith(':')} | set(lazy))
 
 
 def lay_out(root, payload, script):
+    """What the machine has in memory. payload: a directory that is the script's; None: it runs among the host's files."""
     for d in ('bin', 'dev', 'etc', 'modules', 'proc', 'sys', 'tmp', 'root'):
         os.makedirs(os.path.join(root, d), exist_ok=True)
     shutil.copy(BUSYBOX, os.path.join(root, 'bin', 'busybox'))
@@ -58,12 +89,19 @@ def lay_out(root, payload, script):
     for name in os.listdir(HYPERVISOR):
         if name.endswith('.ko'):
             shutil.copy(os.path.join(HYPERVISOR, name), os.path.join(root, 'modules'))
-    for path in libraries(VMM):
-        to = root + path
-        os.makedirs(os.path.dirname(to), exist_ok=True)
-        shutil.copy(os.path.realpath(path), to)
-    shutil.copytree(payload, os.path.join(root, 'payload'), symlinks=True)
-    for path, text in (('init', INIT), ('script', script)):
+    if payload:
+        for path in libraries(VMM):
+            to = root + path
+            os.makedirs(os.path.dirname(to), exist_ok=True)
+            shutil.copy(os.path.realpath(path), to)
+        shutil.copytree(payload, os.path.join(root, 'payload'), symlinks=True)
+        start, drivers = IN_PAYLOAD, ''
+    else:
+        start, drivers = IN_HOST_ROOT.replace('@TOP@', TOP).replace('@BUILD@', os.path.realpath(BUILD)), DRIVERS
+        for name in glob.glob(os.path.join(GUEST, 'modules', '*-cloud-*', '*.ko')):
+            shutil.copy(name, os.path.join(root, 'modules'))
+    init = INIT.replace('@START@', start).replace('@DRIVERS@', drivers)
+    for path, text in (('init', init), ('script', script)):
         with open(os.path.join(root, path), 'w', encoding='utf-8') as f:
             f.write(text)
         os.chmod(os.path.join(root, path), 0o755)
@@ -72,6 +110,26 @@ def lay_out(root, payload, script):
 def tail(path, lines=30):
     with open(path, encoding='utf-8', errors='replace') as f:
         return ''.join(f.readlines()[-lines:])
+
+
+class HostFiles:
+    """QEMU's options for a machine that sees the host's files."""
+    def __init__(self, folder):
+        if os.geteuid() or not os.path.exists(VIRTIOFSD):
+            raise Skip(f'only root can start {VIRTIOFSD}, which has to be there')
+        self.socket = os.path.join(folder, 'files')
+
+    def __enter__(self):
+        self.server = subprocess.Popen([VIRTIOFSD, f'--socket-path={self.socket}', '-o', 'source=/,cache=always,sandbox=chroot,log_level=err'],
+                                       stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not os.path.exists(self.socket) and self.server.poll() is None:
+            time.sleep(0.05)
+        return ['-m', '3072', '-object', 'memory-backend-memfd,id=ram,size=3072M,share=on', '-machine', 'memory-backend=ram',
+                '-chardev', f'socket,id=files,path={self.socket}', '-device', 'vhost-user-fs-pci,chardev=files,tag=host']
+
+    def __exit__(self, *_):
+        self.server.kill()
+        self.server.wait()
 
 
 def in_a_machine(folder, payload, script, limit):
@@ -88,9 +146,11 @@ def in_a_machine(folder, payload, script, limit):
         subprocess.run(['cpio', '--quiet', '-o', '-H', 'newc', '-R', '0:0'], cwd=root, input=names, stdout=f, check=True)
     shutil.rmtree(root)
     serial = [w for p in (console, output, status) for w in ('-serial', 'file:' + p)]
+    files = HostFiles(folder) if not payload else contextlib.nullcontext([])
     argv = [*MACHINE, '-kernel', os.path.join(HYPERVISOR, 'vmlinuz'), '-initrd', initrd, '-append', APPEND, *serial]
     try:
-        subprocess.run(argv, stdin=subprocess.DEVNULL, timeout=limit, check=False)
+        with files as options:
+            subprocess.run([*argv, *options], stdin=subprocess.DEVNULL, timeout=limit, check=False)
     except subprocess.TimeoutExpired:
         pass  # told by the status that is not there
     ended = tail(status).strip()
@@ -98,11 +158,11 @@ def in_a_machine(folder, payload, script, limit):
 
 
 def run(folder, payload, script, limit):
-    """Runs sh code with the payload as working directory: its output, whether it came to its end with 0, and a note for when not."""
+    """Runs sh code with the payload as working directory, or (None) among the host's files: its output, whether it came to its end with 0, and a note for when not."""
     if not host_has_kvm():
         return in_a_machine(folder, payload, script, limit)
     try:
-        r = subprocess.run([BUSYBOX, 'sh', '-c', script], cwd=payload, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        r = subprocess.run([BUSYBOX, 'sh', '-c', script], cwd=payload or '/', stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
                            stderr=subprocess.STDOUT, text=True, errors='replace', timeout=limit, check=False)
         return r.stdout, r.returncode == 0, f'status {r.returncode}'
     except subprocess.TimeoutExpired as e:

@@ -19,9 +19,20 @@
 #include <zstd.h>
 
 #include "boot/boot.h"
+#include "boot/unpackers.h"
 #include "boot/image.h"
 #include "machine/ram.h"
 #include "util/cleanup.h"
+
+/* Of these libraries' functions some are sextant's jumps (util/lazy.h), here as well. */
+__attribute__((constructor)) static void load_libraries(void)
+{
+	static const struct lazy_library *const all[] = { &lib_zlib, &lib_lzma, &lib_lz4, &lib_zstd };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(all); i++)
+		if (lazy_load(all[i], NULL))
+			abort();
+}
 
 #define TEST_RAM   (64ull << 20)
 #define TEST_LOAD  0x1000000ull /* where the test kernel goes, as Linux */

@@ -29,6 +29,12 @@ struct window { /* addresses that BARs can be moved in */
 };
 enum pci_window { WINDOW_PORTS, WINDOW_LOW, WINDOW_HIGH, PCI_WINDOWS };
 
+struct pci_doorbell {
+	unsigned bar;
+	u64 offset;
+	int fd;
+	u64 gpa; /* where the kernel has it; 0: nowhere */
+};
 struct pci_function {
 	struct pci_bus *bus;
 	const struct pci_info *info;
@@ -44,6 +50,9 @@ struct pci_function {
 	u8 *msix_table; /* entries as the guest sees them */
 	u64 *msix_pending; /* a bit a vector */
 	bool intx, intx_out; /* as the device has it; as it is on the wire */
+	/* Registers whose writes the engine's kernel turns into signals of eventfds; under pci_bus.map_lock. */
+	struct pci_doorbell *doorbell;
+	unsigned doorbells;
 };
 
 struct pci_bus {
@@ -82,6 +91,14 @@ int window_add_all(struct pci_bus *b, struct error *err);
 int bar_init(struct pci_function *f, unsigned i, struct error *err);
 /* After a change of any command register or BAR. */
 void window_map_again(struct pci_bus *b);
+
+/* ---- doorbell.c: map_lock held ---- */
+/* Where BARs may have moved: the kernel is told of the new places. */
+void doorbells_follow(struct pci_function *f);
+
+/* ---- window.c again ---- */
+/* Where a BAR answers now; 0: nowhere. map_lock held. */
+u64 bar_place(struct pci_function *f, unsigned bar);
 
 /* ---- msi.c ---- */
 int msix_init(struct pci_function *f, struct error *err);

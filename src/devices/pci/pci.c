@@ -251,6 +251,7 @@ static void free_function(struct pci_function *f)
 	pthread_mutex_destroy(&f->lock);
 	free(f->msix_table);
 	free(f->msix_pending);
+	free(f->doorbell);
 	free(f);
 }
 

@@ -76,6 +76,11 @@ void pci_set_writable(struct pci_function *f, unsigned offset, const void *mask,
 void pci_remove(struct pci_function *f); /* after the machine has stopped */
 bool pci_bus_master(struct pci_function *f); /* the command register lets it access memory and signal MSIs */
 
+/* A register of a BAR whose writes, of whatever value, may signal an eventfd instead of coming to region_ops; where the engine has
+ * no kernel that does it, they still come. negative: they will. Any thread; not while the function's callbacks wait for it. */
+int pci_doorbell_add(struct pci_function *f, unsigned bar, u64 offset, int fd);
+void pci_doorbell_remove(struct pci_function *f, int fd);
+
 /* ---- interrupts, any thread ---- */
 bool pci_msix_enabled(struct pci_function *f);
 /* Signals a vector, or leaves it pending while it is masked; out of range: nothing. */

@@ -115,6 +115,16 @@ static void add_mapping(struct window *w, u64 base, u64 len, const struct region
 	w->map[w->maps++] = (struct mapping){ base, len, ops, arg };
 }
 
+u64 bar_place(struct pci_function *f, unsigned bar)
+{
+	u64 base;
+
+	pthread_mutex_lock(&f->lock);
+	base = config_command(f) & PCI_COMMAND_MEMORY ? bar_address(f, bar) : 0;
+	pthread_mutex_unlock(&f->lock);
+	return base;
+}
+
 static void map_function(struct pci_bus *b, struct pci_function *f)
 {
 	pthread_mutex_lock(&f->lock);
@@ -141,9 +151,12 @@ void window_map_again(struct pci_bus *b)
 	for (unsigned w = 0; w < PCI_WINDOWS; w++)
 		if (!kinds[w].ports && b->ecam != ~0ull)
 			add_mapping(&b->window[w], b->ecam, PCI_ECAM_LEN, &ecam_ops, b);
-	for (unsigned i = 0; i < PCI_FUNCTIONS; i++)
-		if (b->function[i])
-			map_function(b, b->function[i]);
+	for (unsigned i = 0; i < PCI_FUNCTIONS; i++) {
+		if (!b->function[i])
+			continue;
+		map_function(b, b->function[i]);
+		doorbells_follow(b->function[i]);
+	}
 	pthread_mutex_unlock(&b->map_lock);
 }
 

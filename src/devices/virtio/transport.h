@@ -50,12 +50,16 @@ struct virtq {
 	u32 epoch;
 	u16 under_way; /* buffers taken and not given back */
 	s32 budget; /* buffers that notify() may still take; negative: any number */
+	int bell; /* eventfd that the engine's kernel signals for notifications; 0: none */
 };
 
 /* How a transport raises an interrupt: q, or -1 for the configuration. Device's lock held. */
 struct transport_ops {
 	void (*interrupt)(void *arg, int q);
 	void (*destroy)(void *arg); /* the transport's own part; optional */
+	/* Notifications of queue q may signal the eventfd from now on, or no longer; negative: they come by transport_kick().
+	 * Device's lock held. Optional. */
+	int (*doorbell)(void *arg, unsigned q, int fd, bool on);
 };
 
 struct virtio_transport {

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "devices/virtio/transport.h"
+#include "machine/offload.h"
 
 #define TRANSPORT_FEATURES                                                                        \
 	(BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_RING_F_INDIRECT_DESC) | \
@@ -75,6 +76,82 @@ void virtio_config_changed(struct virtio_device *d)
 		t->ops->interrupt(t->arg, -1);
 }
 
+/* ---- notifications: on the I/O thread, or (deterministic) the vCPU's ---- */
+static void notify(struct virtio_device *d, unsigned index, s32 budget)
+{
+	struct virtq *q = virtio_queue(d, index);
+
+	if (!q)
+		return;
+	q->budget = budget;
+	d->ops->notify(d, index);
+	q->budget = -1;
+}
+
+static void silence(int fd)
+{
+	u64 count;
+
+	/* Nothing to read is as quiet. */
+	if (read(fd, &count, sizeof(count)) < 0)
+		return;
+}
+
+/* ---- bells of queues: where the engine's kernel signals an eventfd, the vCPU does not come out for a notification ---- */
+static void bell_rung(void *arg, u32 events)
+{
+	struct virtq *q = arg;
+
+	virtio_lock(q->d);
+	if (q->bell) {
+		silence(q->bell);
+		notify(q->d, q->index, VIRTQ_SIZE_MAX);
+	}
+	virtio_unlock(q->d);
+}
+
+static void take_bell(struct virtq *q)
+{
+	loop_unwatch(q->d->machine->loop, q->bell);
+	close(q->bell);
+	q->bell = 0;
+}
+
+static void hang_bell(struct virtq *q)
+{
+	struct virtio_transport *t = q->d->transport;
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (fd <= 0)
+		return;
+	q->bell = fd;
+	if (loop_watch(q->d->machine->loop, fd, EPOLLIN, bell_rung, q, NULL) ||
+	    t->ops->doorbell(t->arg, q->index, fd, true))
+		take_bell(q);
+}
+
+static void bells_hang(struct virtio_device *d)
+{
+	struct virtio_transport *t = d->transport;
+	const struct offload_ops *kernel = d->machine->offload;
+
+	for (unsigned i = 0; i < d->queues && t->ops->doorbell && kernel && kernel->doorbell; i++)
+		if (t->queue[i].enabled && !t->queue[i].bell)
+			hang_bell(&t->queue[i]);
+}
+
+static void bells_take_down(struct virtio_device *d)
+{
+	struct virtio_transport *t = d->transport;
+
+	for (unsigned i = 0; i < d->queues; i++) {
+		if (!t->queue[i].bell)
+			continue;
+		t->ops->doorbell(t->arg, i, t->queue[i].bell, false);
+		take_bell(&t->queue[i]);
+	}
+}
+
 /* ---- features and status ---- */
 
 static u64 offered(const struct virtio_device *d)
@@ -111,6 +188,7 @@ static void choose_features(struct virtio_device *d)
 static void start(struct virtio_device *d)
 {
 	d->transport->status |= VIRTIO_CONFIG_S_DRIVER_OK;
+	bells_hang(d);
 	if (d->ops->started && virtio_running(d))
 		d->ops->started(d);
 }
@@ -160,6 +238,7 @@ void transport_reset(struct virtio_device *d)
 
 	virtio_lock(d);
 	t->status = 0;
+	bells_take_down(d);
 	for (unsigned i = 0; i < d->queues; i++)
 		reset_queue(&t->queue[i]);
 	for (unsigned i = 0; i < KICK_WORDS; i++)
@@ -237,26 +316,6 @@ static void ring(int fd)
 	/* A full counter is readable as well: nothing to do about a failure. */
 	if (write(fd, &one, sizeof(one)) < 0)
 		return;
-}
-
-static void silence(int fd)
-{
-	u64 count;
-
-	/* Nothing to read is as quiet. */
-	if (read(fd, &count, sizeof(count)) < 0)
-		return;
-}
-
-static void notify(struct virtio_device *d, unsigned index, s32 budget)
-{
-	struct virtq *q = virtio_queue(d, index);
-
-	if (!q)
-		return;
-	q->budget = budget;
-	d->ops->notify(d, index);
-	q->budget = -1;
 }
 
 void transport_kick(struct virtio_device *d, unsigned q)

@@ -335,7 +335,17 @@ static void release(void *arg)
 	free(p);
 }
 
-static const struct transport_ops pci_transport = { .interrupt = interrupt, .destroy = release };
+static int doorbell(void *arg, unsigned q, int fd, bool on)
+{
+	struct virtio_pci *p = arg;
+
+	if (on)
+		return pci_doorbell_add(p->function, REGISTER_BAR, NOTIFY + NOTIFY_MULT * q, fd);
+	pci_doorbell_remove(p->function, fd);
+	return 0;
+}
+
+static const struct transport_ops pci_transport = { .interrupt = interrupt, .destroy = release, .doorbell = doorbell };
 
 static void describe(struct virtio_pci *p)
 {

@@ -260,9 +260,9 @@ int cache_create(struct vcpu *v, struct error *err)
 		return error_set(err, ENOMEM, "no memory for the table of translated pages");
 	if (memory_create(d, m->config.cpus, err))
 		return err->code;
-	for (unsigned k = 0; k < 2; k++) {
+	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
 		d->stack[k] = meta_alloc(d, sizeof(struct slot));
-		slot_init(d->stack[k], 8, NULL, 0, true);
+		slot_init(d->stack[k], k < 2 ? 8 : 4, NULL, 0, true);
 	}
 	d->meta_begin = d->meta_next;
 	thunks_emit(v);

@@ -81,7 +81,7 @@ void differ(struct check *c, struct vcpu *side, const char *fmt, ...)
 	longjmp(*side->unwind, UNWOUND_DIFFERS);
 }
 
-static bool still(const struct decoded *d, const u8 *host, u8 code_size)
+static bool still(const struct followed *d, const u8 *host, u8 code_size)
 {
 	unsigned len = d->insn.len;
 
@@ -102,7 +102,7 @@ static const struct insn *fetch(struct check *c)
 	if (f->code_size == CODE_64 ? !is_canonical(gla) : f->rip > f->seg[SEG_CS].limit)
 		vcpu_raise_error(f, EXC_GP, 0);
 	const u8 *host = mmu_fetch(f, gla, &gpa);
-	struct decoded *d = &c->decoded[((u64)host ^ (u64)host >> PAGE_SHIFT) & (DECODED - 1)];
+	struct followed *d = &c->followed[((u64)host ^ (u64)host >> PAGE_SHIFT) & (FOLLOWED - 1)];
 	if (likely(host && still(d, host, f->code_size))) {
 		code_check_end(f, d->insn.len);
 		return &d->insn;
@@ -111,7 +111,7 @@ static const struct insn *fetch(struct check *c)
 	code_decode_at_rip(f, &c->single, bytes);
 	if (!host || (gla & ~PAGE_MASK) + c->single.len > PAGE_SIZE)
 		return &c->single;
-	*d = (struct decoded){ .host = host, .insn = c->single };
+	*d = (struct followed){ .host = host, .insn = c->single };
 	d->insn.n = f->code_size;
 	memcpy(d->bytes, bytes, sizeof(bytes));
 	return &d->insn;
@@ -311,7 +311,7 @@ void follow_resync(struct check *c)
 
 	copy_ram(c);
 	follow_rejoin(c);
-	memset(c->decoded, 0, DECODED * sizeof(*c->decoded));
+	memset(c->followed, 0, FOLLOWED * sizeof(*c->followed));
 	clock_rewind(c->ref->clock, clock_now(c->v->machine->clock));
 	touched_forget(c);
 }
@@ -331,9 +331,9 @@ int follow_create(struct check *c, struct error *err)
 	c->f->cur = &c->none;
 	c->ref_tap = (struct ram_tap){ .written = ref_written, .marks = ref_marks, .stores = ref_stores };
 	c->ref->tap = &c->ref_tap;
-	c->decoded = aligned_alloc(64, DECODED * sizeof(*c->decoded));
+	c->followed = aligned_alloc(64, FOLLOWED * sizeof(*c->followed));
 	c->touched.stamp = calloc(config.ram_size >> PAGE_SHIFT, sizeof(*c->touched.stamp));
-	if (!c->decoded || !c->touched.stamp)
+	if (!c->followed || !c->touched.stamp)
 		return error_set(err, ENOMEM, "no memory to check with");
 	if (mmu_create(c->f, err))
 		return err->code;
@@ -348,7 +348,7 @@ void follow_destroy(struct check *c)
 		c->f->engine = NULL;
 	}
 	machine_free(c->ref);
-	free(c->decoded);
+	free(c->followed);
 	free(c->touched.stamp);
 	free(c->touched.page);
 	free(c->touched.before);

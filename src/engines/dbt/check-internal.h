@@ -53,13 +53,13 @@ struct touched {
 	u32 now;
 };
 
-struct decoded { /* a cache line; insn.n is the code size */
+struct followed { /* a cache line; insn.n is the code size */
 	const u8 *host;
 	u64 bytes[2];
 	struct insn insn;
 } __attribute__((aligned(64)));
-#define DECODED 65536u
-#define TRAIL	64u
+#define FOLLOWED 65536u
+#define TRAIL	 64u
 
 struct check {
 	struct vcpu *v; /* the first side: generated code, the machine's devices */
@@ -85,7 +85,7 @@ struct check {
 	struct touched touched;
 	u64 since_sweep; /* instructions since all RAM was compared */
 
-	struct decoded *decoded;
+	struct followed *followed;
 	struct insn none, single;
 	u64 trail[TRAIL], trail_length; /* where the second side was in this stretch or block */
 	bool failed, resync;

@@ -26,7 +26,6 @@ bool count_begin(struct vcpu *v, u64 most)
 	struct dbt *d = dbt_of(v);
 	u64 room = most;
 
-	d->spent = 0;
 	d->time = clock_now(v->machine->clock);
 	if (has_timers(v)) {
 		u64 due = clock_next_deadline(v->machine->clock);
@@ -97,7 +96,6 @@ u64 dbt_spent(struct vcpu *v, struct block *b)
 	struct dbt *d = dbt_of(v);
 
 	v->left += b->insns;
-	d->spent = b->insns;
 	v->rip = v->r[17] + b->off;
 	v->cur = &d->none;
 	return d->to.leave;

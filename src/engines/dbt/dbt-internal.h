@@ -30,7 +30,9 @@ struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
-	u8 vec_loaded;
+	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
+	u8 x87_seg; /* of x87_dp */
+	u8 vec_loaded, x87_loaded;
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -136,6 +138,11 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_CPL	0x180u
 #define MODE_PLAIN	0x200u /* never becomes a region: what regions leave for */
 #define MODE_HIGH	0x40u /* runs in the upper half of the address space: which code space its jumps are keyed by */
+/* 32-bit code: CS, DS, ES and SS are the whole address space, ESP is the stack pointer; FS, GS have any base and no limit. */
+#define MODE_FLAT	0x400u
+#define MODE_FS		0x800u
+#define MODE_GS		0x1000u
+#define MODE_X87	0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
 #define PLACE_BITS  65536u
 #define BEGIN_BITS  (1u << 20)
@@ -154,6 +161,7 @@ struct thunks { /* run-time addresses */
 	u64 poll; /* exit in OUT_A: events, at a backward jump */
 	u64 lookup; /* v->rip is set */
 	u64 jump; /* target in OUT_A and v->rip: jump cache, else lookup */
+	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
 	u64 jump_high; /* the same, most likely to the upper half of the address space */
 	u64 syscall, sysret; /* site in OUT_A */
 	u64 tsc; /* the same */
@@ -165,6 +173,7 @@ struct thunks { /* run-time addresses */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
+	u64 load_x87; /* the same of x87 and MMX; vectors are not, then */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
 	u64 spent; /* block in OUT_A, longer than what may still run: count.c */
 };
@@ -188,7 +197,7 @@ struct dbt {
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
-	struct slot *stack[2]; /* of pushes, pops, calls and returns; by privilege: user, supervisor */
+	struct slot *stack[4]; /* of pushes, pops, calls and returns: user's, supervisor's; the same of 32-bit code */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
@@ -203,12 +212,12 @@ struct dbt {
 	u64 page_count;
 	u16 mode; /* that jump cache and ring are good for */
 	s32 heat; /* entries after which a block is hot */
+	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2;
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
-	u64 spent; /* instructions of the block that did not fit any more, or 0 */
 	struct check *check; /* --check: check.h */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
@@ -228,10 +237,32 @@ static inline struct words *words_of(struct vcpu *v)
 {
 	return (struct words *)v->engine_words;
 }
+/* All exceptions are masked and none is pending; no #NM, no #UD. */
+static inline bool x87_is_calm(const struct vcpu *v)
+{
+	return (v->x87.cw & 0x3f) == 0x3f && !(v->x87.sw & 0x80) && !(v->cr0 & (CR0_EM | CR0_TS));
+}
+u16 mode_of_segments(const struct vcpu *v); /* legacy.c */
 static inline u16 mode_of(const struct vcpu *v)
 {
-	return (u16)(v->code_size | v->simd_ok << MODE_SIMD_SHIFT | (v->simd_trap ? MODE_TRAP : 0) |
-		     v->cpl << MODE_CPL_SHIFT);
+	return (u16)(v->code_size | (x87_is_calm(v) ? MODE_X87 : 0) | v->simd_ok << MODE_SIMD_SHIFT |
+		     (v->simd_trap ? MODE_TRAP : 0) | v->cpl << MODE_CPL_SHIFT |
+		     (v->code_size == CODE_32 ? mode_of_segments(v) : 0));
+}
+/* Code that is translated; all other is calls of src/emulate. */
+static inline bool mode_is_translated(u16 mode)
+{
+	return (mode & MODE_CODE_SIZE) == CODE_64 || mode & MODE_FLAT;
+}
+/*
+ * What the key of the jump cache has besides address and code space. A key's low bits are its place in the cache, so that one in which
+ * they are not is of its mode alone; bit 0 is that of empty entries.
+ */
+static inline u32 jump_key(u16 mode)
+{
+	if ((mode & MODE_CODE_SIZE) == CODE_64)
+		return 0;
+	return 0x2000 | (mode & 0x3fu) << 1 | (mode & MODE_CPL) | (mode & 0x3c00u) >> 1;
 }
 static inline unsigned jump_hash(u64 gla)
 {
@@ -323,6 +354,10 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 void flags_save(struct emit *e, unsigned with);
 void flags_restore(struct emit *e, unsigned with);
 void flags_load(struct emit *e);
+
+/* ---- x87.c ---- */
+u64 dbt_load_x87(struct vcpu *v, u64 then);
+void dbt_store_x87(struct vcpu *v);
 
 /* ---- stats.c ---- */
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));

@@ -16,6 +16,7 @@
 #include "emulate/vector.h"
 #include "engines/dbt/check.h"
 #include "engines/dbt/count.h"
+#include "engines/dbt/region.h"
 
 /* ---- the loop ---- */
 
@@ -67,8 +68,7 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
-	/* Translations know no breakpoints of a debugger's: while there are any, everything is stepped over. */
-	if (unlikely(v->debug.step || v->debug.pass || v->machine->debug.breaks))
+	if (unlikely(v->debug.step || v->debug.pass || dbt_of(v)->at_break))
 		return true;
 	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || dbt_of(v)->tracer);
 }
@@ -120,26 +120,32 @@ static bool run_generated(struct vcpu *v)
 	return true;
 }
 
-/* Up to `most` instructions, or the one block that is longer; what does not fit before the next timer is not run. */
+/* Up to `most` instructions, or the first ones that go together though they are more; what does not fit before the next timer
+ * is not run. */
 static bool run_counted(struct vcpu *v, u64 most)
 {
-	bool whole = count_begin(v, most);
+	static const u64 longest[] = { BLOCK_INSNS, REGION_INSNS };
+	bool whole = count_begin(v, most), runs = run_generated(v);
 
-	run_generated(v);
 	if (count_end(v))
 		return true;
-	u64 block = dbt_of(v)->spent;
-	if (!block || !whole)
-		return false;
-	whole = count_begin(v, block);
-	if (whole)
-		run_generated(v);
-	return count_end(v);
+	for (unsigned k = 0; k < ARRAY_SIZE(longest) && runs && whole; k++) {
+		if (longest[k] <= most)
+			continue;
+		whole = count_begin(v, longest[k]);
+		runs = run_generated(v);
+		if (count_end(v))
+			return true;
+	}
+	return false;
 }
 
-void dbt_advance(struct vcpu *v, u64 most)
+static void advance(struct vcpu *v, u64 most, bool steps)
 {
-	if (unlikely(must_step(v)) || !(dbt_of(v)->counts ? run_counted(v, most) : run_generated(v)))
+	struct dbt *d = dbt_of(v);
+
+	d->at_break = false; /* what is no breakpoint after all is stepped over */
+	if (unlikely(steps) || (!(d->counts ? run_counted(v, most) : run_generated(v)) && !d->at_break))
 		step(v);
 	v->cur = &dbt_of(v)->none;
 	v->stop_now = false;
@@ -151,15 +157,22 @@ static void go(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	if (unlikely(must_step(v)) && debug_stops_at_breakpoint(v))
-		return;
-	if (likely(!d->check)) {
-		dbt_advance(v, COUNT_QUANTUM);
+	bool steps = must_step(v);
+
+	if (unlikely(steps) && debug_stops_at_breakpoint(v)) {
+		d->at_break = false;
 		return;
 	}
-	check_begin(v, NULL);
-	dbt_advance(v, check_stretch(v));
-	check_end(v);
+	if (unlikely(d->check))
+		check_begin(v, NULL);
+	advance(v, d->check ? check_stretch(v) : COUNT_QUANTUM, steps);
+	if (unlikely(d->check))
+		check_end(v);
+}
+
+void dbt_advance(struct vcpu *v, u64 most)
+{
+	advance(v, most, must_step(v));
 }
 
 /* The debugger's points are not the ones of last time; and what a stop of its came before. */
@@ -167,6 +180,8 @@ static void take_up(struct vcpu *v)
 {
 	const struct machine_debug *d = &v->machine->debug;
 
+	if (v->debug.breaks != d->breaks)
+		cache_flush(v);
 	if (v->debug.watches != d->watches)
 		mmu_update_watchpoints(v);
 	v->debug.breaks = d->breaks;
@@ -337,5 +352,6 @@ const struct engine engine_dbt = {
 	.limit_features = simd_host_features,
 	.vcpu = &dbt_vcpu_ops,
 	.checks = true,
+	.each_instruction = true,
 	.stats = dbt_stats,
 };

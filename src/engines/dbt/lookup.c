@@ -5,9 +5,13 @@
  * the thunk for leaving is one of these.
  */
 #include "engines/dbt/count.h"
+#include "machine/control.h"
 
-/* Code size has no entries but those of 64-bit code in jump cache and ring, and CPL 3 is in their keys. */
-#define MODE_OF_JUMPS (MODE_CODE_SIZE | MODE_CPL)
+/* Whether the jump cache is good: what 64-bit code's keys do not tell is CPL 3. */
+static inline bool jumps_are_good(const struct dbt *d, u16 mode)
+{
+	return (mode & MODE_CODE_SIZE) != CODE_64 || !((d->mode ^ mode) & ~(MODE_CODE_SIZE | MODE_CPL));
+}
 
 /* Generated code wants flags in the LAHF form. */
 static inline void flags_to_words(struct vcpu *v)
@@ -16,6 +20,12 @@ static inline void flags_to_words(struct vcpu *v)
 		return;
 	u32 f = flags_get(v);
 	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
+}
+
+/* Whether the rest of the page can be run without a look at the limit of CS. */
+static inline bool page_is_in_segment(const struct vcpu *v, u16 mode)
+{
+	return mode_is_translated(mode) || v->r[17] + PAGE_SIZE - 1 <= v->seg[SEG_CS].limit;
 }
 
 static u64 leave(struct vcpu *v)
@@ -46,16 +56,21 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	d->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
+	if (unlikely(v->machine->debug.breaks) && machine_breaks_at_offset(v->machine, off)) {
+		d->at_break = v->stop_now = true;
+		return d->to.leave;
+	}
 	const u8 *host = mmu_fetch(v, gla, &gpa);
-	if (!host) {
+	u16 mode = mode_of(v);
+	if (!host || !page_is_in_segment(v, mode)) {
 		v->stop_now = true;
 		return d->to.leave;
 	}
 	if (!memory_ready(d))
 		cache_flush(v);
-	if (unlikely(d->mode != mode_of(v) && (d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS)) {
+	if (unlikely(!jumps_are_good(d, mode))) {
 		cache_forget_jumps(v);
-		d->mode = mode_of(v);
+		d->mode = mode;
 	}
 	u64 page = ram_page_index(v->machine, host);
 	if (off > PAGE_SIZE - 15) { /* its first instruction may go on in the next page */
@@ -74,20 +89,20 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		v->stop_now = true;
 		return d->to.leave;
 	}
-	u16 mode = (u16)(mode_of(v) | (gla >> 63 ? MODE_HIGH : 0));
-	struct block *b = block_find(d, page, off, mode, page2);
+	u16 block_mode = (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
+	struct block *b = block_find(d, page, off, block_mode, page2);
 	if (!b)
-		b = translate(v, gla, mode, host - off, page, page2);
-	if (v->code_size == CODE_64) {
-		struct jump_entry *e = &d->jump[jump_hash(gla)];
-		e->key = gla ^ mmu_code_space(v, gla);
-		e->page = gla & PAGE_MASK;
-		e->code = b->code;
-		e->block = b;
-		b->many_jumps |= b->entered && b->jump != jump_hash(gla);
-		b->entered = true;
-		b->jump = jump_hash(gla);
-	}
+		b = translate(v, gla, block_mode, host - off, page, page2);
+	if (page2 != ~0ull && !mode_is_translated(mode))
+		return b->code;
+	struct jump_entry *e = &d->jump[jump_hash(gla)];
+	e->key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
+	e->page = v->rip - off;
+	e->code = b->code;
+	e->block = b;
+	b->many_jumps |= b->entered && b->jump != jump_hash(gla);
+	b->entered = true;
+	b->jump = jump_hash(gla);
 	return b->code;
 }
 
@@ -97,9 +112,10 @@ u64 dbt_find(struct vcpu *v)
 	u64 gla = code_linear(v, v->rip);
 
 	v->r[17] = v->rip - (gla & ~PAGE_MASK);
-	if (v->code_size == CODE_64 && likely(!((d->mode ^ mode_of(v)) & ~MODE_OF_JUMPS))) {
+	u16 mode = mode_of(v);
+	if (likely(jumps_are_good(d, mode) && page_is_in_segment(v, mode))) {
 		const struct jump_entry *e = &d->jump[jump_hash(gla)];
-		if (likely(e->key == (gla ^ mmu_code_space(v, gla))))
+		if (likely(e->key == (gla ^ mmu_code_space(v, gla) ^ jump_key(mode))))
 			return e->code;
 	}
 	return find_slowly(v, gla);
@@ -154,12 +170,19 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	return dbt_find(v);
 }
 
+static u64 target_of(const struct vcpu *v, const struct exit *x)
+{
+	u64 target = v->r[17] + (u64)x->target;
+
+	return v->code_size == CODE_64 ? target : (u32)target;
+}
+
 /* The block that dbt_find() has just found. */
 static struct block *found(struct vcpu *v)
 {
 	const struct jump_entry *e = &dbt_of(v)->jump[jump_hash(v->rip)];
 
-	return e->key == (v->rip ^ mmu_code_space(v, v->rip)) ? e->block : NULL;
+	return e->key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v))) ? e->block : NULL;
 }
 
 /*
@@ -171,7 +194,7 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	struct dbt *d = dbt_of(v);
 	u64 flushes = d->stats->flushes;
 
-	v->rip = v->r[17] + (u64)x->target;
+	v->rip = target_of(v, x);
 	v->cur = &d->none;
 	u64 code = dbt_find(v);
 	if (flushes != d->stats->flushes || x->from->dead || x->to || code == d->to.leave)
@@ -224,7 +247,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 	struct dbt *d = dbt_of(v);
 	u64 flushes = d->stats->flushes, from = v->r[17];
 
-	v->rip = from + (u64)x->target;
+	v->rip = target_of(v, x);
 	v->cur = &d->none;
 	check_target(v, x);
 	u64 space = mmu_code_space(v, v->rip);
@@ -249,7 +272,7 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 u64 dbt_poll(struct vcpu *v, struct exit *x)
 {
 	dbt_of(v)->stats->polls++;
-	v->rip = v->r[17] + (u64)x->target;
+	v->rip = target_of(v, x);
 	if (x->crosses)
 		check_target(v, x);
 	return dbt_go_on(v);
@@ -258,7 +281,7 @@ u64 dbt_poll(struct vcpu *v, struct exit *x)
 /* In front of a stretch that is longer than what may still run. */
 u64 dbt_stop(struct vcpu *v, struct exit *x)
 {
-	v->rip = v->r[17] + (u64)x->target;
+	v->rip = target_of(v, x);
 	return leave(v);
 }
 

@@ -52,6 +52,13 @@ static bool modrm_0f(u8 op)
 	}
 }
 
+/* 32-bit code has no register above 7 to name: bits that could do so have the value that says no (SDM vol. 2, 2.3.5 and 2.3.6). */
+static void only_eight(struct raw *r)
+{
+	r->v[1] |= r->vex == 2 ? 0x80 : 0xe0;
+	r->v[r->vex - 1] |= 0x40;
+}
+
 static unsigned skip_vex(struct raw *r, unsigned k)
 {
 	r->vex = r->bytes[k] == 0xc5 ? 2 : 3;
@@ -72,7 +79,7 @@ static unsigned skip_escape(struct raw *r, unsigned k)
 	return k + 1;
 }
 
-static unsigned skip_prefixes(struct raw *r)
+static unsigned skip_prefixes(struct raw *r, bool wide)
 {
 	for (unsigned k = 0;; k++) {
 		switch (r->bytes[k]) {
@@ -94,7 +101,7 @@ static unsigned skip_prefixes(struct raw *r)
 		case 0x64:
 		case 0x65: break;
 		default:
-			if ((r->bytes[k] & 0xf0) != 0x40)
+			if (!wide || (r->bytes[k] & 0xf0) != 0x40)
 				return k;
 			r->rex = r->bytes[k];
 			continue;
@@ -103,10 +110,24 @@ static unsigned skip_prefixes(struct raw *r)
 	}
 }
 
-void raw_parse(struct raw *r, const u8 *bytes, unsigned len)
+/* One-byte opcodes that 64-bit code lacks: INC and DEC of a register, and the twin of group 1's byte form. */
+static void translate_opcode(struct raw *r)
+{
+	if (r->map || r->vex)
+		return;
+	if ((r->opcode & 0xf0) == 0x40) {
+		r->modrm = 0xc0 | (r->opcode & 15);
+		r->opcode = 0xff;
+		r->has_modrm = true;
+	} else if (r->opcode == 0x82) {
+		r->opcode = 0x80;
+	}
+}
+
+void raw_parse(struct raw *r, const u8 *bytes, unsigned len, bool wide)
 {
 	*r = (struct raw){ .bytes = bytes, .len = (u8)len };
-	unsigned k = skip_prefixes(r);
+	unsigned k = skip_prefixes(r, wide);
 
 	if (bytes[k] == 0xc4 || bytes[k] == 0xc5)
 		k = skip_vex(r, k);
@@ -129,6 +150,10 @@ void raw_parse(struct raw *r, const u8 *bytes, unsigned len)
 		k += disp;
 	}
 	r->imm_at = (u8)k;
+	if (!wide)
+		translate_opcode(r);
+	if (!wide && r->vex)
+		only_eight(r);
 }
 
 static unsigned high(unsigned reg)
@@ -170,6 +195,21 @@ void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, struct mem 
 		emit_legacy(e, r, reg, &m);
 	e8(e, r->opcode);
 	e_modrm_mem(e, reg, &m);
+	for (unsigned k = r->imm_at; k < r->len; k++)
+		e8(e, r->bytes[k]);
+}
+
+void raw_emit_plain(struct emit *e, const struct raw *r)
+{
+	struct mem none = { .base = NO_REG, .index = NO_REG };
+
+	if (r->vex)
+		emit_vex(e, r, 0, &none);
+	else
+		emit_legacy(e, r, 0, &none);
+	e8(e, r->opcode);
+	if (r->has_modrm)
+		e8(e, r->modrm);
 	for (unsigned k = r->imm_at; k < r->len; k++)
 		e8(e, r->bytes[k]);
 }

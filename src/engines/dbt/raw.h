@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An instruction's encoding in 64-bit code, taken apart so that it can be written again with another memory operand. The
+ * An instruction's encoding, taken apart so that it can be written again with another memory operand, or for 64-bit code. The
  * decoder has accepted it before; here only its bytes are sorted (SDM vol. 2, 2.1 to 2.3).
  */
 #pragma once
@@ -19,7 +19,8 @@ struct raw {
 	const u8 *bytes;
 };
 
-void raw_parse(struct raw *r, const u8 *bytes, unsigned len);
+/* wide: 64-bit code. What 32-bit code encodes otherwise is taken as 64-bit code has it. */
+void raw_parse(struct raw *r, const u8 *bytes, unsigned len, bool wide);
 static inline unsigned raw_reg(const struct raw *r)
 {
 	bool high = r->vex ? !(r->v[1] & 0x80) : r->rex & 4;
@@ -31,3 +32,5 @@ static inline unsigned raw_vvvv(const struct raw *r)
 }
 /* Writes it with m in place of its memory operand; reg is the other ModRM operand's number, mostly raw_reg(). */
 void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, struct mem m);
+/* Writes one without a memory operand. */
+void raw_emit_plain(struct emit *e, const struct raw *r);

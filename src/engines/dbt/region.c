@@ -50,7 +50,7 @@ static bool decode_at(struct finder *f, unsigned off)
 {
 	struct insn *i = &f->insn[f->n];
 
-	if (f->n == REGION_INSNS || !in_page(off))
+	if (f->n == REGION_INSNS || !in_page(off) || tr_breaks_at(f->t, off))
 		return false;
 	if (dbt_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
 		return false;
@@ -77,9 +77,11 @@ static bool splits(const struct insn *i)
 
 static void follow(struct finder *f, const struct insn *i)
 {
-	if (i->op == OP_JMP && insn_kind(i, 0) == OPK_IMM && i->osize == 3)
+	bool word = i->osize == tr_word_log(f->t);
+
+	if (i->op == OP_JMP && insn_kind(i, 0) == OPK_IMM && word)
 		lead(f, tr_target(i));
-	else if (insn_is_jcc(i) && i->osize == 3 && in_page(tr_target(i)) && is_warm(f->t, (unsigned)tr_target(i)))
+	else if (insn_is_jcc(i) && word && in_page(tr_target(i)) && is_warm(f->t, (unsigned)tr_target(i)))
 		lead(f, tr_target(i));
 	if (splits(i) && runs_on(i) >= 0)
 		lead(f, runs_on(i));
@@ -133,7 +135,8 @@ static void cut(struct finder *f)
 		} while (i && !splits(last) && !f->leads[s->end]);
 		if (runs_on(last) >= 0)
 			s->next = (s16)stretch_at(r, runs_on(last));
-		if ((insn_is_jcc(last) || last->op == OP_JMP) && insn_kind(last, 0) == OPK_IMM && last->osize == 3)
+		if ((insn_is_jcc(last) || last->op == OP_JMP) && insn_kind(last, 0) == OPK_IMM &&
+		    last->osize == tr_word_log(f->t))
 			s->taken = (s16)stretch_at(r, tr_target(last));
 	}
 }
@@ -203,6 +206,7 @@ static void emit_order(struct finder *f)
 			t->insn[t->n] = *i;
 			t->insn[t->n].n = (u16)t->n;
 			t->info[t->n] = f->info[i - f->insn];
+			tr_open_flags(t, t->n);
 			t->bytes[t->n] = f->host + off;
 		}
 	}

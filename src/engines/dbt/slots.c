@@ -143,7 +143,7 @@ u64 dbt_promote(struct vcpu *v, struct block *b)
 
 void slots_shared_check(struct dbt *d)
 {
-	for (unsigned k = 0; k < 2; k++) {
+	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
 		if (d->stack[k]->count)
 			continue;
 		d->stack[k]->count = SLOT_MISSES;

@@ -24,6 +24,9 @@ static void need_sce(struct emit *e, const struct dbt *d)
 {
 	test_bits(e, at_gs(VCPU(efer)), EFER_SCE);
 	e_jcc(e, CC_Z, d->to.slow);
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)),
+		    0); /* what CS its last instruction had, storing it looks up */
+	e_jcc(e, CC_NZ, d->to.slow);
 	test_bits(e, at_gs(VCPU(rflags)), ODD_FLAGS);
 	e_jcc(e, CC_NZ, d->to.slow);
 }

@@ -64,6 +64,15 @@ static void save_vectors(struct emit *e, const struct dbt *d)
 	e_patch(skip, e->to_run, emit_here(e));
 }
 
+/* fn(v, whatever is in RSI); RSP is the host's. */
+static void call(struct emit *e, const struct vcpu *v, void *fn)
+{
+	e_mov_imm64(e, RDI, (u64)v);
+	e_mov_imm64(e, RAX, (u64)fn);
+	e8(e, 0xff); /* call rax */
+	e8(e, 0xd0);
+}
+
 /* Calls fn(v, OUT_A) and goes where it says. */
 static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
 {
@@ -71,12 +80,15 @@ static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
 
 	save_guest(e);
 	save_vectors(e, dbt_of(v));
-	e_mov_rr(e, 8, RSI, OUT_A);
-	e_mov_imm64(e, RDI, (u64)v);
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
-	e_mov_imm64(e, RAX, (u64)fn);
-	e8(e, 0xff); /* call rax */
-	e8(e, 0xd0);
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
+	u8 *skip = e_jcc(e, CC_Z, 0);
+	e_mov_rr(e, 8, RBX, OUT_A);
+	call(e, v, dbt_store_x87);
+	e_mov_rr(e, 8, OUT_A, RBX);
+	e_patch(skip, e->to_run, emit_here(e));
+	e_mov_rr(e, 8, RSI, OUT_A);
+	call(e, v, fn);
 	e_mov_rr(e, 8, OUT_A, RAX);
 	load_guest(e);
 	e_jmp_reg(e, OUT_A);
@@ -151,6 +163,26 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	entry.disp += (s32)offsetof(struct jump_entry, page);
 	e_load(e, 8, OUT_A, entry);
 	e_store(e, 8, OUT_A, at_gs(PAGE_AT));
+	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
+	e_jmp_mem(e, entry);
+	return here;
+}
+
+/* The same of 32-bit code, whose key is in OUT_B: it lies in the lower half. */
+static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
+{
+	u64 here = emit_here(e);
+	struct mem entry = { .base = OUT_A, .index = NO_REG, .disp = (s32)(u64)d->jump };
+
+	e_op_rr(e, 0x33, 8, OUT_B, OUT_A);
+	e_alu_m(e, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(0)));
+	e_alu_imm(e, ALU_AND, 4, OUT_A, (1 << JUMP_CACHE_BITS) - 1);
+	e_shift_imm(e, SHIFT_SHL, 4, OUT_A, 5);
+	e_alu_m(e, ALU_CMP, 8, OUT_B, entry);
+	e_jcc(e, CC_NZ, lookup);
+	entry.disp += (s32)offsetof(struct jump_entry, page);
+	e_load(e, 8, OUT_B, entry);
+	e_store(e, 8, OUT_B, at_gs(PAGE_AT));
 	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
 	e_jmp_mem(e, entry);
 	return here;
@@ -247,10 +279,12 @@ void thunks_emit(struct vcpu *v)
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
+	t->load_x87 = to_c(e, v, dbt_load_x87, &t->leave);
 	t->stop = to_c(e, v, dbt_stop, &t->leave);
 	t->spent = to_c(e, v, dbt_spent, &t->leave);
 	t->jump = emit_jump(e, d, t->lookup, 0);
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
+	t->jump32 = emit_jump32(e, d, t->lookup);
 	t->syscall = emit_syscall(e, d);
 	t->sysret = emit_sysret(e, d);
 	t->tsc = emit_tsc(e, v);

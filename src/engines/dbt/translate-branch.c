@@ -20,7 +20,9 @@ static bool jump_on_rcx(struct tr *t, const struct insn *i)
 	bool loop = i->op == OP_LOOP;
 
 	if (loop)
-		e_lea(h, 8, RCX, at_reg(RCX, -1));
+		e_lea(h, tr_word(t), RCX, at_reg(RCX, -1));
+	if (!t->wide)
+		e8(h, 0x67);
 	e8(h, 0xe3); /* jrcxz */
 	e8(h, loop ? 5 : 2);
 	if (!loop) {
@@ -35,13 +37,14 @@ static bool jump_on_rcx(struct tr *t, const struct insn *i)
 static void push_return(struct tr *t, const struct insn *i)
 {
 	struct emit *h = t->h;
-	struct mem top = tr_stack(t, RSP, -8, 8, true);
+	unsigned n = tr_word(t);
+	struct mem top = tr_stack(t, RSP, -(s32)n, n, true);
 	unsigned with = tr_beside(t, &top);
 
 	e_load(h, 8, with, at_gs(PAGE_AT));
-	e_lea(h, 8, with, at_reg(with, i->off + i->len));
-	e_store(h, 8, with, top);
-	e_lea(h, 8, RSP, at_reg(RSP, -8));
+	e_lea(h, n, with, at_reg(with, i->off + i->len));
+	e_store(h, n, with, top);
+	e_lea(h, n, RSP, at_reg(RSP, -(s32)n));
 }
 
 /* The target of an indirect branch into register s1. */
@@ -50,11 +53,11 @@ static void load_target(struct tr *t, const struct insn *i)
 	unsigned reg = i->r[0] >> 3;
 
 	if (insn_kind(i, 0) == OPK_MEM)
-		e_load(t->h, 8, t->s1, tr_address(t, 0, false, 0));
+		e_load(t->h, tr_word(t), t->s1, tr_address(t, 0, false, 0));
 	else if (reg_is_out(t, reg))
-		e_load(t->h, 8, t->s1, at_gs(GPR_AT(reg)));
+		e_load(t->h, tr_word(t), t->s1, at_gs(GPR_AT(reg)));
 	else
-		e_mov_rr(t->h, 8, t->s1, reg);
+		e_mov_rr(t->h, tr_word(t), t->s1, reg);
 }
 
 /* Looks its target up before anything is pushed: where that is not known, or is no canonical address, C does all of it. */
@@ -121,10 +124,11 @@ static bool ret(struct tr *t, const struct insn *i)
 	struct emit *h = t->h;
 
 	tr_poll(t);
-	struct mem top = tr_stack(t, RSP, 0, 8, false);
+	unsigned n = tr_word(t);
+	struct mem top = tr_stack(t, RSP, 0, n, false);
 	tr_save_flags(t, tr_beside(t, &top));
-	e_load(h, 8, t->s1, top);
-	e_lea(h, 8, RSP, at_reg(RSP, 8 + (insn_kind(i, 0) == OPK_IMM ? (u16)i->imm : 0)));
+	e_load(h, n, t->s1, top);
+	e_lea(h, n, RSP, at_reg(RSP, (s32)n + (insn_kind(i, 0) == OPK_IMM ? (u16)i->imm : 0)));
 	go_indirect(t);
 	return true;
 }

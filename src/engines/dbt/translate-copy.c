@@ -166,6 +166,12 @@ static bool wants_flags(const struct tr *t)
 
 static void copy_bytes(struct tr *t)
 {
+	if (!t->wide) {
+		struct raw r;
+		raw_parse(&r, t->bytes[t->k], t->insn[t->k].len, false);
+		raw_emit_plain(t->h, &r);
+		return;
+	}
 	memcpy(t->h->p, t->bytes[t->k], t->insn[t->k].len);
 	t->h->p += t->insn[t->k].len;
 }
@@ -205,7 +211,7 @@ static bool copy_memory(struct tr *t, const struct insn *i, bool write, unsigned
 
 	if (!(t->outs & ~outs)) /* no register is left for the address */
 		return false;
-	raw_parse(&r, t->bytes[t->k], i->len);
+	raw_parse(&r, t->bytes[t->k], i->len, t->wide);
 	absolute = r.map == 0 && !r.vex && (r.opcode & 0xfc) == 0xa0;
 	if (absolute) { /* MOV with an absolute address: as the form with ModRM */
 		r.opcode = (u8)(0x88 | (r.opcode & 1) | (r.opcode & 2 ? 0 : 2));
@@ -244,7 +250,7 @@ static bool copy_lea(struct tr *t, const struct insn *i)
 /* The bytes themselves where nothing in them stands for something else. */
 static bool plain_lea(const struct tr *t, const struct insn *i)
 {
-	return i->base != SLOT_CODE && !is_out_slot(t, i->base) && !is_out_slot(t, i->index) &&
+	return t->wide && i->base != SLOT_CODE && !is_out_slot(t, i->base) && !is_out_slot(t, i->index) &&
 	       !is_out_slot(t, i->r[0]);
 }
 

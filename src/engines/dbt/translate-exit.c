@@ -85,16 +85,18 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
 	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(x->key));
 	u8 *other = e_jcc(c, CC_NZ, 0);
-	e_lea(c, 8, OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
+	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
 	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
 	x->jump_at = e_jmp(c, 0);
 	x->jump_home = emit_here(c);
 	e_patch(x->jump_at, c->to_run, x->jump_home);
 	e_patch(other, c->to_run, x->jump_home);
-	e_lea(c, 8, OUT_A, at_reg(OUT_A, (s32)x->target));
+	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)x->target));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
+	if (!t->wide)
+		e_mov_imm32(c, OUT_B, jump_key(t->b->mode));
 	e_alu_imm_m(c, ALU_ADD, 1, at_abs(&x->misses), 8);
-	e_jcc(c, 3, t->d->to.jump);
+	e_jcc(c, 3, t->wide ? t->d->to.jump : t->d->to.jump32);
 	call_c(c, x, t->d->to.cross_link);
 	if (due) {
 		e_patch(due, c->to_run, emit_here(c));
@@ -125,7 +127,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 	t->b->exits = x;
 	e_patch(at, t->h->to_run, x->hot_home);
 	if (x->crosses)
-		stub_cross(t, x, backward);
+		stub_cross(t, x, backward || !t->wide); /* forward leads back to the beginning, behind 4 GiB */
 	else
 		stub_near(t, x, backward);
 }
@@ -148,6 +150,8 @@ u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 	e_alu_imm(h, ALU_AND, 4, entry, (1 << JUMP_CACHE_BITS) - 1);
 	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
 	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
+	if (!t->wide)
+		e_alu_imm(h, ALU_XOR, 8, target, (s32)jump_key(t->b->mode));
 	e_alu_m(h, ALU_CMP, 8, target, jump_field(t, entry, offsetof(struct jump_entry, key)));
 	return e_jcc(h, CC_NZ, 0);
 }
@@ -165,6 +169,8 @@ void tr_exit_indirect(struct tr *t)
 
 	e_patch(tr_find_jump(t, OUT_A, OUT_B), c->to_run, emit_here(c));
 	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	if (!t->wide)
+		e_alu_imm(c, ALU_XOR, 8, OUT_A, (s32)jump_key(t->b->mode));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
 	call_c(c, tr_site(t), t->d->to.miss);
 	tr_take_jump(t);

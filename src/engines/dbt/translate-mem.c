@@ -89,10 +89,16 @@ void tr_effective(struct tr *t, unsigned a, const struct insn *i)
 		e_lea(t->h, size, a, m);
 }
 
+/* In 32-bit code the offset must not wrap inside the operand, the sum with the base may. */
 static void add_segment(struct tr *t, unsigned a, const struct insn *i)
 {
-	if (i->seg >= SEG_FS)
-		e_alu_m(t->h, ALU_ADD, 8, a, at_gs(VCPU(seg) + i->seg * sizeof(struct segment)));
+	if (i->seg < SEG_FS)
+		return;
+	if (!t->wide && (i->base != SLOT_ZERO || i->index != SLOT_ZERO)) {
+		e_alu_imm(t->h, ALU_CMP, 4, a, -(s32)i->msize);
+		tr_slow_jump(t, CC_A);
+	}
+	e_alu_m(t->h, ALU_ADD, tr_word(t), a, at_gs(VCPU(seg) + i->seg * sizeof(struct segment)));
 }
 
 void tr_linear(struct tr *t, unsigned a, const struct insn *i)
@@ -160,12 +166,12 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 		return window_stack(t, base, disp, n, write);
 	tr_save_flags(t, t->s1);
 	use = meta_alloc(t->d, sizeof(*use));
-	use->slot = t->d->stack[tr_cpl(t) == 3 ? 0 : 1];
+	use->slot = t->d->stack[(tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2)];
 	use->back = emit_here(h);
 	if (disp)
-		e_lea(h, 8, t->s1, at_reg(base, disp));
+		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
 	else
-		e_mov_rr(h, 8, t->s1, base);
+		e_mov_rr(h, tr_word(t), t->s1, base);
 	e_op_rip(h, 0x03, 8, t->s1, &use->slot->neg);
 	e_op_rip(h, 0x3b, 8, t->s1, &use->slot->end);
 	miss = e_jcc(h, CC_AE, 0);
@@ -173,8 +179,12 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 	tr_fill(t, t->s1, use, true);
 	use->fail = emit_here(c);
 	tr_slow_jump_at(t, e_jmp(c, 0));
-	e_op_rip(h, 0x8b, 8, t->s2, &use->slot->delta);
 	t->host_ok = false;
+	if (!t->wide) { /* base + disp may wrap */
+		e_op_rip(h, 0x03, 8, t->s1, &use->slot->host);
+		return at_reg(t->s1, 0);
+	}
+	e_op_rip(h, 0x8b, 8, t->s2, &use->slot->delta);
 	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };
 }
 

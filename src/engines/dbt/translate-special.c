@@ -2,22 +2,25 @@
 /* Integer instructions that are not their own bytes: the stack's, divisions, which must not fault on the host, and branches. */
 #include "engines/dbt/translate.h"
 
-/* 64-bit operands, the default of these in 64-bit code. POP to memory computes its address with the RSP after it. */
-static bool plain_stack(const struct insn *i)
+/* Operands of a word, the default of these. POP to memory computes its address with the RSP after it. */
+static bool plain_stack(const struct tr *t, const struct insn *i)
 {
-	return i->osize == 3 && (!(i->flags & INSN_MEM) || (i->op == OP_PUSH && tr_can_address(i)));
+	return i->osize == tr_word_log(t) && (!(i->flags & INSN_MEM) || (i->op == OP_PUSH && tr_can_address(i)));
 }
 
-static bool plain_branch(const struct insn *i)
+static bool plain_branch(const struct tr *t, const struct insn *i)
 {
+	if (i->osize != tr_word_log(t))
+		return false;
 	if (insn_is_jcc(i))
-		return i->osize == 3;
+		return true;
 	switch (i->op) {
 	case OP_JMP:
-	case OP_CALL: return i->osize == 3 && (!(i->flags & INSN_MEM) || tr_can_address(i));
-	case OP_RET: return i->osize == 3;
+	case OP_CALL: return !(i->flags & INSN_MEM) || tr_can_address(i);
+	case OP_RET: return true;
 	case OP_LOOP:
-	case OP_JRCXZ: return i->osize == 3 && i->asize == 3;
+	case OP_JECXZ:
+	case OP_JRCXZ: return i->asize == tr_word_log(t);
 	default: return false;
 	}
 }
@@ -29,24 +32,25 @@ bool tr_can_special(const struct tr *t, unsigned k)
 	switch (i->op) {
 	case OP_PUSH:
 	case OP_POP:
-	case OP_LEAVE: return plain_stack(i);
+	case OP_LEAVE: return plain_stack(t, i);
 	case OP_DIV:
 	case OP_IDIV: return i->size >= 4 && (!(i->flags & INSN_MEM) || tr_can_address(i));
-	default: return (op_facts[i->op].attr & OP_BRANCH) && plain_branch(i);
+	default: return (op_facts[i->op].attr & OP_BRANCH) && plain_branch(t, i);
 	}
 }
 
 static bool push_memory(struct tr *t)
 {
+	unsigned n = tr_word(t);
 	struct mem m = tr_address(t, 0, false, 0);
 
-	e_load(t->h, 8, t->s1, m);
+	e_load(t->h, n, t->s1, m);
 	e_store(t->h, 8, t->s1, at_gs(WORD(tmp)));
-	m = tr_stack(t, RSP, -8, 8, true);
+	m = tr_stack(t, RSP, -(s32)n, n, true);
 	unsigned with = tr_beside(t, &m);
 	e_load(t->h, 8, with, at_gs(WORD(tmp)));
-	e_store(t->h, 8, with, m);
-	e_lea(t->h, 8, RSP, at_reg(RSP, -8));
+	e_store(t->h, n, with, m);
+	e_lea(t->h, n, RSP, at_reg(RSP, -(s32)n));
 	return true;
 }
 
@@ -54,52 +58,55 @@ static bool tr_push(struct tr *t, const struct insn *i)
 {
 	if (i->flags & INSN_MEM)
 		return push_memory(t);
-	struct mem top = tr_stack(t, RSP, -8, 8, true);
+	unsigned n = tr_word(t);
+	struct mem top = tr_stack(t, RSP, -(s32)n, n, true);
 	unsigned reg = i->r[0] >> 3;
 
 	if (insn_kind(i, 0) == OPK_IMM) {
-		e_store_imm(t->h, 8, (s32)i->imm, top);
+		e_store_imm(t->h, n, (s32)i->imm, top);
 	} else if (reg_is_out(t, reg)) {
 		unsigned with = tr_beside(t, &top);
 		e_load(t->h, 8, with, at_gs(GPR_AT(reg)));
-		e_store(t->h, 8, with, top);
+		e_store(t->h, n, with, top);
 	} else {
-		e_store(t->h, 8, reg, top);
+		e_store(t->h, n, reg, top);
 	}
-	e_lea(t->h, 8, RSP, at_reg(RSP, -8));
+	e_lea(t->h, n, RSP, at_reg(RSP, -(s32)n));
 	return true;
 }
 
 static bool tr_pop(struct tr *t, const struct insn *i)
 {
-	struct mem top = tr_stack(t, RSP, 0, 8, false);
+	unsigned n = tr_word(t);
+	struct mem top = tr_stack(t, RSP, 0, n, false);
 	unsigned reg = i->r[0] >> 3;
 
 	if (reg_is_out(t, reg)) {
-		e_load(t->h, 8, t->s1, top);
+		e_load(t->h, n, t->s1, top);
 		e_store(t->h, 8, t->s1, at_gs(GPR_AT(reg)));
 	} else {
-		e_load(t->h, 8, reg, top);
+		e_load(t->h, n, reg, top);
 	}
 	if (reg != RSP)
-		e_lea(t->h, 8, RSP, at_reg(RSP, 8));
+		e_lea(t->h, n, RSP, at_reg(RSP, (s32)n));
 	return true;
 }
 
 /* RBP may be out of its register; RSP never is. */
 static bool leave(struct tr *t)
 {
-	struct mem top = tr_stack(t, RBP, 0, 8, false);
+	unsigned n = tr_word(t);
+	struct mem top = tr_stack(t, RBP, 0, n, false);
 
 	if (reg_is_out(t, RBP)) {
 		e_load(t->h, 8, RSP, at_gs(GPR_AT(RBP)));
-		e_load(t->h, 8, t->s1, top);
+		e_load(t->h, n, t->s1, top);
 		e_store(t->h, 8, t->s1, at_gs(GPR_AT(RBP)));
-		e_lea(t->h, 8, RSP, at_reg(RSP, 8));
+		e_lea(t->h, n, RSP, at_reg(RSP, (s32)n));
 		return true;
 	}
-	e_lea(t->h, 8, RSP, at_reg(RBP, 8));
-	e_load(t->h, 8, RBP, top);
+	e_lea(t->h, n, RSP, at_reg(RBP, (s32)n));
+	e_load(t->h, n, RBP, top);
 	return true;
 }
 

@@ -24,8 +24,10 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	const struct insn *i = &t->insn[k];
 
 	switch (i->op) {
+	case OP_PUSHFD:
+	case OP_POPFD:
 	case OP_PUSHFQ:
-	case OP_POPFQ: return i->osize == 3;
+	case OP_POPFQ: return i->osize == tr_word_log(t);
 	case OP_CLD: return true;
 	case OP_RDTSC: return !t->d->counts && !t->d->check && !t->v->machine->config.deterministic;
 	case OP_MOV_FROM_CR: return tr_cpl(t) == 0 && control_register(i);
@@ -47,7 +49,12 @@ bool tr_can_system(const struct tr *t, unsigned k)
 
 bool tr_system_reads_flags(const struct insn *i)
 {
-	return i->op == OP_PUSHFQ || i->op == OP_SYSCALL;
+	return i->op == OP_PUSHFQ || i->op == OP_PUSHFD || i->op == OP_SYSCALL;
+}
+
+bool tr_system_writes_flags(const struct insn *i)
+{
+	return i->op == OP_POPFQ || i->op == OP_POPFD || i->op == OP_SYSRET;
 }
 
 static struct mem rflags(void)
@@ -135,6 +142,7 @@ static void mov_from_seg(struct tr *t, const struct insn *i)
 static void pushf(struct tr *t)
 {
 	struct emit *h = t->h;
+	unsigned n = tr_word(t);
 	struct mem top;
 
 	tr_save_flags(t, OUT_A);
@@ -149,20 +157,22 @@ static void pushf(struct tr *t)
 	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
 	e_store(h, 8, OUT_A, at_gs(WORD(tmp)));
 	t->host_ok = false;
-	top = tr_stack(t, RSP, -8, 8, true);
-	e_load(h, 8, OUT_A, at_gs(WORD(tmp)));
-	e_store(h, 8, OUT_A, top);
-	e_lea(h, 8, RSP, at_reg(RSP, -8));
+	top = tr_stack(t, RSP, -(s32)n, n, true);
+	unsigned with = tr_beside(t, &top);
+	e_load(h, 8, with, at_gs(WORD(tmp)));
+	e_store(h, n, with, top);
+	e_lea(h, n, RSP, at_reg(RSP, -(s32)n));
 }
 
 /* In place when only arithmetic flags change, and the supervisor's IF while nothing waits for it. */
 static void popf(struct tr *t)
 {
 	struct emit *h = t->h;
-	struct mem top = tr_stack(t, RSP, 0, 8, false);
+	unsigned n = tr_word(t);
+	struct mem top = tr_stack(t, RSP, 0, n, false);
 	bool supervisor = tr_cpl(t) == 0;
 
-	e_load(h, 8, OUT_A, top);
+	e_load(h, n, OUT_A, top);
 	e_load(h, 4, OUT_B, rflags());
 	e_op_rr(h, 0x33, 4, OUT_B, OUT_A);
 	e_op_rr(h, 0xf7, 4, 0, OUT_B);
@@ -178,7 +188,7 @@ static void popf(struct tr *t)
 	e_shift_imm(h, SHIFT_SHR, 4, OUT_A, 11);
 	e_alu_imm(h, ALU_AND, 4, OUT_A, 1);
 	e_store(h, 1, OUT_A, at_gs(FLAGS_AT));
-	e_lea(h, 8, RSP, at_reg(RSP, 8));
+	e_lea(h, n, RSP, at_reg(RSP, (s32)n));
 	t->host_ok = false;
 	t->mem_ok = true;
 }
@@ -232,15 +242,17 @@ bool tr_system(struct tr *t)
 	case OP_CLAC: change_ac(t, false); return true;
 	case OP_SWAPGS: swapgs(t); return true;
 	case OP_MOV_FROM_SEG: mov_from_seg(t, i); return true;
+	case OP_PUSHFD:
 	case OP_PUSHFQ: pushf(t); return true;
 	case OP_SYSCALL: tr_call(t, t->d->to.syscall); return true;
 	case OP_SYSRET: tr_call(t, t->d->to.sysret); return true;
 	case OP_RDTSC: tr_call(t, t->d->to.tsc); return true;
-	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, 8, at_gs(control_register(i))); return true;
+	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, tr_word(t), at_gs(control_register(i))); return true;
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:
 	case OP_WRFSBASE:
 	case OP_WRGSBASE: segment_base(t, i); return true;
+	case OP_POPFD:
 	case OP_POPFQ: popf(t); return true;
 	default: tr_string(t); return true;
 	}

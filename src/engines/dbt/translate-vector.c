@@ -17,6 +17,12 @@ static bool excluded(const struct insn *i)
 	return i->op == OP_MASKMOVDQU || i->op == OP_VMASKMOVDQU || (i->op >= OP_VGATHERDPD && i->op <= OP_VPGATHERQQ);
 }
 
+/* Their forms with 256 bits are extensions that the model lacks, whatever the host has. */
+static bool is_of_128_bits(const struct insn *i)
+{
+	return (i->op >= OP_VAESDEC && i->op <= OP_VAESKEYGENASSIST) || i->op == OP_VPCLMULQDQ;
+}
+
 bool tr_can_vector(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
@@ -29,8 +35,7 @@ bool tr_can_vector(const struct tr *t, unsigned k)
 		return false;
 	if (vex && !t->d->ymm)
 		return false;
-	if ((i->size == 32 || i->size2 == 32 || i->msize == 32) &&
-	    (!(ok & SIMD_AVX2) || feature == FEAT_AES || feature == FEAT_PCLMUL))
+	if ((i->size == 32 || i->size2 == 32 || i->msize == 32) && (!(ok & SIMD_AVX2) || is_of_128_bits(i)))
 		return false;
 	if (i->flags & INSN_MEM)
 		return tr_can_address(i);

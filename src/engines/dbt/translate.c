@@ -13,6 +13,7 @@
 #include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 #include "engines/dbt/translate.h"
+#include "machine/control.h"
 
 bool tr_ends_block(const struct insn *i)
 {
@@ -67,16 +68,25 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 		*i = (struct insn){ .off = (u16)off, .len = s == DECODE_MORE ? 15 : 1, .flags = INSN_END };
 		t->info[0] = (struct insn_info){ 0 };
 	}
-	if (unlikely(t->d->exact_flags)) /* CPUs leave some undefined ones as they were */
-		t->info[t->n].flags_maybe |= t->info[t->n].flags_undefined;
+	tr_open_flags(t, t->n);
 	i->n = (u16)t->n;
 	t->bytes[t->n] = bytes;
 	return true;
 }
 
-/* There is a block already for what comes: this one goes on there. */
-static bool block_begins(const struct tr *t, unsigned off)
+bool tr_breaks_at(const struct tr *t, unsigned off)
 {
+	const struct machine *m = t->v->machine;
+
+	return unlikely(m->debug.breaks) && machine_breaks_at_offset(m, off);
+}
+
+/* There is a block already for what comes, and this one goes on there; or a debugger's breakpoint may be there, and no translation is
+ * to run on past it. */
+static bool block_ends_before(const struct tr *t, unsigned off)
+{
+	if (tr_breaks_at(t, off))
+		return true;
 	return place_begins(t->d, t->b->page, off) && block_find(t->d, t->b->page, off, t->b->mode, ~0ull);
 }
 
@@ -84,7 +94,8 @@ static void decode_block(struct tr *t, const u8 *host, unsigned off)
 {
 	unsigned first = off;
 
-	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_begins(t, off)) && take(t, host, off)) {
+	while (off < PAGE_SIZE && t->n < BLOCK_INSNS && (off == first || !block_ends_before(t, off)) &&
+	       take(t, host, off)) {
 		off += t->insn[t->n].len;
 		if (tr_ends_block(&t->insn[t->n++]))
 			break;
@@ -111,7 +122,7 @@ u32 tr_live_before(const struct tr *t, unsigned k)
 	if (t->d->exact_flags && may_fault(i))
 		return FL_ARITH;
 	if (t->native[k] == NATIVE_SYSTEM)
-		return tr_system_reads_flags(i) ? FL_ARITH : i->op == OP_POPFQ || i->op == OP_SYSRET ? 0 : live;
+		return tr_system_reads_flags(i) ? FL_ARITH : tr_system_writes_flags(i) ? 0 : live;
 	return (live & ~(f->flags_written & ~f->flags_maybe)) | f->flags_read;
 }
 
@@ -218,10 +229,18 @@ static void resume(struct tr *t)
 		s->resume = 0;
 		return;
 	}
-	if (!flags && !t->uses_vec && !moves)
+	if (!flags && !t->uses_vec && !t->uses_x87 && !moves)
 		return;
 	u64 back = s->resume;
 	s->resume = emit_here(t->c);
+	if (t->uses_x87) {
+		bool more = flags || t->uses_vec || moves;
+		e_mov_imm32(t->c, OUT_A, 0);
+		u8 *imm = t->c->p - 4;
+		e_jmp(t->c, t->d->to.load_x87);
+		u32 here = (u32)emit_here(t->c);
+		memcpy(imm, more ? &here : &(u32){ (u32)back }, 4);
+	}
 	if (t->uses_vec) {
 		e_mov_imm32(t->c, OUT_A, 0);
 		u8 *imm = t->c->p - 4;
@@ -275,7 +294,7 @@ static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
 		t->native[k] = NATIVE_NONE;
-		if ((t->b->mode & MODE_CODE_SIZE) != CODE_64)
+		if (!mode_is_translated(t->b->mode) || (!t->wide && !tr_legacy_allows(t, k)))
 			continue;
 		if (tr_can_system(t, k))
 			t->native[k] = NATIVE_SYSTEM;
@@ -285,7 +304,10 @@ static void choose(struct tr *t)
 			t->native[k] = NATIVE_COPY;
 		else if (tr_can_vector(t, k))
 			t->native[k] = NATIVE_VECTOR;
+		else if (tr_can_x87(t, k))
+			t->native[k] = NATIVE_X87;
 		t->uses_vec |= t->native[k] == NATIVE_VECTOR;
+		t->uses_x87 |= t->native[k] == NATIVE_X87;
 	}
 }
 
@@ -303,6 +325,7 @@ void tr_insn(struct tr *t)
 	case NATIVE_SPECIAL: done = tr_special(t); break;
 	case NATIVE_COPY: done = tr_copy(t, false, 0); break;
 	case NATIVE_VECTOR: done = tr_vector(t); break;
+	case NATIVE_X87: done = tr_x87(t); break;
 	default: break;
 	}
 	if (done)
@@ -324,6 +347,17 @@ void tr_load_vectors(struct tr *t)
 	e_jmp(t->c, t->d->to.load_vec);
 }
 
+/* Before the vectors, as it drops them. */
+static void load_x87(struct tr *t)
+{
+	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
+	u8 *load = e_jcc(t->h, CC_Z, 0);
+	u64 back = emit_here(t->h);
+	e_patch(load, t->h->to_run, emit_here(t->c));
+	e_mov_imm32(t->c, OUT_A, (u32)back);
+	e_jmp(t->c, t->d->to.load_x87);
+}
+
 /* Entries: with flags in memory; with flags in EFLAGS. */
 static void begin(struct tr *t)
 {
@@ -336,7 +370,7 @@ static void begin(struct tr *t)
 		flags_save(t->c, OUT_A);
 		e_jmp(t->c, b->code);
 	}
-	if (!b->hot && !(b->mode & MODE_PLAIN) && (b->mode & MODE_CODE_SIZE) == CODE_64) {
+	if (!b->hot && !(b->mode & MODE_PLAIN) && mode_is_translated(b->mode)) {
 		b->heat = touched_alloc(t->d, sizeof(*b->heat));
 		*b->heat = t->d->heat;
 		b->since = __rdtsc();
@@ -347,6 +381,8 @@ static void begin(struct tr *t)
 	}
 	if (!t->region)
 		tr_count_entry(t);
+	if (t->uses_x87)
+		load_x87(t);
 	if (t->uses_vec)
 		tr_load_vectors(t);
 }
@@ -359,7 +395,7 @@ static void fall_out(struct tr *t)
 	if (tr_ends_block(last))
 		return;
 	t->k = t->n - 1;
-	if ((t->b->mode & MODE_CODE_SIZE) == CODE_64) {
+	if (mode_is_translated(t->b->mode)) {
 		tr_exit(t, last, t->end, -1);
 		return;
 	}
@@ -411,7 +447,7 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 	t->s1 = OUT_A;
 	t->s2 = OUT_B;
 	t->n = t->k = 0;
-	t->end_crosses = t->uses_vec = t->host_ok = t->mem_ok = false;
+	t->end_crosses = t->uses_vec = t->uses_x87 = t->host_ok = t->mem_ok = false;
 	t->region = NULL;
 	return t;
 }
@@ -423,8 +459,9 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
 
+	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
-	b->hot = (mode & MODE_CODE_SIZE) == CODE_64 && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
+	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
 	if (b->hot && region_find(t, host, off)) {
 		choose(t);
 		region_choose_outs(t);

@@ -24,7 +24,8 @@ struct tr {
 	unsigned end; /* offset behind the last one */
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
-	bool uses_vec;
+	bool uses_vec, uses_x87;
+	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
 	u32 outs;
@@ -42,18 +43,29 @@ struct tr {
 /* What is true between blocks: the registers in memory are OUT_A and OUT_B. */
 #define CANONICAL_OUTS (1u << OUT_A | 1u << OUT_B)
 
+/* Bytes of an address, and of what stacks and near branches have by default; and as osize and asize have it. */
+static inline unsigned tr_word(const struct tr *t)
+{
+	return t->wide ? 8 : 4;
+}
+static inline unsigned tr_word_log(const struct tr *t)
+{
+	return t->wide ? 3 : 2;
+}
 static inline unsigned tr_cpl(const struct tr *t)
 {
 	return t->b->mode >> MODE_CPL_SHIFT & 3;
 }
 
-enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM };
+enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM, NATIVE_X87 };
 
 /* ---- translate.c ---- */
 bool tr_ends_block(const struct insn *i); /* control does not run on behind it, or not here */
 void tr_insn(struct tr *t); /* the current instruction */
 void tr_load_vectors(struct tr *t); /* vector registers hold the guest's; between blocks */
 u32 tr_live_before(const struct tr *t, unsigned k);
+/* A debugger's breakpoint may be at that offset of the page: no translation goes there. */
+bool tr_breaks_at(const struct tr *t, unsigned off);
 /* Saves flags that are in EFLAGS alone and wanted from the current instruction on: what follows destroys EFLAGS. */
 void tr_save_flags(struct tr *t, unsigned with);
 void tr_save_flags_spilled(struct tr *t); /* destroys no register */
@@ -100,6 +112,12 @@ void tr_load_out(struct tr *t, unsigned reg);
 /* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
 u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
 void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write);
+/* CPUs leave some undefined flags as they were: where flags are exact, these are. */
+static inline void tr_open_flags(struct tr *t, unsigned k)
+{
+	if (unlikely(t->d->exact_flags))
+		t->info[k].flags_maybe |= t->info[k].flags_undefined;
+}
 static inline bool reg_is_out(const struct tr *t, unsigned reg)
 {
 	return reg < NR_GPR && t->outs >> reg & 1;
@@ -125,7 +143,13 @@ bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
 bool tr_can_string(const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
 void tr_string(struct tr *t);
+bool tr_system_writes_flags(const struct insn *i); /* all of them */
 bool tr_branch(struct tr *t); /* translate-branch.c */
+bool tr_can_x87(const struct tr *t, unsigned k); /* translate-x87.c */
+bool tr_x87(struct tr *t);
+bool tr_x87_stores(const struct insn *i); /* to its memory operand */
+bool tr_legacy_allows(const struct tr *t,
+		      unsigned k); /* of 32-bit code, translate-legacy.c: the others are asked about it */
 
 /* ---- translate-exit.c ---- */
 /* Leaves for `target`, relative to the page: if cc >= 0 on that condition, else in any case. */

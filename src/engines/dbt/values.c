@@ -56,13 +56,13 @@ static void forget_implied(struct values *v)
 		forget(v, reg[k]);
 }
 
-/* 64-bit forms that keep a name; false: not one of them. */
-static bool keeps_name(struct values *v, const struct insn *i)
+/* Forms of a word's size that keep a name; false: not one of them. */
+static bool keeps_name(const struct tr *t, struct values *v, const struct insn *i)
 {
 	unsigned to = i->r[0] >> 3;
 	bool imm = insn_kind(i, 1) == OPK_IMM;
 
-	if (insn_kind(i, 0) != OPK_REG || i->size != 8 || i->r[0] & 7)
+	if (insn_kind(i, 0) != OPK_REG || i->size != tr_word(t) || i->r[0] & 7)
 		return false;
 	switch (i->op) {
 	case OP_MOV:
@@ -71,7 +71,7 @@ static bool keeps_name(struct values *v, const struct insn *i)
 		becomes(v, to, i->r[1] >> 3, 0);
 		return true;
 	case OP_LEA:
-		if (i->asize != 3 || i->index != SLOT_ZERO)
+		if (i->asize != tr_word_log(t) || i->index != SLOT_ZERO)
 			return false;
 		becomes(v, to, i->base >> 3, i->disp);
 		return true;
@@ -106,9 +106,9 @@ static bool is_simple(const struct insn *i)
 	}
 }
 
-static void step_copied(struct values *v, const struct insn *i)
+static void step_copied(const struct tr *t, struct values *v, const struct insn *i)
 {
-	if (keeps_name(v, i))
+	if (keeps_name(t, v, i))
 		return;
 	if (!tr_only_reads(i) || !is_simple(i))
 		forget_operand(v, i, 0);
@@ -120,16 +120,18 @@ static void step_copied(struct values *v, const struct insn *i)
 		forget_implied(v);
 }
 
-static void step_special(struct values *v, const struct insn *i)
+static void step_special(const struct tr *t, struct values *v, const struct insn *i)
 {
+	s64 word = tr_word(t);
+
 	switch (i->op) {
-	case OP_PUSH: becomes(v, RSP, RSP, -8); break;
+	case OP_PUSH: becomes(v, RSP, RSP, -word); break;
 	case OP_POP:
-		becomes(v, RSP, RSP, 8);
+		becomes(v, RSP, RSP, word);
 		forget_operand(v, i, 0);
 		break;
 	case OP_LEAVE:
-		becomes(v, RSP, RBP, 8);
+		becomes(v, RSP, RBP, word);
 		forget(v, RBP);
 		break;
 	case OP_LOOP: forget(v, RCX); break;
@@ -158,9 +160,13 @@ void values_step(const struct tr *t, struct values *v, unsigned k)
 	const struct insn *i = &t->insn[k];
 
 	switch (t->native[k]) {
-	case NATIVE_COPY: step_copied(v, i); break;
-	case NATIVE_SPECIAL: step_special(v, i); break;
+	case NATIVE_COPY: step_copied(t, v, i); break;
+	case NATIVE_SPECIAL: step_special(t, v, i); break;
 	case NATIVE_VECTOR: step_vector(v, i); break;
+	case NATIVE_X87:
+		step_vector(v, i);
+		forget(v, RAX); /* FNSTSW */
+		break;
 	default: forget_all(v);
 	}
 }

@@ -25,11 +25,12 @@ struct access {
 
 /* ---- what instructions access ---- */
 
-static struct access access_of(const struct values *v, const struct insn *i, unsigned n, bool write)
+static struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write)
 {
 	struct access a = { .seg = i->seg < SEG_FS ? 0 : i->seg, .n = (u8)n, .write = write, .scale = i->scale };
 
-	if ((i->flags & INSN_MOFFS) || i->asize != 3)
+	/* In 32-bit code an offset that wraps is checked for each access on its own, where there is a base. */
+	if ((i->flags & INSN_MOFFS) || i->asize != tr_word_log(t) || (!t->wide && a.seg))
 		return a;
 	unsigned base = i->base >> 3, index = i->index >> 3;
 	a.base = v->number[base];
@@ -41,16 +42,18 @@ static struct access access_of(const struct values *v, const struct insn *i, uns
 	return a;
 }
 
-static struct insn stack_operand(unsigned base, s32 disp)
+static struct insn stack_operand(const struct tr *t, unsigned base, s32 disp)
 {
-	return (struct insn){ .base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = 3, .seg = SEG_SS };
+	return (struct insn){
+		.base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = (u8)(tr_word_log(t) & 3), .seg = SEG_SS
+	};
 }
 
-static struct access stack_access(const struct values *v, unsigned base, s32 disp, bool write)
+static struct access stack_access(const struct tr *t, const struct values *v, unsigned base, s32 disp, bool write)
 {
-	struct insn i = stack_operand(base, disp);
+	struct insn i = stack_operand(t, base, disp);
 
-	return access_of(v, &i, 8, write);
+	return access_of(t, v, &i, tr_word(t), write);
 }
 
 /* Accesses of instruction k, in order; returns how many. */
@@ -64,15 +67,16 @@ static unsigned accesses(const struct tr *t, const struct values *v, unsigned k,
 		return 0;
 	if ((i->flags & INSN_MEM) && i->op != OP_LEA && i->op != OP_NOP &&
 	    !(i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
-		a[n++] = access_of(v, i, i->msize, !special && tr_writes_memory(i));
+		a[n++] = access_of(t, v, i, i->msize,
+				   !special && (t->native[k] == NATIVE_X87 ? tr_x87_stores(i) : tr_writes_memory(i)));
 	if (!special)
 		return n;
 	switch (i->op) {
 	case OP_PUSH:
-	case OP_CALL: a[n++] = stack_access(v, RSP, -8, true); break;
+	case OP_CALL: a[n++] = stack_access(t, v, RSP, -(s32)tr_word(t), true); break;
 	case OP_POP:
-	case OP_RET: a[n++] = stack_access(v, RSP, 0, false); break;
-	case OP_LEAVE: a[n++] = stack_access(v, RBP, 0, false); break;
+	case OP_RET: a[n++] = stack_access(t, v, RSP, 0, false); break;
+	case OP_LEAVE: a[n++] = stack_access(t, v, RBP, 0, false); break;
 	default: break;
 	}
 	return n;
@@ -341,7 +345,7 @@ static void check_alignment(struct tr *t, struct mem *m, unsigned align)
 
 static struct mem operand(struct tr *t, const struct insn *i, unsigned n, bool write, u32 avoid, unsigned align)
 {
-	struct access a = access_of(&t->region->now, i, n, write);
+	struct access a = access_of(t, &t->region->now, i, n, write);
 	unsigned reg = find_window(t, &a), hold = NO_REG;
 	struct mem m;
 
@@ -382,7 +386,7 @@ struct mem window_operand(struct tr *t, u32 avoid, bool write, unsigned align)
 
 struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
-	struct insn i = stack_operand(base, disp);
+	struct insn i = stack_operand(t, base, disp);
 
 	return operand(t, &i, n, write, 0, 0);
 }

@@ -241,17 +241,23 @@ void run_cross(struct vcpu *v, const struct insn *i)
 	return run_continue(v);
 }
 
-void run_uncached(struct vcpu *v, const struct insn *i)
+static __attribute__((noinline)) void exec_uncached(struct vcpu *v)
 {
 	struct insn insn;
 	u8 bytes[15];
 
+	code_decode_at_rip(v, &insn, bytes);
+	exec_single(v, &insn);
+}
+
+/* Without locals, whose addresses escape, as that would make a true call of the last: a spinning CPU would use up its stack. */
+void run_uncached(struct vcpu *v, const struct insn *i)
+{
 	if (unlikely(v->machine->debug.breaks))
 		return run_break(v, i);
 	v->rip = v->r[17] + i->off;
 	v->cur = &interp_of(v)->none;
-	code_decode_at_rip(v, &insn, bytes);
-	exec_single(v, &insn);
+	exec_uncached(v);
 	return run_continue(v);
 }
 

@@ -53,14 +53,26 @@ static struct cpuid_regs supported_leaf(void *arg, u32 leaf, u32 subleaf)
 	return (struct cpuid_regs){ 0 };
 }
 
+bool kvm_has_irqchip(int kvm)
+{
+	static const int needed[] = { KVM_CAP_IRQCHIP,		 KVM_CAP_PIT2,	     KVM_CAP_IRQ_ROUTING,
+				      KVM_CAP_SIGNAL_MSI,	 KVM_CAP_X2APIC_API, KVM_CAP_MP_STATE,
+				      KVM_CAP_TSC_DEADLINE_TIMER };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(needed); i++)
+		if (ioctl(kvm, KVM_CHECK_EXTENSION, needed[i]) <= 0)
+			return false;
+	return true;
+}
+
 bool kvm_scales_tsc(int kvm)
 {
 	return ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_TSC_CONTROL) > 0;
 }
 
 /*
- * The local APIC is ours, so what it has needs no support by KVM. Its deadline timer compares the guest's TSC with the
- * machine's clock, which takes both to tick alike.
+ * What a local APIC has needs no support by the CPU. The deadline timer of the project's own compares the guest's TSC with the
+ * machine's clock, which takes both to tick alike; the kernel's goes by the TSC.
  */
 void kvm_limit_features(u64 feature[2])
 {
@@ -72,7 +84,7 @@ void kvm_limit_features(u64 feature[2])
 	if (!c)
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(ours); i++)
-		if (ours[i] != FEAT_TSC_DEADLINE || kvm_scales_tsc(kvm))
+		if (ours[i] != FEAT_TSC_DEADLINE || kvm_has_irqchip(kvm) || kvm_scales_tsc(kvm))
 			keep[ours[i] / 64] |= feature[ours[i] / 64] & BIT(ours[i] % 64);
 	cpuid_limit(feature, supported_leaf, c);
 	/* Their rights lie where the host's CPU has them in an XSAVE image, which is not where the model says. */

@@ -153,6 +153,7 @@ int exit_handle(struct vcpu *v, struct error *err)
 
 void kvm_stats(struct machine *m, void (*line)(const char *fmt, ...))
 {
+	line("%-20s %s", "nested paging", kvm_nested_paging());
 	line("%-20s %s", "KVM exits, by reason", "count");
 	for (unsigned i = 0; i < ARRAY_SIZE(m->vcpu[0]->stats.exit); i++) {
 		u64 sum = 0;

@@ -82,9 +82,13 @@ static int fill(struct vcpu *v, struct error *err)
 	r = r ? r : set_tsc_rate(v, err);
 	r = r ? r : cpuid_load(v, err);
 	r = r ? r : set_machine_check(v, err);
-	if (!r)
-		msrs_find_own(v);
-	return r;
+	if (r)
+		return r;
+	msrs_find_own(v);
+	if (!k->vm->irqchip)
+		return 0;
+	r = kvm_lapic_load(v, err);
+	return r ? r : irqchip_lapic_loaded(v->machine, k->vm, err);
 }
 
 static void kvm_destroy(struct vcpu *v)
@@ -93,6 +97,8 @@ static void kvm_destroy(struct vcpu *v)
 
 	if (!k)
 		return;
+	if (k->vm && k->vm->irqchip)
+		kvm_lapic_save(v, NULL); /* for whoever runs it next; if it fails the device has what it had */
 	if (k->run)
 		munmap(k->run, k->vm->run_size);
 	if (k->fd >= 0)
@@ -140,6 +146,8 @@ static const struct vcpu_ops kvm_vcpu_ops = {
 	.destroy = kvm_destroy,
 	.run = kvm_cpu_run,
 	.kick = kvm_kick,
+	.log_writes = kvm_log_writes,
+	.take_written = kvm_take_written,
 	.debugs = true,
 };
 
@@ -148,6 +156,7 @@ const struct engine engine_kvm = {
 	.technique = "hardware-assisted virtualization",
 	.summary = "the CPU's own guest mode, through /dev/kvm",
 	.probe = kvm_probe,
+	.native = true,
 	.limit_features = kvm_limit_features,
 	.vcpu = &kvm_vcpu_ops,
 	.stats = kvm_stats,

@@ -170,6 +170,26 @@ static int tsc_written(struct vcpu *v, u32 msr, u64 value, struct error *err)
 	return r ? r : tsc_save(v, err);
 }
 
+/* Of the kernel's local APIC. */
+int tsc_deadline_load(struct vcpu *v, u64 deadline, struct error *err)
+{
+	return write_one(v, MSR_TSC_DEADLINE, deadline ? guest_tsc(cpu_of(v)->vm, deadline) : 0, err);
+}
+
+int tsc_deadline_save(struct vcpu *v, u64 *deadline, struct error *err)
+{
+	struct msr_list l = { .head.nmsrs = 1, .entry[0] = { .index = MSR_TSC_DEADLINE } };
+
+	*deadline = 0;
+	if (!cpu_has(v->model, FEAT_TSC_DEADLINE))
+		return 0;
+	if (ioctl(cpu_of(v)->fd, KVM_GET_MSRS, &l) != 1)
+		return error_set(err, EIO, "KVM does not give CPU %u's TSC deadline", v->id);
+	if (l.entry[0].data)
+		*deadline = clock_of_tsc(cpu_of(v)->vm, l.entry[0].data);
+	return 0;
+}
+
 /* ---- all of them ---- */
 
 /* The range masks are as wide as the guest's physical addresses. */

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "engines/kvm/kvm-internal.h"
+#include "util/cleanup.h"
 
 #define DEVICE "/dev/kvm"
 
@@ -150,6 +151,22 @@ int kvm_open(struct error *why)
 		return -1;
 	}
 	return fd;
+}
+
+/* The module's parameter: it is for all guests of a host. */
+const char *kvm_nested_paging(void)
+{
+	static const char *const files[] = { "/sys/module/kvm_intel/parameters/ept",
+					     "/sys/module/kvm_amd/parameters/npt" };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(files); i++) {
+		_cleanup_fd_ int fd = open(files[i], O_RDONLY | O_CLOEXEC);
+		char c;
+
+		if (fd >= 0 && read(fd, &c, 1) == 1)
+			return c == 'Y' || c == '1' ? "on" : "off, by the module's parameter: page tables are shadowed";
+	}
+	return "unknown";
 }
 
 int kvm_probe(struct error *why)

@@ -81,7 +81,7 @@ static int take_nmi(struct vcpu *v, struct error *err)
 	u32 n;
 	int r;
 
-	if (v->halted && v->nmi_blocked)
+	if (v->halted && v->nmi_blocked && !cpu_of(v)->vm->irqchip)
 		return 0;
 	atomic_fetch_and(&v->events, ~EV_NMI);
 	n = atomic_exchange(&v->nmis, 0);
@@ -94,7 +94,9 @@ static int take_nmi(struct vcpu *v, struct error *err)
 /* 1: go on; 0: leave run(). */
 static int handle_events(struct vcpu *v, struct error *err)
 {
-	u32 events = atomic_fetch_and(&v->events, ~(EV_TLB | EV_CODE | EV_WRITES | EV_TIMER));
+	bool irqchip = cpu_of(v)->vm->irqchip;
+	u32 ours = irqchip ? EV_INTR | EV_INIT | EV_SIPI : 0; /* from the project's local APIC, which is at rest */
+	u32 events = atomic_fetch_and(&v->events, ~(EV_TLB | EV_CODE | EV_WRITES | EV_TIMER | ours)) & ~ours;
 	int r = 0;
 
 	if (events & EV_STOP) {
@@ -105,12 +107,12 @@ static int handle_events(struct vcpu *v, struct error *err)
 		r = take_init(v, err);
 	if (!r && events & EV_SIPI)
 		take_sipi(v);
-	bool loads = !r && cpu_of(v)->stale && !v->wait_sipi;
+	bool loads = !r && cpu_of(v)->stale && (irqchip || !v->wait_sipi);
 	if (loads)
 		r = state_load(v, err);
 	if (loads && !r)
 		r = debug_load(v, err);
-	if (r || v->wait_sipi || debug_holds_off(v))
+	if (r || (v->wait_sipi && !irqchip) || debug_holds_off(v))
 		return r ? r : 1;
 	if (events & EV_NMI)
 		r = take_nmi(v, err);
@@ -124,7 +126,7 @@ static void set_tpr(struct vcpu *v, u8 before)
 {
 	const struct kvm_run *run = cpu_of(v)->run;
 
-	if (v->machine->intc && run->cr8 != before)
+	if (!cpu_of(v)->vm->irqchip && v->machine->intc && run->cr8 != before)
 		v->machine->intc->set_tpr(v, run->cr8 & 15);
 }
 
@@ -187,7 +189,7 @@ static int go(struct vcpu *v, struct error *err)
 {
 	int r;
 
-	if (v->halted || v->wait_sipi) {
+	if ((v->halted || v->wait_sipi) && !cpu_of(v)->vm->irqchip) {
 		machine_wait(v);
 		return 0;
 	}

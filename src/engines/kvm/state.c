@@ -106,6 +106,8 @@ static struct table_reg table_from_kvm(const struct kvm_dtable *t)
 
 static u64 apic_base(struct vcpu *v)
 {
+	if (cpu_of(v)->vm->irqchip)
+		return cpu_of(v)->apic_base;
 	const struct intc_ops *intc = v->machine->intc;
 	u64 value;
 
@@ -116,6 +118,8 @@ static u64 get_tpr(struct vcpu *v)
 {
 	const struct intc_ops *intc = v->machine->intc;
 
+	if (cpu_of(v)->vm->irqchip)
+		return cpu_of(v)->cr8;
 	return intc ? intc->get_tpr(v) : 0;
 }
 
@@ -201,6 +205,8 @@ static int sregs_save(struct vcpu *v, struct error *err)
 	v->cr3 = s.cr3;
 	v->cr4 = s.cr4;
 	v->efer = s.efer;
+	cpu_of(v)->apic_base = s.apic_base;
+	cpu_of(v)->cr8 = s.cr8;
 	if (pae_paging(v))
 		memcpy(v->pdpte, s.pdptrs, sizeof(v->pdpte));
 	return 0;
@@ -305,6 +311,34 @@ static int events_save(struct vcpu *v, struct error *err)
 	return 0;
 }
 
+/* ---- what it is doing, where halts and start-up are the kernel's ---- */
+int mp_state_load(struct vcpu *v, struct error *err)
+{
+	struct kvm_mp_state s = { KVM_MP_STATE_RUNNABLE };
+
+	if (!cpu_of(v)->vm->irqchip)
+		return 0;
+	if (v->wait_sipi)
+		s.mp_state = KVM_MP_STATE_INIT_RECEIVED;
+	else if (v->halted)
+		s.mp_state = KVM_MP_STATE_HALTED;
+	return ioctl(cpu_of(v)->fd, KVM_SET_MP_STATE, &s) < 0 ? failed(err, "activity") : 0;
+}
+
+/* First of all: an INIT or SIPI that has come changes the rest when it is asked for. */
+int mp_state_save(struct vcpu *v, struct error *err)
+{
+	struct kvm_mp_state s;
+
+	if (!cpu_of(v)->vm->irqchip)
+		return 0;
+	if (ioctl(cpu_of(v)->fd, KVM_GET_MP_STATE, &s) < 0)
+		return failed(err, "activity");
+	v->wait_sipi = s.mp_state == KVM_MP_STATE_UNINITIALIZED || s.mp_state == KVM_MP_STATE_INIT_RECEIVED;
+	v->halted = s.mp_state == KVM_MP_STATE_HALTED;
+	return 0;
+}
+
 /* ---- all of it ---- */
 
 /* SDM vol. 3, 5.5: what the current privilege level is kept in. */
@@ -324,6 +358,7 @@ int state_load(struct vcpu *v, struct error *err)
 	r = r ? r : msrs_load(v, err);
 	r = r ? r : debug_regs_load(v, err);
 	r = r ? r : events_load(v, err);
+	r = r ? r : mp_state_load(v, err);
 	if (!r)
 		cpu_of(v)->stale = false;
 	return r;
@@ -331,8 +366,9 @@ int state_load(struct vcpu *v, struct error *err)
 
 int state_save(struct vcpu *v, struct error *err)
 {
-	int r = sregs_save(v, err);
+	int r = mp_state_save(v, err);
 
+	r = r ? r : sregs_save(v, err);
 	r = r ? r : regs_save(v, err);
 	r = r ? r : fpu_save(v, err);
 	r = r ? r : msrs_save(v, err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The VM of a machine: its memory slots over the machine's one memfd, and which MSRs come out to us. */
+/* The VM of a machine: what it is made of, and which MSRs come out to us. */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,39 +9,6 @@
 #include "engines/kvm/kvm-internal.h"
 #include "util/cleanup.h"
 #include "x86/msr.h"
-
-/*
- * Where Intel's CPUs without "unrestricted guest" get a TSS and a page table for real mode: four pages that no device has
- * and no map of memory calls RAM.
- */
-#define IDENTITY_MAP 0xfeffc000ull
-#define REAL_TSS     0xfeffd000ull
-
-enum { SLOT_LOW, SLOT_HIGH };
-
-static int add_slot(const struct machine *m, struct kvm_vm *vm, u32 slot, u64 gpa, u64 len, u8 *host, struct error *err)
-{
-	struct kvm_userspace_memory_region region = {
-		.slot = slot, .guest_phys_addr = gpa, .memory_size = len, .userspace_addr = (u64)host
-	};
-
-	if (len && ioctl(vm->fd, KVM_SET_USER_MEMORY_REGION, &region) < 0)
-		return error_set(err, errno, "KVM does not take %llu MiB of memory at %#llx: %s",
-				 (unsigned long long)len >> 20, (unsigned long long)gpa, strerror(errno));
-	return 0;
-}
-
-static int add_memory(const struct machine *m, struct kvm_vm *vm, struct error *err)
-{
-	u64 identity = IDENTITY_MAP;
-	int r;
-
-	if (ioctl(vm->fd, KVM_SET_IDENTITY_MAP_ADDR, &identity) < 0 || ioctl(vm->fd, KVM_SET_TSS_ADDR, REAL_TSS) < 0)
-		return error_set(err, errno, "KVM does not take the place of its real-mode helpers: %s",
-				 strerror(errno));
-	r = add_slot(m, vm, SLOT_LOW, 0, m->low_size, m->ram, err);
-	return r ? r : add_slot(m, vm, SLOT_HIGH, HIGH_RAM_BASE, m->high_size, m->ram + m->low_size, err);
-}
 
 /*
  * Comes out: what KVM itself would answer with #GP, for it may be one of ours, and what belongs to the project's local APIC
@@ -56,7 +23,7 @@ static int filter_msrs(struct kvm_vm *vm, struct error *err)
 	};
 	struct kvm_msr_filter filter = {
 		.flags = KVM_MSR_FILTER_DEFAULT_ALLOW,
-		.ranges = {
+		.ranges = { /* the last two are the kernel's along with the local APIC */
 			{ KVM_MSR_FILTER_WRITE, 1, MSR_TSC, (u8 *)&none },
 			{ KVM_MSR_FILTER_WRITE, 1, MSR_TSC_ADJUST, (u8 *)&none },
 			{ KVM_MSR_FILTER_READ | KVM_MSR_FILTER_WRITE, 1, MSR_FEATURE_CONTROL, (u8 *)&none },
@@ -65,6 +32,8 @@ static int filter_msrs(struct kvm_vm *vm, struct error *err)
 		},
 	};
 
+	if (vm->irqchip)
+		filter.ranges[3].nmsrs = filter.ranges[4].nmsrs = 0;
 	if (ioctl(vm->fd, KVM_ENABLE_CAP, &cap) < 0 || ioctl(vm->fd, KVM_X86_SET_MSR_FILTER, &filter) < 0)
 		return error_set(err, errno, "KVM does not let us have MSRs: %s", strerror(errno));
 	return 0;
@@ -118,10 +87,11 @@ static int fill(struct machine *m, struct kvm_vm *vm, struct error *err)
 	if (vm->fd < 0)
 		return error_set(err, errno, "KVM cannot make a virtual machine: %s%s", strerror(errno),
 				 errno == EBUSY ? " (another hypervisor has the CPU)" : "");
+	vm->irqchip = kvm_has_irqchip(kvm) && m->intc && m->intc->irqchip;
 	r = check_memory(m, vm, err);
-	if (!r)
-		r = add_memory(m, vm, err);
-	return r ? r : filter_msrs(vm, err);
+	r = r ? r : memory_add(m, vm, err);
+	r = r ? r : filter_msrs(vm, err);
+	return r || !vm->irqchip ? r : irqchip_create(m, vm, err);
 }
 
 struct kvm_vm *vm_get(struct machine *m, struct error *err)
@@ -153,6 +123,7 @@ void vm_put(struct machine *m, struct kvm_vm *vm)
 {
 	pthread_mutex_lock(&m->lock);
 	if (--vm->users == 0) {
+		irqchip_leave(m, vm);
 		vm_free(vm);
 		m->engine = NULL;
 	}

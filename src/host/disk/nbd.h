@@ -41,6 +41,7 @@ struct nbd {
 	bool started;
 };
 
+int nbd_load(struct error *err); /* libnbd.c: before any of its functions */
 u64 nbd_now(void); /* ms */
 /* Waits until the socket or (fd >= 0) fd is ready, at most ms, and lets libnbd work. Negative: the connection is dead. */
 int nbd_step(struct nbd_handle *h, int fd, int ms);

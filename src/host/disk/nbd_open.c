@@ -82,8 +82,11 @@ static int geometry(struct nbd *n, bool writable, struct error *err)
 
 static struct nbd *nbd_new(const struct disk_spec *s, unsigned timeout, struct error *err)
 {
-	struct nbd *n = calloc(1, sizeof(*n));
+	struct nbd *n;
 
+	if (nbd_load(err))
+		return NULL;
+	n = calloc(1, sizeof(*n));
 	if (n) {
 		n->b.ops = &nbd_ops;
 		n->lock_fd = -1;

@@ -22,6 +22,7 @@
 
 #include "host/net/packet.h"
 #include "host/net/queue.h"
+#include "host/net/slirp.h"
 #include "host/net/spec.h"
 
 #define TO_SLIRP_FRAMES 512 /* then the device waits */
@@ -419,6 +420,8 @@ static int make_slirp(struct user *u, const struct net_spec *s, bool restricted,
 			  .vnameserver = in4(&s->lan.dns),
 			  .vnameserver6 = in6(&s->lan.dns6) };
 
+	if (slirp_load(err))
+		return err ? err->code : -ENOENT;
 	u->slirp = slirp_new(&c, &callbacks, u);
 	if (!u->slirp)
 		return error_set(err, EINVAL, "libslirp refuses the network's settings");

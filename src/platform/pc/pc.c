@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "devices/pci/pci.h"
+#include "machine/offload.h"
 #include "devices/virtio/devices.h"
 #include "platform/pc/acpi.h"
 #include "platform/pc/bios.h"
@@ -70,7 +71,10 @@ static int wire(struct machine *m, struct pc *pc, const struct pc_config *cfg, s
 		    (d[PC_HPET] = hpet_new(m, d[PC_INTC], err)) &&
 		    (!cfg->debug_exit || (d[PC_TEST] = test_ports_new(m, d[PC_INTC], err))) &&
 		    (d[PC_LPC] = lpc_new(m, d[PC_INTC], err));
-	return made ? 0 : err ? err->code : -ENOMEM;
+	if (!made)
+		return err ? err->code : -ENOMEM;
+	intc_set_pit(d[PC_INTC], d[PC_PIT]);
+	return 0;
 }
 
 static int wire_pci(struct machine *m, struct pc *pc, struct error *err)
@@ -233,9 +237,11 @@ void pc_reset(struct machine *m)
 	struct pc *pc = m->platform;
 
 	for (unsigned i = 0; i < PC_DEVICES; i++)
-		if (pc->dev[i])
+		if (pc->dev[i] && i != PC_PIT) /* which goes along with the interrupt controllers */
 			device_reset(pc->dev[i]);
 	run_firmware(m, pc);
+	if (m->offload && m->offload->push)
+		m->offload->push(m);
 }
 
 void pc_destroy(struct machine *m)

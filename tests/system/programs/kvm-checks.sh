@@ -41,6 +41,9 @@ for g in modes smc task tlb; do
 	[ $status = 1 ] && has '^ok'
 	verdict "guest $g"
 done
+# State between the kernel and the project's devices, and back; which pages a guest writes.
+./test-kvm-machine guest-ticks.elf
+
 run --debug-exit --mem 256M --kernel guest-triple.elf
 [ $status = 3 ] && says 'triple-faulted'
 verdict 'a triple fault is status 3'
@@ -75,7 +78,7 @@ done
 verdict 'guests killed at random moments leave no process'
 
 run --rootfs root -v -- sh -c 'echo hello; exit 42'
-[ $status = 42 ] && has '^hello' && says 'KVM exits, by reason' && says '^sextant: port I/O '
+[ $status = 42 ] && has '^hello' && says 'KVM exits, by reason' && says '^sextant: port I/O ' && says '^sextant: nested paging *on'
 verdict 'rootfs: the status is the command'"'"'s; -v has the table of exits'
 
 # Two CPUs, a disk and a network card in one boot.
