@@ -59,5 +59,7 @@ bool tr_legacy_allows(const struct tr *t, unsigned k)
 
 	if (is_foreign(i) || vex_differs(t, k))
 		return false;
+	if (i->op >= OP_MOVSB && i->op <= OP_SCASQ) /* no operand shows their memory */
+		return i->seg != SEG_CS;
 	return !(i->flags & INSN_MEM) || i->op == OP_LEA || segment_allows(t, i);
 }

@@ -16,14 +16,15 @@ static bool is_bit_string(const struct insn *i)
 	       insn_kind(i, 1) == OPK_REG;
 }
 
-bool tr_can_string(const struct insn *i)
+bool tr_can_string(const struct tr *t, const struct insn *i)
 {
 	bool repeated = i->flags & (INSN_REP | INSN_REPNE);
 
-	if (is_bit_string(i))
-		return i->asize == 3 && !(i->flags & INSN_MOFFS);
-	if (i->asize != 3)
+	if (i->asize != tr_word_log(t))
 		return false;
+	/* In 32-bit code the sum of base, offset and bit must be cut where only the last two are. */
+	if (is_bit_string(i))
+		return !(i->flags & INSN_MOFFS) && (t->wide || i->seg < SEG_FS);
 	if (is_row(i, OP_MOVSB))
 		return i->seg < SEG_FS;
 	return is_row(i, OP_STOSB) || (is_row(i, OP_LODSB) && i->seg < SEG_FS && !repeated);
@@ -42,7 +43,7 @@ static void need_upward(struct tr *t)
 /* The element of n bytes at a register, in the host. */
 static struct mem element(struct tr *t, unsigned reg, unsigned n, bool write)
 {
-	e_mov_rr(t->h, 8, OUT_A, reg);
+	e_mov_rr(t->h, tr_word(t), OUT_A, reg);
 	tr_slow_jump_at(t, tr_through_tlb(t, OUT_A, OUT_B, n, write));
 	return at_reg(OUT_A, 0);
 }
@@ -57,8 +58,8 @@ static void one_movs(struct tr *t, unsigned n)
 	m = element(t, RDI, n, true);
 	e_load(h, 8, OUT_B, at_gs(WORD(tmp)));
 	e_store(h, n, OUT_B, m);
-	e_lea(h, 8, RSI, at_reg(RSI, (s32)n));
-	e_lea(h, 8, RDI, at_reg(RDI, (s32)n));
+	e_lea(h, tr_word(t), RSI, at_reg(RSI, (s32)n));
+	e_lea(h, tr_word(t), RDI, at_reg(RDI, (s32)n));
 }
 
 static void one(struct tr *t, const struct insn *i)
@@ -73,10 +74,10 @@ static void one(struct tr *t, const struct insn *i)
 	} else if (lods) {
 		struct mem m = element(t, RSI, n, false);
 		e_op_rm(h, n == 1 ? 0x8a : 0x8b, n, RAX, m);
-		e_lea(h, 8, RSI, at_reg(RSI, (s32)n));
+		e_lea(h, tr_word(t), RSI, at_reg(RSI, (s32)n));
 	} else {
 		e_store(h, n, RAX, element(t, RDI, n, true));
-		e_lea(h, 8, RDI, at_reg(RDI, (s32)n));
+		e_lea(h, tr_word(t), RDI, at_reg(RDI, (s32)n));
 	}
 	t->host_ok = false;
 	t->mem_ok = true;
@@ -114,7 +115,7 @@ static void bit_string(struct tr *t, const struct insn *i)
 	load_offset(t, i);
 	e_shift_imm(h, SHIFT_SAR, 8, OUT_B, 3);
 	e_alu_imm(h, ALU_AND, 8, OUT_B, -(s32)i->size);
-	e_op_rr(h, 0x03, 8, OUT_A, OUT_B);
+	e_op_rr(h, 0x03, tr_word(t), OUT_A, OUT_B);
 	tr_slow_jump_at(t, tr_through_tlb(t, OUT_A, OUT_B, i->size, kind != 0));
 	load_offset(t, i);
 	e_alu_imm(h, ALU_AND, 4, OUT_B, 8 * i->size - 1);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Vector instructions: the guest's bytes on the host's vector registers, where the guest's mode lets them run and no
- * exception is unmasked. What is left to src/emulate: MMX, gathers, implicit memory operands, state and MXCSR.
+ * exception is unmasked. MMX is translate-x87.c's; what is left to src/emulate: gathers, implicit memory operands, state and MXCSR.
  */
 #include "emulate/vector.h"
 #include "engines/dbt/translate.h"

@@ -459,6 +459,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	struct tr *t = begin_translation(v, gla >> 63);
 	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
+
 	u64 hot = emit_here(t->h), cold = emit_here(t->c);
 
 	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;

@@ -147,7 +147,8 @@ bool tr_special(struct tr *t);
 bool tr_can_system(const struct tr *t, unsigned k); /* translate-system.c */
 bool tr_system(struct tr *t);
 bool tr_system_reads_flags(const struct insn *i); /* the arithmetic ones */
-bool tr_can_string(const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
+bool tr_can_string(const struct tr *t,
+		   const struct insn *i); /* translate-string.c: of the system's family, as its registers are fixed */
 void tr_string(struct tr *t);
 bool tr_system_writes_flags(const struct insn *i); /* all of them */
 bool tr_branch(struct tr *t); /* translate-branch.c */
