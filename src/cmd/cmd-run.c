@@ -32,6 +32,7 @@ struct run {
 	struct run_devices devices;
 	bool have_pc;
 	struct run_watch watch;
+	struct text dump; /* for --dump-block */
 	double seconds;
 };
 
@@ -61,7 +62,7 @@ static int look_up(struct run *r)
 {
 	struct error err = { 0 };
 
-	if (r->o.check && !r->o.engine)
+	if ((r->o.check || r->o.perf_map || r->o.dumps) && !r->o.engine)
 		r->o.engine = "dbt";
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
@@ -70,6 +71,11 @@ static int look_up(struct run *r)
 		return 0;
 	if (r->o.check && !r->engine->checks) {
 		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
+		return EXIT_USAGE;
+	}
+	if ((r->o.perf_map || r->o.dumps) && !r->engine->tells) {
+		say("engine '%s' makes no translations: --perf-map and --dump-block go with --engine dbt",
+		    r->engine->name);
 		return EXIT_USAGE;
 	}
 	int unfit = check_debugging(r, &err);
@@ -144,6 +150,12 @@ static void share_lost(void *run, const char *why)
 	net_line(run, why);
 }
 
+/* From any vCPU's thread, a line or more at a time. */
+static void write_dump(struct text *t, const char *s, size_t len)
+{
+	fwrite(s, 1, len, stderr);
+}
+
 static int build(struct run *r, struct error *err)
 {
 	struct machine_config mc = { .ram_size = r->o.mem,
@@ -152,6 +164,9 @@ static int build(struct run *r, struct error *err)
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .check = r->o.check,
+				     .perf_map = r->o.perf_map,
+				     .dump = r->o.dumps ? &r->dump : NULL,
+				     .dump_block = r->o.dump_block,
 				     .verbose = r->o.verbose,
 				     /* The back ends of shares map it. */
 				     .private_ram = r->engine->native && !r->o.nshares };
@@ -314,7 +329,7 @@ static void finish(struct run *r)
 
 static int run_main(const struct command *self, int argc, char **argv)
 {
-	struct run r = { 0 };
+	struct run r = { .dump = { .write = write_dump } };
 	struct error err = { 0 };
 	int status = run_parse(self, argc, argv, &r.o);
 

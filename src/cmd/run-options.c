@@ -32,6 +32,8 @@ enum {
 	OPT_VSOCK,
 	OPT_BALLOON,
 	OPT_CHECK,
+	OPT_PERF_MAP,
+	OPT_DUMP_BLOCK,
 	OPT_ABSENT /* and what follows: not in this version */
 };
 
@@ -91,6 +93,9 @@ static const struct argp_option options[] = {
 	  "stop at "
 	  "the first difference",
 	  3 },
+	{ "perf-map", OPT_PERF_MAP, NULL, 0, "Name translations for perf, in /tmp/perf-PID.map", 3 },
+	{ "dump-block", OPT_DUMP_BLOCK, "ADDR", 0,
+	  "Show on standard error each translation that has the guest's instruction at linear address ADDR", 3 },
 	{ "trace", OPT_TRACE, "FILE", 0, "Write each executed instruction and the registers that it changed", 3 },
 	{ "gdb", OPT_GDB, "ADDR[,arch=ARCH]", 0,
 	  "Let gdb connect: [HOST]:PORT, or the path of a socket; arch: auto, i386, x86-64", 3 },
@@ -314,6 +319,18 @@ static error_t set_check(struct run_options *o, const char *arg, struct argp_sta
 	return 0;
 }
 
+static error_t set_dump_block(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	char *end;
+
+	errno = 0;
+	o->dump_block = strtoull(arg, &end, 0);
+	if (errno || end == arg || *end || *arg == '-')
+		return cmd_bad(state, "--dump-block %s: an address is a number, 0x... if it is hexadecimal", arg);
+	o->dumps = true;
+	return 0;
+}
+
 static error_t check(struct run_options *o, struct argp_state *state)
 {
 	bool container = o->engine && !strcmp(o->engine, "container");
@@ -369,6 +386,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_CHECK: return set_check(o, arg, state);
+	case OPT_PERF_MAP: o->perf_map = true; return 0;
+	case OPT_DUMP_BLOCK: return set_dump_block(o, arg, state);
 	case OPT_TRACE: o->trace = arg; return 0;
 	case OPT_GDB: return set_gdb(o, arg, state);
 	case 'S': o->wait = true; return 0;

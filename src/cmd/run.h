@@ -68,6 +68,9 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	char *own_gdb; /* owned: it, without what is in gdb_arch */
 	enum gdb_arch gdb_arch;
 	bool debug_exit, deterministic, verbose;
+	bool perf_map;
+	u64 dump_block; /* guest linear address */
+	bool dumps; /* --dump-block was given */
 	u64 check; /* instructions between comparisons; 0: no --check */
 	bool wait; /* -S: stand before the first instruction */
 	bool demo; /* neither kernel, initrd nor rootfs was given: the default guest */

@@ -331,6 +331,7 @@ static void undo(struct creation *k)
 	struct error ignored = { 0 };
 	struct container *c = k->c;
 
+	cgroup_systemd_leave(&c->cgroup); /* we may still be in what is going to be killed */
 	if (k->pid > 0) {
 		kill(k->pid, SIGKILL);
 		while (waitpid(k->pid, NULL, 0) < 0 && errno == EINTR)

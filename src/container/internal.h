@@ -73,6 +73,7 @@ int launch_process(struct launch *l, void (*run)(struct launch *), pid_t *pid, s
 struct rootfs {
 	const struct launch *launch;
 	int fd; /* the root directory */
+	bool dev_readonly; /* /dev is to be so, once its nodes are made */
 };
 int rootfs_prepare(struct rootfs *r, const struct launch *l, struct error *err);
 int rootfs_pivot(struct rootfs *r, struct error *err);

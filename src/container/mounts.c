@@ -191,6 +191,10 @@ static int mount_new(struct mount *m, struct error *err)
 
 	if (target < 0)
 		return target;
+	if (m->o.flags & MS_RDONLY && !strcmp(m->destination, "/dev")) {
+		m->o.flags &= ~(unsigned long)MS_RDONLY;
+		m->root->dev_readonly = true;
+	}
 	if (mount(source, fd_path(target, path), m->type, m->o.flags, with_label(m, &text)))
 		return bind_instead(m, target, -errno, err);
 	if (!m->o.propagation && !m->o.copy_up && !m->o.rec_set && !m->o.rec_clear)

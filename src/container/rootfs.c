@@ -125,6 +125,8 @@ int rootfs_finish(struct rootfs *r, struct error *err)
 
 	if (flags && mount(NULL, "/", NULL, flags, NULL))
 		return error_set(err, errno, "the root's propagation: %s", strerror(errno));
+	if (r->dev_readonly && mount_setattr(AT_FDCWD, "/dev", AT_SYMLINK_NOFOLLOW, &a, sizeof(a)))
+		return error_set(err, errno, "a read-only /dev: %s", strerror(errno));
 	if (js_bool(config, "root.readonly", false) && mount_setattr(AT_FDCWD, "/", 0, &a, sizeof(a)))
 		return error_set(err, errno, "a read-only root: %s", strerror(errno));
 	return 0;

@@ -189,6 +189,7 @@ u64 msr_read(struct vcpu *v, u32 msr); /* #GP if there is none */
 void msr_write(struct vcpu *v, u32 msr, u64 value);
 /* XINUSE (SDM vol. 1, 13.6): which state components are not in their initial state. fpstate.c */
 u64 xstate_in_use(const struct vcpu *v);
+u64 cpu_tsc(struct vcpu *v); /* the guest's time-stamp counter now; never raises */
 /* Changes CPL: also the MMU's view. */
 void set_cpl(struct vcpu *v, u8 cpl);
 /* Writes RFLAGS bits allowed by mask, with consequences (AC: view; TF, IF). */

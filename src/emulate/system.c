@@ -41,7 +41,7 @@ void exec_cpuid(struct vcpu *v, const struct insn *i)
 	v->r[RDX] = r.edx;
 }
 
-static u64 tsc(struct vcpu *v)
+u64 cpu_tsc(struct vcpu *v)
 {
 	return clock_now(v->machine->clock) + (u64)v->tsc_offset;
 }
@@ -50,7 +50,7 @@ static void read_tsc(struct vcpu *v)
 {
 	if (v->cpl && v->cr4 & CR4_TSD && v->cr0 & CR0_PE)
 		vcpu_raise_error(v, EXC_GP, 0);
-	u64 now = tsc(v);
+	u64 now = cpu_tsc(v);
 	v->r[RAX] = (u32)now;
 	v->r[RDX] = now >> 32;
 }

@@ -15,6 +15,7 @@ struct engine {
 	const struct vcpu_ops *vcpu;
 	/* It sees each instruction, so that it can count (--deterministic), tell (--trace) and stop at (--gdb) any of them. */
 	bool each_instruction;
+	bool tells; /* of its translations: machine_config.perf_map, .dump */
 	bool checks; /* it can run in lock-step with the reference: machine_config.check */
 	/* Guest code is the CPU's own: RAM in huge pages pays, and a kernel unpacks itself as fast as the host can. */
 	bool native;

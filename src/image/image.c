@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -213,8 +214,10 @@ int image_open(struct image *im, const char *spec, struct error *err)
 
 void image_close(struct image *im)
 {
-	if (im->lock >= 0)
+	if (im->lock >= 0) {
+		flock(im->lock, LOCK_UN); /* also for a child that has the descriptor still */
 		close(im->lock);
+	}
 	free(im->path);
 	words_free(im->argv);
 	words_free(im->env);

@@ -120,8 +120,10 @@ int snapshot_open(struct snapshot *s, const char *name, enum snapshot_use use, s
 
 void snapshot_close(struct snapshot *s)
 {
-	if (s->fd >= 0)
+	if (s->fd >= 0) {
+		flock(s->fd, LOCK_UN); /* also for a child that has the descriptor still */
 		close(s->fd);
+	}
 	free(s->name);
 	free(s->path);
 	free(s->base);

@@ -164,6 +164,7 @@ struct thunks { /* run-time addresses */
 	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
 	u64 jump_high; /* the same, most likely to the upper half of the address space */
 	u64 syscall, sysret; /* site in OUT_A */
+	u64 tsc; /* the same */
 	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
@@ -218,6 +219,8 @@ struct dbt {
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
 	struct check *check; /* --check: check.h */
+	bool tells; /* of each translation: tell.c */
+	int map_fd; /* --perf-map; -1: not wanted */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
 
 	bool delivering;
@@ -327,6 +330,7 @@ u64 emit_rep_stos(struct emit *e, const struct dbt *d, unsigned shift);
 /* ---- thunks-system.c ---- */
 u64 emit_syscall(struct emit *e, const struct dbt *d);
 u64 emit_sysret(struct emit *e, const struct dbt *d);
+u64 emit_tsc(struct emit *e, struct vcpu *v);
 
 /* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
 u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */
@@ -356,6 +360,10 @@ void flags_load(struct emit *e);
 /* ---- x87.c ---- */
 u64 dbt_load_x87(struct vcpu *v, u64 then);
 void dbt_store_x87(struct vcpu *v);
+
+/* ---- tell.c ---- */
+int tell_open(struct vcpu *v, struct error *err); /* after the cache has been created */
+void tell_close(struct dbt *d);
 
 /* ---- stats.c ---- */
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...));

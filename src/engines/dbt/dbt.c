@@ -279,6 +279,7 @@ static void dbt_destroy(struct vcpu *v)
 	if (!d)
 		return;
 	check_destroy(v);
+	tell_close(d);
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
@@ -320,6 +321,8 @@ static int dbt_create(struct vcpu *v, struct error *err)
 		r = cache_create(v, err);
 	if (!r && trace && !(d->tracer = tracer_open(v, trace, err)))
 		r = err->code;
+	if (!r)
+		r = tell_open(v, err);
 	if (!r && v->machine->config.check) {
 		d->exact_flags = true;
 		d->heat = CHECK_HEAT;
@@ -352,6 +355,7 @@ const struct engine engine_dbt = {
 	.limit_features = simd_host_features,
 	.vcpu = &dbt_vcpu_ops,
 	.checks = true,
+	.tells = true,
 	.each_instruction = true,
 	.stats = dbt_stats,
 };

@@ -3,6 +3,9 @@
  * SYSCALL and SYSRET without C: shared pieces of code that each of these instructions jumps to, with its site in OUT_A and flags in
  * memory. What is unusual (alignment checks or SMAP suspended, an address that is not canonical, an event that waits) goes on in
  * src/emulate before anything has changed. Semantics: emulate/syscall.c.
+ *
+ * RDTSC calls C, but not as others do: what it calls reads a clock and cannot raise, so that C's own rules keep the registers that
+ * a function must preserve, and the others alone are saved.
  */
 #include "emulate/descriptor.h"
 #include "engines/dbt/dbt-internal.h"
@@ -152,5 +155,33 @@ u64 emit_sysret(struct emit *e, const struct dbt *d)
 	e_mov_rr(e, 8, OUT_A, RCX);
 	e_store(e, 8, OUT_A, at_gs(VCPU(rip)));
 	e_jmp(e, d->to.jump);
+	return here;
+}
+
+u64 emit_tsc(struct emit *e, struct vcpu *v)
+{
+	static const u8 saved[] = { RCX, RSI, RDI, R8, R9, R10, RSP };
+	const struct dbt *d = dbt_of(v);
+	u64 here = emit_here(e);
+
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0); /* a function may destroy vectors */
+	e_jcc(e, CC_NZ, d->to.slow);
+	test_bits(e, at_gs(VCPU(cr4)), CR4_TSD);
+	e_jcc(e, CC_NZ, d->to.slow);
+	for (unsigned k = 0; k < sizeof(saved); k++)
+		e_store(e, 8, saved[k], at_gs(GPR_AT(saved[k])));
+	e_store(e, 8, OUT_A, at_gs(WORD(tmp)));
+	e_mov_imm64(e, RDI, (u64)v);
+	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
+	e_mov_imm64(e, RAX, (u64)cpu_tsc);
+	e8(e, 0xff); /* call rax */
+	e8(e, 0xd0);
+	for (unsigned k = 0; k < sizeof(saved); k++)
+		e_load(e, 8, saved[k], at_gs(GPR_AT(saved[k])));
+	e_mov_rr(e, 8, RDX, RAX);
+	e_shift_imm(e, SHIFT_SHR, 8, RDX, 32);
+	e_mov_rr(e, 4, RAX, RAX);
+	e_load(e, 8, OUT_A, at_gs(WORD(tmp)));
+	e_jmp_mem(e, at_reg(OUT_A, offsetof(struct site, resume)));
 	return here;
 }

@@ -287,6 +287,7 @@ void thunks_emit(struct vcpu *v)
 	t->jump32 = emit_jump32(e, d, t->lookup);
 	t->syscall = emit_syscall(e, d);
 	t->sysret = emit_sysret(e, d);
+	t->tsc = emit_tsc(e, v);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
 		t->rep_stos[k] = emit_rep_stos(e, d, k);

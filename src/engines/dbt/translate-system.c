@@ -29,6 +29,7 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_PUSHFQ:
 	case OP_POPFQ: return i->osize == tr_word_log(t);
 	case OP_CLD: return true;
+	case OP_RDTSC: return !t->d->counts && !t->d->check && !t->v->machine->config.deterministic;
 	case OP_MOV_FROM_CR: return tr_cpl(t) == 0 && control_register(i);
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:
@@ -245,6 +246,7 @@ bool tr_system(struct tr *t)
 	case OP_PUSHFQ: pushf(t); return true;
 	case OP_SYSCALL: tr_call(t, t->d->to.syscall); return true;
 	case OP_SYSRET: tr_call(t, t->d->to.sysret); return true;
+	case OP_RDTSC: tr_call(t, t->d->to.tsc); return true;
 	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, tr_word(t), at_gs(control_register(i))); return true;
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:

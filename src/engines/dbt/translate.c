@@ -313,6 +313,7 @@ static void choose(struct tr *t)
 
 void tr_insn(struct tr *t)
 {
+	t->at[t->k] = emit_here(t->h);
 	bool done = false;
 
 	t->nslow = 0;
@@ -459,6 +460,8 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
 
+	u64 hot = emit_here(t->h), cold = emit_here(t->c);
+
 	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
 	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
@@ -479,6 +482,8 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	d->stats->blocks++;
 	d->stats->insns += t->n;
 	d->stats->bytes += b->code_end - b->code;
+	if (unlikely(d->tells))
+		tell_translation(t, gla, hot, cold);
 	return b;
 }
 

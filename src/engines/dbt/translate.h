@@ -19,6 +19,7 @@ struct tr {
 	const u8 *bytes[REGION_INSNS];
 	u32 live[REGION_INSNS]; /* arithmetic flags that somebody may look at behind it */
 	u8 native[REGION_INSNS]; /* enum native */
+	u64 at[REGION_INSNS]; /* where its code begins */
 	u8 crossing[16]; /* bytes of an instruction across pages */
 	unsigned n, k; /* instructions; the current one */
 	unsigned end; /* offset behind the last one */
@@ -62,6 +63,11 @@ enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SY
 /* ---- translate.c ---- */
 bool tr_ends_block(const struct insn *i); /* control does not run on behind it, or not here */
 void tr_insn(struct tr *t); /* the current instruction */
+
+/* ---- tell.c ---- */
+/* A translation is complete; its parts began at hot and cold. */
+void tell_translation(const struct tr *t, u64 gla, u64 hot, u64 cold);
+
 void tr_load_vectors(struct tr *t); /* vector registers hold the guest's; between blocks */
 u32 tr_live_before(const struct tr *t, unsigned k);
 /* A debugger's breakpoint may be at that offset of the page: no translation goes there. */

@@ -82,6 +82,8 @@ void debug_prepare(struct vcpu *v)
 		k->debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_USE_HW_BP;
 	if (k->stepping)
 		k->debug.control |= KVM_GUESTDBG_ENABLE | KVM_GUESTDBG_SINGLESTEP;
+	if (k->vm->blocks_irqs && debug_holds_off(v))
+		k->debug.control |= KVM_GUESTDBG_BLOCKIRQ;
 	if (v->debug.pass ||
 	    v->debug.step) /* SDM vol. 3, 18.3.1.1: the breakpoint at the first instruction does not fire */
 		v->rflags |= FL_RF;

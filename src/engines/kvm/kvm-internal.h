@@ -26,6 +26,7 @@ struct kvm_vm {
 	u32 run_size; /* of each vCPU's shared page */
 	u64 tsc_khz; /* of the guest's TSC */
 	u8 physical_bits; /* of guest-physical addresses that the host's CPU can translate */
+	bool blocks_irqs; /* KVM_GUESTDBG_BLOCKIRQ, Linux 5.16: the kernel's interrupts wait during a step */
 	bool sregs2; /* KVM_GET_SREGS2: PDPTEs are state */
 	bool interp_tsc; /* the guest's TSC ticks as the machine's clock does */
 	struct kvm_cpuid2 *supported;

@@ -77,6 +77,8 @@ static int fill(struct machine *m, struct kvm_vm *vm, struct error *err)
 	if (!vm->supported)
 		return err->code;
 	vm->physical_bits = physical_bits(vm->supported);
+	r = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_SET_GUEST_DEBUG2);
+	vm->blocks_irqs = r > 0 && r & KVM_GUESTDBG_BLOCKIRQ;
 	vm->sregs2 = ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_SREGS2) > 0;
 	vm->interp_tsc = kvm_scales_tsc(kvm);
 	r = ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
