@@ -20,7 +20,9 @@ static bool is_foreign(const struct insn *i)
 	case OP_BOUND:
 	case OP_INTO:
 	case OP_SYSCALL:
-	case OP_SYSRET: return true;
+	case OP_SYSRET:
+	case OP_VZEROALL: /* of registers 0 to 7 */
+	case OP_VZEROUPPER: return true;
 	default: return false;
 	}
 }
