@@ -61,7 +61,7 @@ static int number(const char *name)
 	return -1;
 }
 
-/* A set's bits. What this version or the kernel does not know cannot be had, by anybody: it is left out, as the specification's
+/* A set's bits; a process that names no capabilities has none. What this version or the kernel does not know cannot be had, by anybody: it is left out, as the specification's
  * runtimes warn and go on. */
 static u64 bits(const json_t *process, const char *set)
 {
@@ -106,8 +106,6 @@ int caps_bound(const json_t *process, struct error *err)
 {
 	u64 keep = bits(process, "bounding");
 
-	if (!js_at(process, "capabilities"))
-		return 0;
 	for (unsigned i = 0; i < 64; i++) {
 		if (keep & BIT(i) || !prctl(PR_CAPBSET_DROP, i, 0, 0, 0))
 			continue;
@@ -125,8 +123,6 @@ int caps_apply(const json_t *process, struct error *err)
 	u64 inheritable = bits(process, "inheritable"), ambient = bits(process, "ambient"), have = 0;
 	int e = get(&have);
 
-	if (!js_at(process, "capabilities"))
-		return 0;
 	/* What we do not have we cannot give. */
 	permitted &= have;
 	effective &= permitted;

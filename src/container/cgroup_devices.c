@@ -79,7 +79,7 @@ static s32 access_bits(const char *access)
 	       (strchr(access, 'w') ? BPF_DEVCG_ACC_WRITE : 0);
 }
 
-/* r2 type, r3 access, r4 major, r5 minor. A jump's offset goes to the rule's end, which is not known before it. */
+/* r2 type, r3 the access that no rule has allowed yet, r4 major, r5 minor. A jump's offset goes to the rule's end, which is not known before it. */
 static unsigned emit_rule(struct bpf_insn *p, const struct rule *r)
 {
 	unsigned n = 0;
@@ -92,10 +92,10 @@ static unsigned emit_rule(struct bpf_insn *p, const struct rule *r)
 		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, 4, 0, 0, (s32)r->major);
 	if (r->type != 'a' && r->minor >= 0)
 		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, 5, 0, 0, (s32)r->minor);
-	if (r->type != 'a' && r->allow) { /* all that is asked for must be allowed */
-		p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_X, 1, 3, 0, 0);
-		p[n++] = insn(BPF_ALU64 | BPF_AND | BPF_K, 1, 0, 0, ~bits & 7);
-		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, 1, 0, 0, 0);
+	if (r->type != 'a' &&
+	    r->allow) { /* all that is asked for must be allowed: what is not by this rule may be by another */
+		p[n++] = insn(BPF_ALU64 | BPF_AND | BPF_K, 3, 0, 0, ~bits & 7);
+		p[n++] = insn(BPF_JMP | BPF_JNE | BPF_K, 3, 0, 0, 0);
 	} else if (r->type != 'a') { /* any of it may be denied */
 		p[n++] = insn(BPF_ALU64 | BPF_MOV | BPF_X, 1, 3, 0, 0);
 		p[n++] = insn(BPF_ALU64 | BPF_AND | BPF_K, 1, 0, 0, bits);

@@ -66,7 +66,7 @@ static int make_node(struct rootfs *r, const struct node *n, struct error *err)
 	fd = e && e != EEXIST ? -1 : openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	if (fd < 0)
 		return error_set(err, e ? e : errno, "device %s: %s", n->path, strerror(e ? e : errno));
-	if (e && !same(fd, n))
+	if (!same(fd, n))
 		return error_set(err, EEXIST, "device %s: the root file system has something else there", n->path);
 	if (e)
 		return 0;

@@ -27,6 +27,16 @@ static int check(const struct container *c, const struct exec_options *o, struct
 	return e;
 }
 
+/* A process that names no capabilities has the container's, as in other runtimes. */
+static json_t *complete(const struct container *c, json_t *process)
+{
+	json_t *caps = js_at(c->config, "process.capabilities"), *p = json_copy(process);
+
+	if (p && caps && !js_at(p, "capabilities"))
+		json_object_set(p, "capabilities", caps);
+	return p;
+}
+
 /* The end of the stream is the program's begin. */
 static int accompany(struct launch *l, int *terminal, struct error *err)
 {
@@ -86,7 +96,6 @@ int container_exec(struct container *c, const struct exec_options *o, pid_t *pid
 {
 	struct launch l = { .c = c,
 			    .config = c->config,
-			    .process = o->process,
 			    .exec = true,
 			    .sync = -1,
 			    .console = -1,
@@ -95,7 +104,7 @@ int container_exec(struct container *c, const struct exec_options *o, pid_t *pid
 			    .failed = -1,
 			    .preserve_fds = o->preserve_fds,
 			    .below = o->cgroup };
-	_cleanup_json_ json_t *config = NULL;
+	_cleanup_json_ json_t *config = NULL, *process = NULL;
 	int e = check(c, o, err);
 
 	if (e)
@@ -104,10 +113,12 @@ int container_exec(struct container *c, const struct exec_options *o, pid_t *pid
 		l.ns.join[i] = -1;
 	/* startContainer hooks are the first process's. */
 	config = json_copy(c->config);
-	if (!config)
+	process = complete(c, o->process);
+	if (!config || !process)
 		return error_set(err, ENOMEM, "out of memory");
 	json_object_del(config, "hooks");
 	l.config = config;
+	l.process = process;
 	l.target = (int)syscall(SYS_pidfd_open, c->pid, 0);
 	if (l.target < 0 || !container_alive(c)) {
 		e = error_set(err, ESRCH, "container '%s' has ended", c->id);

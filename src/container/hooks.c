@@ -6,7 +6,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -46,7 +45,6 @@ static void become_hook(const json_t *hook, int in)
 	char **argv = js_vector(js_at(hook, "args")), **envp = js_vector(js_at(hook, "env"));
 	char *alone[] = { (char *)path, NULL };
 
-	prctl(PR_SET_DUMPABLE, 1);
 	dup2(in, 0);
 	execve(path, argv && argv[0] ? argv : alone, envp ? envp : (char *[]){ NULL });
 	fprintf(stderr, "%s: %s\n", path, strerror(errno));

@@ -185,28 +185,31 @@ static void fail(struct launch *l, const struct error *err)
 	_exit(err->code == -ENOENT ? CONTAINER_NOT_FOUND : err->code == -EACCES ? CONTAINER_NOT_RUN : 1);
 }
 
-/* With startContainer hooks, which run as root in the container when it is started, what takes privileges waits for them. */
+/* startContainer hooks are looked up in the container's root: they have no more privileges than what else comes from there. */
+static int meet_start(struct launch *l, struct error *err)
+{
+	bool hooked = hooks_any(l->config, "startContainer");
+	int e = hooked ? process_confine(l, err) : 0;
+
+	e = e ? e : hooks_run(l->c, "startContainer", STATUS_CREATED, l->pid, err);
+	if (!e && l->reaper)
+		reaper_fork();
+	return e || hooked ? e : process_confine(l, err);
+}
+
 static int finish(struct launch *l, struct error *err)
 {
-	bool late = hooks_any(l->config, "startContainer");
 	char **argv = js_vector(js_at(l->process, "args")), **envp = environment(l->process);
-	char *path = NULL;
-	int e = late ? 0 : process_prepare(l, err);
+	char *path;
+	int e = process_prepare(l, err);
 
 	if (!argv || !envp)
 		return error_set(err, ENOMEM, "out of memory");
-	if (!e && !late && !(path = process_find(l->process, err)))
+	if (e || !(path = process_find(l->process, err)))
 		return err->code;
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	e = e ? e : wait_for_go(l, err);
-	if (!e && late) {
-		e = hooks_run(l->c, "startContainer", STATUS_CREATED, l->pid, err);
-		e = e ? e : process_prepare(l, err);
-		if (!e && !(path = process_find(l->process, err)))
-			return err->code;
-	}
-	if (!e && l->reaper)
-		reaper_fork();
+	e = wait_for_go(l, err);
+	e = e ? e : meet_start(l, err);
 	return e ? e : process_execute(l, path, argv, envp, err);
 }
 

@@ -94,6 +94,8 @@ int devices_links(struct rootfs *r, struct error *err);
 
 /* The label's hold on execve(), its rlimits, its user; capabilities and filter last. Returns only on errors. */
 int process_prepare(struct launch *l, struct error *err);
+/* no_new_privs and what it allows without privileges, the filter: the last thing before programs of the container's run. */
+int process_confine(struct launch *l, struct error *err);
 int process_execute(struct launch *l, const char *path, char **argv, char **envp, struct error *err);
 /* How many descriptors from 3 on are the program's: those of --preserve-fds, and those that systemd's protocol has passed. */
 unsigned kept_fds(const struct launch *l);

@@ -70,11 +70,11 @@ static void stage(struct launch *l, const int files[CGROUP_HIERARCHIES], void (*
 	pid_t pid;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* From here on processes of the container may see us. */
-	if (l->exec) {
+	if (l->exec)
 		e = e ? e : lsm_prepare(l->process, true, &err);
+	/* From here on processes of a container may see us and, soon, init. */
+	if (l->exec || ns_joins(&l->ns, CLONE_NEWPID))
 		prctl(PR_SET_DUMPABLE, 0);
-	}
 	e = e ? e : l->exec ? join_target(l, l->c->pid, &err) : ns_join(&l->ns, &err);
 	if (!e && !l->exec && l->ns.make & CLONE_NEWTIME)
 		e = ns_time(l->config, &err);

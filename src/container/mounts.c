@@ -170,45 +170,136 @@ static const char *with_label(const struct mount *m, char **text)
 	return *text;
 }
 
-/* A fresh sysfs needs a network namespace of the user namespace's own, proc a pid namespace's: without, the host's is shown. */
+/* A fresh sysfs needs a network namespace of the user namespace's own, proc a pid namespace's: without, the host's is shown. With
+ * a pid namespace the host's would show processes that are not the container's. */
 static int bind_instead(struct mount *m, int target, int e, struct error *err)
 {
 	bool sysfs = !strcmp(m->type, "sysfs"), proc = !strcmp(m->type, "proc");
 
 	if ((e != -EPERM && e != -EBUSY) || (!sysfs && !proc))
 		return failed(m, e, "mount", err);
+	if (proc && ns_has(&m->root->launch->ns, CLONE_NEWPID))
+		return failed(m, e, "mount (parts of our own /proc are hidden from us, as in a container)", err);
 	e = mount_bind_fd(-1, sysfs ? "/sys" : "/proc", target, true, m->o.set);
 	return e ? failed(m, e, "mount", err) : 0;
 }
 
+/* "a,b=c" to a file system that is being made; commas in quotes (an SELinux context's) divide nothing. */
+static int configure(int fs, char *data)
+{
+	for (char *p = data, *next; p; p = next) {
+		char *quote = strchr(p, '"'), *comma = strchr(p, ','), *value;
+
+		if (quote && comma && quote < comma && (quote = strchr(quote + 1, '"')))
+			comma = strchr(quote, ',');
+		next = comma ? comma + 1 : NULL;
+		if (comma)
+			*comma = 0;
+		value = strchr(p, '=');
+		if (value)
+			*value++ = 0;
+		if (value && *value == '"' && strlen(value) > 1) {
+			value[strlen(value) - 1] = 0;
+			value++;
+		}
+		if (*p && fsconfig(fs, value ? FSCONFIG_SET_STRING : FSCONFIG_SET_FLAG, p, value, 0))
+			return -errno;
+	}
+	return 0;
+}
+
+/* What mount(2) has as flags and is the file system's, not the mount's. */
+static int configure_flags(int fs, unsigned long flags)
+{
+	static const struct {
+		unsigned long flag;
+		const char *name;
+	} rows[] = {
+		{ MS_RDONLY, "ro" }, { MS_SYNCHRONOUS, "sync" }, { MS_DIRSYNC, "dirsync" }, { MS_LAZYTIME, "lazytime" }
+	};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(rows); i++)
+		if (flags & rows[i].flag && fsconfig(fs, FSCONFIG_SET_FLAG, rows[i].name, NULL, 0))
+			return -errno;
+	return 0;
+}
+
+/* A new file system, mounted nowhere yet; or a negative errno. */
+static int make_filesystem(const struct mount *m, const char *source)
+{
+	_cleanup_free_ char *text = NULL, *data = NULL;
+	_cleanup_fd_ int fs = fsopen(m->type, FSOPEN_CLOEXEC);
+	const char *words = with_label(m, &text);
+	int e, fd;
+
+	if (fs < 0)
+		return -errno;
+	data = words ? strdup(words) : NULL;
+	if (words && !data)
+		return -ENOMEM;
+	e = fsconfig(fs, FSCONFIG_SET_STRING, "source", source, 0) ? -errno : 0;
+	e = e ? e : configure(fs, data);
+	e = e ? e : configure_flags(fs, m->o.flags & ~(m->o.copy_up ? (unsigned long)MS_RDONLY : 0));
+	if (!e && fsconfig(fs, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		e = -errno;
+	fd = e ? -1 : fsmount(fs, FSMOUNT_CLOEXEC, 0);
+	return e ? e : fd < 0 ? -errno : fd;
+}
+
+/* With all that it is to have before it can be seen. */
+static int mount_detached(struct mount *m, int target, const char *source, struct error *err)
+{
+	_cleanup_fd_ int tree = make_filesystem(m, source);
+	int e;
+
+	if (tree < 0)
+		return bind_instead(m, target, tree, err);
+	e = m->o.copy_up ? copy_up(m, target, tree, err) : 0;
+	if (e)
+		return e;
+	e = set_attributes(tree, m->o.set, m->o.clear, 0, false);
+	e = e ? e : set_attributes(tree, m->o.rec_set, m->o.rec_clear, 0, true);
+	e = e ? e : attach(tree, target);
+	e = e ? e : set_attributes(tree, 0, 0, m->o.propagation, m->o.propagate_rec);
+	return e ? failed(m, e, "its options", err) : 0;
+}
+
+/* Labels are written and paths masked below /proc and /sys by those names: what is there must be what was mounted. */
+static int make_plain_target(struct mount *m, struct error *err)
+{
+	int made = make_target(m, true, err), fd;
+
+	if (made < 0)
+		return made;
+	close(made);
+	fd = root_open_plain(m->root->fd, m->destination, O_PATH | O_DIRECTORY);
+	return fd == -ELOOP ? error_set(err, ELOOP, "mounting %s on %s: a symbolic link leads there", m->type,
+					m->destination)
+	       : fd < 0	    ? failed(m, fd, "the mount point", err)
+			    : fd;
+}
+
 static int mount_new(struct mount *m, struct error *err)
 {
+	bool plain = !strcmp(m->type, "proc") || !strcmp(m->type, "sysfs");
 	_cleanup_free_ char *text = NULL;
-	_cleanup_fd_ int target = make_target(m, true, err), above = -1;
+	_cleanup_fd_ int target = plain ? make_plain_target(m, err) : make_target(m, true, err);
 	const char *source = m->source ? m->source : m->type;
 	char path[FD_PATH_MAX];
-	int e;
 
 	if (target < 0)
 		return target;
 	if (m->o.flags & MS_RDONLY && !strcmp(m->destination, "/dev")) {
 		m->o.flags &= ~(unsigned long)MS_RDONLY;
+		m->o.set &= ~(u64)MOUNT_ATTR_RDONLY;
 		m->root->dev_readonly = true;
 	}
+	/* mount(2) leaves no descriptor of what it has mounted: a second look-up might find something else. */
+	if (m->o.propagation || m->o.copy_up || m->o.rec_set || m->o.rec_clear)
+		return mount_detached(m, target, source, err);
 	if (mount(source, fd_path(target, path), m->type, m->o.flags, with_label(m, &text)))
 		return bind_instead(m, target, -errno, err);
-	if (!m->o.propagation && !m->o.copy_up && !m->o.rec_set && !m->o.rec_clear)
-		return 0;
-	above = root_open(m->root->fd, m->destination, O_PATH | O_DIRECTORY);
-	if (above < 0)
-		return failed(m, above, "mount", err);
-	e = m->o.copy_up ? copy_up(m, target, above, err) : 0;
-	if (e)
-		return e;
-	e = set_attributes(above, 0, 0, m->o.propagation, m->o.propagate_rec);
-	if (!e)
-		e = set_attributes(above, m->o.rec_set, m->o.rec_clear, 0, true);
-	return e ? failed(m, e, "its options", err) : 0;
+	return 0;
 }
 
 static int remount(struct mount *m, struct error *err)

@@ -80,6 +80,11 @@ bool ns_has(const struct namespaces *n, u64 flag)
 	return n->has & flag;
 }
 
+bool ns_joins(const struct namespaces *n, u64 flag)
+{
+	return n->has & ~n->make & flag;
+}
+
 static int join_one(struct namespaces *n, unsigned i, struct error *err)
 {
 	if (n->join[i] < 0)

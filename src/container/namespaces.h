@@ -27,6 +27,7 @@ struct namespaces {
 int ns_parse(const json_t *config, struct namespaces *n, struct error *err);
 void ns_close(struct namespaces *n);
 bool ns_has(const struct namespaces *n, u64 flag); /* made or joined */
+bool ns_joins(const struct namespaces *n, u64 flag);
 /* Joins all; a user namespace last, if its members may be joined with the privileges of now, else first. */
 int ns_join(struct namespaces *n, struct error *err);
 /* Before clone(): a time namespace for children. */

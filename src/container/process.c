@@ -99,6 +99,19 @@ static int set_groups(const struct launch *l, struct error *err)
 	return 0;
 }
 
+/*
+ * A pipe is opened once more by who writes to /dev/stdout, so it has to be the user's. Files and terminals of our caller's stay
+ * whose they are. What cannot be given (an id that is not mapped) stays, too.
+ */
+static void give_pipes(uid_t uid)
+{
+	struct stat st;
+
+	for (int fd = 0; fd < 3; fd++)
+		if (!fstat(fd, &st) && S_ISFIFO(st.st_mode) && st.st_uid != uid)
+			fchown(fd, uid, (gid_t)-1);
+}
+
 static int set_user(const struct launch *l, struct error *err)
 {
 	uid_t uid = (uid_t)js_int(l->process, "user.uid", 0);
@@ -107,6 +120,7 @@ static int set_user(const struct launch *l, struct error *err)
 
 	if (e)
 		return e;
+	give_pipes(uid);
 	if (js_at(l->process, "user.umask"))
 		umask((mode_t)js_int(l->process, "user.umask", 022));
 	/* Capabilities are to survive until caps_apply() has the last word. */
@@ -189,19 +203,20 @@ int process_prepare(struct launch *l, struct error *err)
 	return e ? e : caps_apply(l->process, err);
 }
 
+int process_confine(struct launch *l, struct error *err)
+{
+	if (!js_bool(l->process, "noNewPrivileges", false))
+		return 0;
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
+		return error_set(err, errno, "no_new_privs: %s", strerror(errno));
+	return seccomp_apply(l, err);
+}
+
 int process_execute(struct launch *l, const char *path, char **argv, char **envp, struct error *err)
 {
 	unsigned keep = 3 + kept_fds(l);
 	sigset_t none;
-	int e;
 
-	if (js_bool(l->process, "noNewPrivileges", false)) {
-		if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))
-			return error_set(err, errno, "no_new_privs: %s", strerror(errno));
-		e = seccomp_apply(l, err);
-		if (e)
-			return e;
-	}
 	if (syscall(SYS_close_range, keep, ~0u, CLOSE_RANGE_CLOEXEC))
 		for (int fd = (int)keep; fd < 4096; fd++)
 			fcntl(fd, F_SETFD, FD_CLOEXEC);

@@ -15,11 +15,11 @@
 #define LINKS_MAX 40 /* as the kernel's own limit */
 #define TRIES_MAX 128 /* EAGAIN: something was renamed during the look-up, which somebody could do for ever */
 
-static int open_in_root(int root, const char *path, int flags, mode_t mode)
+static int open_how(int root, const char *path, int flags, mode_t mode, u64 resolve)
 {
 	struct open_how how = { .flags = (u64)(flags | O_CLOEXEC),
 				.mode = mode,
-				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+				.resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve };
 	long fd = -1;
 
 	for (int i = 0; i < TRIES_MAX; i++) {
@@ -30,9 +30,19 @@ static int open_in_root(int root, const char *path, int flags, mode_t mode)
 	return fd >= 0 ? (int)fd : -errno;
 }
 
+static int open_in_root(int root, const char *path, int flags, mode_t mode)
+{
+	return open_how(root, path, flags, mode, 0);
+}
+
 int root_open(int root, const char *path, int flags)
 {
-	return open_in_root(root, path, flags, 0);
+	return open_how(root, path, flags, 0, 0);
+}
+
+int root_open_plain(int root, const char *path, int flags)
+{
+	return open_how(root, path, flags, 0, RESOLVE_NO_SYMLINKS);
 }
 
 /* The state of a walk: `done` has no links in it, as far as one can know while others rename; `rest` is still to be walked. */

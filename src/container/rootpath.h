@@ -11,6 +11,8 @@
 
 /* flags: O_PATH and so on; O_CLOEXEC is added. A descriptor or a negative errno. */
 int root_open(int root, const char *path, int flags);
+/* Without any link on the way: -ELOOP. */
+int root_open_plain(int root, const char *path, int flags);
 /* The directory, made with all that leads to it where it is missing; links are followed inside the root. O_PATH. */
 int root_make_dir(int root, const char *path, mode_t mode);
 /* The file, made empty where it is missing. O_PATH. */

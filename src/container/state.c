@@ -111,6 +111,29 @@ static int make_states(const char *path)
 	return mkdir(copy, 0700) && errno != EEXIST ? -errno : 0;
 }
 
+static bool ours(const struct stat *st)
+{
+	return st->st_uid == geteuid() || !st->st_uid;
+}
+
+/*
+ * Configurations in there have hooks that we run: whoever can write them is us. A directory in /tmp may have been made by somebody
+ * who knew its name. 0, or -ENOENT without a text: there is none yet.
+ */
+static int check_states(const char *path, struct error *err)
+{
+	struct stat at, st;
+
+	if (lstat(path, &at) || stat(path, &st))
+		return errno == ENOENT ? -ENOENT
+				       : error_set(err, errno, "the state directory %s: %s", path, strerror(errno));
+	if (!ours(&at) || !ours(&st))
+		return error_set(err, EPERM, "the state directory %s belongs to another user", path);
+	if (st.st_mode & S_IWOTH || (st.st_mode & S_IWGRP && st.st_gid != getegid() && st.st_gid))
+		return error_set(err, EPERM, "the state directory %s can be written to by other users", path);
+	return 0;
+}
+
 static int state_path(const struct container *c, char path[4096])
 {
 	return (size_t)snprintf(path, 4096, "%s/%s", c->states, c->id) < 4096 ? 0 : -ENAMETOOLONG;
@@ -135,15 +158,18 @@ static void note_time(struct container *c)
 int statedir_make(struct container *c, struct error *err)
 {
 	char path[4096];
-	int e = state_path(c, path);
+	int e = state_path(c, path), bad = e ? 0 : check_states(c->states, err);
 
+	if (bad == -ENOENT) {
+		e = make_states(c->states);
+		bad = e ? 0 : check_states(c->states, err);
+	}
+	if (bad == -ENOENT) /* a link to nowhere */
+		e = bad;
+	else if (bad)
+		return bad;
 	if (!e && mkdir(path, 0700))
 		e = -errno;
-	if (e == -ENOENT) {
-		e = make_states(c->states);
-		if (!e && mkdir(path, 0700))
-			e = -errno;
-	}
 	if (e == -EEXIST)
 		return error_set(err, EEXIST, "container '%s' exists already", c->id);
 	if (e)
@@ -218,6 +244,9 @@ int container_open(struct container *c, const char *states, const char *id, stru
 	char path[4096];
 
 	if (e)
+		return e;
+	e = check_states(c->states, err);
+	if (e && e != -ENOENT)
 		return e;
 	e = state_path(c, path);
 	c->dir = e ? -1 : open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

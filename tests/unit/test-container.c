@@ -207,6 +207,15 @@ static void test_devices_v2(void **state)
 	assert_true(opens(group, 1, 11, O_RDONLY));
 	assert_false(opens(group, 1, 11, O_WRONLY));
 	assert_false(opens(group, 1, 1, O_RDONLY));
+	/* What one rule does not allow another may; what a later one denies stays denied. */
+	set_rules(&c, "[{\"allow\":false,\"access\":\"rwm\"},{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":11,"
+		      "\"access\":\"r\"},{\"allow\":true,\"type\":\"c\",\"major\":1,\"access\":\"w\"}]");
+	assert_true(opens(group, 1, 11, O_RDWR));
+	assert_false(opens(group, 1, 1, O_RDWR));
+	set_rules(&c, "[{\"allow\":true,\"type\":\"c\",\"major\":1,\"minor\":11,\"access\":\"rw\"},{\"allow\":false,"
+		      "\"type\":\"c\",\"major\":1,\"minor\":11,\"access\":\"w\"}]");
+	assert_true(opens(group, 1, 11, O_RDONLY));
+	assert_false(opens(group, 1, 11, O_RDWR));
 	/* The new rules alone count, and the last that fits. */
 	set_rules(&c, "[{\"allow\":true,\"type\":\"a\"},{\"allow\":false,\"type\":\"c\",\"major\":1,\"minor\":11,"
 		      "\"access\":\"w\"}]");
