@@ -8,8 +8,11 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "mmu/mmu-internal.h"
+
+#define HUGE_PAGE (2ul << 20)
 
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
@@ -445,9 +448,22 @@ void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks)
 	v->mmu->hooks = hooks;
 }
 
+/* The TLB is looked up by every access to memory: in a huge page its entries cost the host's TLB one of its own. */
+static struct mmu *allocate(void)
+{
+	size_t size = (sizeof(struct mmu) + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
+	struct mmu *m = aligned_alloc(HUGE_PAGE, size);
+
+	if (!m)
+		return NULL;
+	madvise(m, size, MADV_HUGEPAGE);
+	memset(m, 0, sizeof(*m));
+	return m;
+}
+
 int mmu_create(struct vcpu *v, struct error *err)
 {
-	struct mmu *m = calloc(1, sizeof(*m));
+	struct mmu *m = allocate();
 
 	if (m)
 		m->writer = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->writer));

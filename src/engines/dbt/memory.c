@@ -14,11 +14,12 @@
 #include "engines/dbt/dbt-internal.h"
 #include "util/cleanup.h"
 
-#define CODE_MAX	   (64u << 20)
+#define CODE_MAX	   (128u << 20)
+#define HUGE_FROM	   (64u << 20) /* caches below have small pages */
 #define CODE_ALL	   (256u << 20) /* of all vCPUs together: MAP_32BIT gives a GiB, for this and the other two */
 #define META_SIZE(code)	   ((code) / 2 * 3)
 #define TOUCHED_SIZE(code) ((code) / 8)
-#define HOT_SHARE(size)	   ((size) / 8 * 5)
+#define HOT_SHARE(size)	   ((size) / 2)
 #define ROOM_CODE	   (256u << 10) /* no block needs more */
 #define ROOM_TOUCHED	   16384
 
@@ -126,7 +127,7 @@ static int map_all(struct dbt *d, struct error *err)
 	d->code_rx = map_aligned(d->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, MAP_32BIT);
 	d->meta = map_data(META_SIZE(d->code_size));
 	d->touched = map_data(TOUCHED_SIZE(d->code_size));
-	d->jump = map(JUMP_CACHE_SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
+	d->jump = map_data(JUMP_CACHE_SIZE);
 	d->low = map(sizeof(*d->low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
 	if (!d->code_rw || !d->code_rx || !d->meta || !d->touched || !d->jump || !d->low)
 		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
@@ -147,12 +148,13 @@ int memory_create(struct dbt *d, unsigned cpus, struct error *err)
 	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
 	d->hot_ready = d->hot.p;
 	d->cold_ready = d->cold.p;
-	if (d->code_size < CODE_MAX) { /* many vCPUs: what each takes counts */
+	if (d->code_size < HUGE_FROM) { /* many vCPUs: what each takes counts */
 		d->small_pages = true;
 		return 0;
 	}
 	madvise(d->meta, META_SIZE(d->code_size), MADV_HUGEPAGE);
 	madvise(d->touched, TOUCHED_SIZE(d->code_size), MADV_HUGEPAGE);
+	madvise(d->jump, JUMP_CACHE_SIZE, MADV_HUGEPAGE);
 	return 0;
 }
 

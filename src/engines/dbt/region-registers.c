@@ -6,7 +6,7 @@
  */
 #include "engines/dbt/region.h"
 
-#define MOVE_COST 2 /* of one register, entering and leaving, in uses */
+#define MOVE_COST 4 /* of one register, entering and leaving, in uses */
 #define MORE_OUTS 2 /* beside the two */
 #define NEVER	  (1u << 30)
 
@@ -108,25 +108,47 @@ void region_choose_outs(struct tr *t)
 	}
 }
 
-static void move_outs(const struct tr *t, struct emit *e, u32 store, u32 load)
+static void store_all(struct emit *e, u32 regs)
 {
 	for (unsigned r = 0; r < NR_GPR; r++)
-		if (store >> r & 1)
+		if (regs >> r & 1)
 			e_store(e, 8, r, at_gs(GPR_AT(r)));
+}
+
+static void load_all(struct emit *e, u32 regs)
+{
 	for (unsigned r = 0; r < NR_GPR; r++)
-		if (load >> r & 1)
+		if (regs >> r & 1)
 			e_load(e, 8, r, at_gs(GPR_AT(r)));
-	(void)t;
 }
 
 void tr_to_canonical(const struct tr *t, struct emit *e)
 {
-	move_outs(t, e, CANONICAL_OUTS & ~t->outs, t->outs & ~CANONICAL_OUTS);
+	store_all(e, CANONICAL_OUTS & ~t->outs);
+	load_all(e, t->outs & ~CANONICAL_OUTS);
 }
 
 void tr_from_canonical(const struct tr *t, struct emit *e)
 {
-	move_outs(t, e, t->outs & ~CANONICAL_OUTS, CANONICAL_OUTS & ~t->outs);
+	store_all(e, t->outs & ~CANONICAL_OUTS);
+	load_all(e, CANONICAL_OUTS & ~t->outs);
+}
+
+static void be_canonical(struct tr *t)
+{
+	windows_forget(t);
+	t->outs = CANONICAL_OUTS;
+	t->s1 = OUT_A;
+	t->s2 = OUT_B;
+}
+
+void tr_leave_region_with(struct tr *t, unsigned reg)
+{
+	store_all(t->h, CANONICAL_OUTS & ~t->outs);
+	if (reg != OUT_A)
+		e_mov_rr(t->h, 8, OUT_A, reg);
+	load_all(t->h, t->outs & ~CANONICAL_OUTS);
+	be_canonical(t);
 }
 
 bool tr_leave_region(struct tr *t)
@@ -134,9 +156,6 @@ bool tr_leave_region(struct tr *t)
 	bool moved = t->outs != CANONICAL_OUTS;
 
 	tr_to_canonical(t, t->h);
-	windows_forget(t);
-	t->outs = CANONICAL_OUTS;
-	t->s1 = OUT_A;
-	t->s2 = OUT_B;
+	be_canonical(t);
 	return moved;
 }

@@ -93,13 +93,7 @@ static bool call(struct tr *t, const struct insn *i)
 /* To the address in s1; flags are in memory. */
 static void go_indirect(struct tr *t)
 {
-	if (!tr_is_canonical(t)) {
-		e_store(t->h, 8, t->s1, at_gs(WORD(tmp)));
-		tr_leave_region(t);
-		e_load(t->h, 8, OUT_A, at_gs(WORD(tmp)));
-	} else if (t->s1 != OUT_A) {
-		e_mov_rr(t->h, 8, OUT_A, t->s1);
-	}
+	tr_leave_region_with(t, t->s1);
 	tr_exit_indirect(t);
 }
 

@@ -35,8 +35,6 @@ bool tr_can_vector(const struct tr *t, unsigned k)
 		return false;
 	if (vex && !t->d->ymm)
 		return false;
-	if (!t->wide && (i->op == OP_VZEROALL || i->op == OP_VZEROUPPER)) /* clear eight registers there, not sixteen */
-		return false;
 	if ((i->size == 32 || i->size2 == 32 || i->msize == 32) && (!(ok & SIMD_AVX2) || is_of_128_bits(i)))
 		return false;
 	if (i->flags & INSN_MEM)

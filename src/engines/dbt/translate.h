@@ -94,6 +94,7 @@ void tr_to_canonical(const struct tr *t, struct emit *e);
 void tr_from_canonical(const struct tr *t, struct emit *e);
 /* Makes it so for good: the current instruction ends its stretch of code. Returns whether there was something to do. */
 bool tr_leave_region(struct tr *t);
+void tr_leave_region_with(struct tr *t, unsigned reg); /* and OUT_A gets what reg, one of outs, holds */
 static inline bool tr_is_canonical(const struct tr *t)
 {
 	return t->outs == CANONICAL_OUTS;
