@@ -9,11 +9,13 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "engines/dbt/dbt-internal.h"
 #include "util/cleanup.h"
 
+#define CODE_MIN	   (4u << 20)
 #define CODE_MAX	   (128u << 20)
 #define HUGE_FROM	   (64u << 20) /* caches below have small pages */
 #define CODE_ALL	   (256u << 20) /* of all vCPUs together: MAP_32BIT gives a GiB, for this and the other two */
@@ -134,9 +136,21 @@ static int map_all(struct dbt *d, struct error *err)
 	return 0;
 }
 
+/* A limit on files counts for the memfd too. */
+static u64 file_limit(void)
+{
+	struct rlimit limit;
+
+	return getrlimit(RLIMIT_FSIZE, &limit) ? RLIM_INFINITY : limit.rlim_cur;
+}
+
 int memory_create(struct dbt *d, unsigned cpus, struct error *err)
 {
-	d->code_size = MIN(CODE_MAX, CODE_ALL / cpus) & ~(8 * RESERVED - 1);
+	d->code_size = MIN(MIN(CODE_MAX, CODE_ALL / cpus), file_limit()) & ~(u64)(8 * RESERVED - 1);
+	if (d->code_size < CODE_MIN)
+		return error_set(err, EFBIG,
+				 "the limit on files (ulimit -f) leaves no room for the code cache: %u MiB at least",
+				 CODE_MIN >> 20);
 	if (map_all(d, err))
 		return err->code;
 	s64 to_run = d->code_rx - d->code_rw;
