@@ -90,29 +90,7 @@ void count_look(struct vcpu *v)
 		clock_set(v->machine->clock, dbt_of(v)->time + count_now(v));
 }
 
-/* A block that was about to be entered is longer than what may still run. */
-u64 dbt_spent(struct vcpu *v, struct block *b)
-{
-	struct dbt *d = dbt_of(v);
-
-	v->left += b->insns;
-	v->rip = v->r[17] + b->off;
-	v->cur = &d->none;
-	return d->to.leave;
-}
-
 /* ---- in generated code ---- */
-
-void tr_count_entry(struct tr *t)
-{
-	if (!t->d->counts)
-		return;
-	e_alu_imm_m(t->h, ALU_SUB, 8, at_gs(VCPU(left)), (s32)t->n);
-	u8 *spent = e_jcc(t->h, CC_S, 0);
-	e_patch(spent, t->h->to_run, emit_here(t->c));
-	e_mov_imm32(t->c, OUT_A, (u32)(u64)t->b);
-	e_jmp(t->c, t->d->to.spent);
-}
 
 void tr_count_stretch(struct tr *t, unsigned n, unsigned off)
 {

@@ -34,15 +34,11 @@ static inline bool count_paused(const struct vcpu *v, const struct insn *i, u64 
 {
 	return unlikely(v->rip == at) && count_string(i) && !steps_iterations(v);
 }
-u64 dbt_spent(struct vcpu *v, struct block *b);
-
 u64 dbt_stop(struct vcpu *v, struct exit *x);
 
-/* At a block's entry, with the flags in memory; it is entered only if all of it may run. */
-void tr_count_entry(struct tr *t);
-/* An exit behind the current instruction jumps away at `at`: returns the displacement to patch instead. */
-u8 *tr_count_exit(struct tr *t, u8 *at);
-/* The same of a region's stretch of n instructions at `off`; and what is not executed of it where the current instruction leaves it, in
- * the cold part, with flags in memory. */
+/* In front of n instructions at `off`, a plain block's or a region's stretch: they are entered only if all of them may run. */
 void tr_count_stretch(struct tr *t, unsigned n, unsigned off);
+/* What is not executed of them where the current instruction leaves them: in the cold part, with flags in memory; and where an exit
+ * behind it jumps away at `at`, which returns the displacement to patch instead. */
 void tr_uncount(struct tr *t);
+u8 *tr_count_exit(struct tr *t, u8 *at);

@@ -175,7 +175,6 @@ struct thunks { /* run-time addresses */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
 	u64 load_x87; /* the same of x87 and MMX; vectors are not, then */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
-	u64 spent; /* block in OUT_A, longer than what may still run: count.c */
 };
 
 struct dbt_stats {
@@ -352,6 +351,17 @@ struct code_region *code_region_create(void);
 /* Translates from linear address gla on, whose page is at host; returns NULL where the instruction cannot be decoded: #UD or #GP. */
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2);
 
+/* ---- thunks.c ---- */
+/* A field of the jump cache's entry whose offset is in a register. */
+static inline struct mem jump_field(const struct dbt *d, unsigned entry, size_t field)
+{
+	return (struct mem){ .base = (u8)entry, .index = NO_REG, .disp = (s32)((u64)d->jump + field) };
+}
+/* To the code of the entry in register entry; `with` is destroyed. */
+void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned with);
+/* An image of RFLAGS into OUT_A, with flags in memory; and the arithmetic ones of that in OUT_A into memory. OUT_A and OUT_B are destroyed. */
+void flags_image(struct emit *e);
+void flags_from_image(struct emit *e);
 /* The flags into memory, or out of it; `with` is destroyed. */
 void flags_save(struct emit *e, unsigned with);
 void flags_restore(struct emit *e, unsigned with);

@@ -98,6 +98,11 @@ static bool has_bit(const u64 *set, u64 bit)
 	return set[bit / 64] >> (bit % 64) & 1;
 }
 
+static void set_bit(u64 *set, u64 bit)
+{
+	set[bit / 64] |= BIT(bit % 64);
+}
+
 bool place_wanders(const struct dbt *d, u64 page, unsigned off)
 {
 	return has_bit(d->wandering, place_bit(page, off));
@@ -110,9 +115,7 @@ bool place_begins(const struct dbt *d, u64 page, unsigned off)
 
 void note_begin(struct dbt *d, u64 page, unsigned off)
 {
-	u64 bit = place_hash(page, off) & (BEGIN_BITS - 1);
-
-	d->begins[bit / 64] |= BIT(bit % 64);
+	set_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
 }
 
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
@@ -127,7 +130,7 @@ bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
 u64 dbt_promote(struct vcpu *v, struct block *b)
 {
 	struct dbt *d = dbt_of(v);
-	u64 bit = place_bit(b->page, b->off), now = __rdtsc(), since = b->since;
+	u64 now = __rdtsc(), since = b->since;
 
 	b->since = now;
 	if (now - since > WARM && d->heat == HEAT) {
@@ -135,7 +138,7 @@ u64 dbt_promote(struct vcpu *v, struct block *b)
 		return b->code;
 	}
 	v->rip = v->r[17] + b->off;
-	d->hot_blocks[bit / 64] |= BIT(bit % 64);
+	set_bit(d->hot_blocks, place_bit(b->page, b->off));
 	d->stats->promoted++;
 	block_retire(v, b);
 	return dbt_go_on(v);
@@ -199,7 +202,7 @@ static bool extend(struct vcpu *v, struct slot *s, u64 gla)
 u64 dbt_hot(struct vcpu *v, struct slot *s)
 {
 	struct dbt *d = dbt_of(v);
-	u64 now = __rdtsc(), bit = place_bit(s->block->page, s->off);
+	u64 now = __rdtsc();
 	bool often = now - s->since < WANDERS, ac = v->rflags & FL_AC;
 
 	s->count = SLOT_MISSES;
@@ -207,7 +210,7 @@ u64 dbt_hot(struct vcpu *v, struct slot *s)
 	if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX) {
 		slots_clear(d);
 	} else if ((often && s->looks >= LONGER_MAX) || ac) {
-		d->wandering[bit / 64] |= BIT(bit % 64);
+		set_bit(d->wandering, place_bit(s->block->page, s->off));
 		d->stats->hashed++;
 		block_retire(v, s->block);
 	} else if (extend(v, s, words_of(v)->fill_gla)) {

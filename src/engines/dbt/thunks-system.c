@@ -62,20 +62,6 @@ static struct mem selector(unsigned seg)
 	return at_gs(VCPU(seg) + seg * sizeof(struct segment) + offsetof(struct segment, selector));
 }
 
-/* RFLAGS as R11 gets them, into OUT_A. */
-static void flags_image(struct emit *e)
-{
-	e_load(e, 4, OUT_A, at_gs(VCPU(rflags)));
-	e_alu_imm(e, ALU_AND, 4, OUT_A, (s32) ~(FL_ARITH | FL_RF));
-	e_movzx_byte(e, OUT_B, at_gs(FLAGS_AT + 1));
-	e_alu_imm(e, ALU_AND, 4, OUT_B, FL_ARITH & 0xff);
-	e_op_rr(e, 0x0b, 4, OUT_A, OUT_B);
-	e_movzx_byte(e, OUT_B, at_gs(FLAGS_AT));
-	e_alu_imm(e, ALU_AND, 4, OUT_B, 1);
-	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 11);
-	e_op_rr(e, 0x0b, 4, OUT_A, OUT_B);
-}
-
 /* SFMASK takes flags away, arithmetic ones too: SETO's is bit 0 of its byte. */
 static void mask_flags(struct emit *e)
 {
@@ -122,10 +108,7 @@ static void load_flags(struct emit *e)
 	e_alu_imm(e, ALU_AND, 4, OUT_B, (s32)KEPT_FLAGS);
 	e_alu_imm(e, ALU_OR, 4, OUT_B, FL_1);
 	e_store(e, 8, OUT_B, at_gs(VCPU(rflags)));
-	e_store(e, 1, OUT_A, at_gs(FLAGS_AT + 1));
-	e_shift_imm(e, SHIFT_SHR, 4, OUT_A, 11);
-	e_alu_imm(e, ALU_AND, 4, OUT_A, 1);
-	e_store(e, 1, OUT_A, at_gs(FLAGS_AT));
+	flags_from_image(e);
 }
 
 u64 emit_sysret(struct emit *e, const struct dbt *d)

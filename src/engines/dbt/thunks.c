@@ -74,7 +74,7 @@ static void call(struct emit *e, const struct vcpu *v, void *fn)
 }
 
 /* Calls fn(v, OUT_A) and goes where it says. */
-static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
+static u64 to_c(struct emit *e, struct vcpu *v, void *fn)
 {
 	u64 here = emit_here(e);
 
@@ -92,7 +92,6 @@ static u64 to_c(struct emit *e, struct vcpu *v, void *fn, const u64 *leave)
 	e_mov_rr(e, 8, OUT_A, RAX);
 	load_guest(e);
 	e_jmp_reg(e, OUT_A);
-	(void)leave;
 	return here;
 }
 
@@ -141,11 +140,18 @@ static u64 emit_load_vec(struct emit *e, const struct dbt *d)
 	return here;
 }
 
+void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned with)
+{
+	e_load(e, 8, with, jump_field(d, entry, offsetof(struct jump_entry, page)));
+	e_store(e, 8, with, at_gs(PAGE_AT));
+	e_jmp_mem(e, jump_field(d, entry, offsetof(struct jump_entry, code)));
+}
+
 /* Target in OUT_A and in v->rip. */
 static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned likely_half)
 {
 	u64 here = emit_here(e);
-	struct mem entry = { .base = OUT_B, .index = NO_REG, .disp = (s32)(u64)d->jump };
+	struct mem key = jump_field(d, OUT_B, offsetof(struct jump_entry, key));
 
 	e_mov_rr(e, 4, OUT_B, OUT_A);
 	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
@@ -153,18 +159,14 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	/* code_space[rip >> 63]: kernels and users both come here. */
 	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(likely_half)));
-	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
+	e_alu_m(e, ALU_CMP, 8, OUT_A, key);
 	u8 *hit = e_jcc(e, CC_Z, 0);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(!likely_half)));
-	e_alu_m(e, ALU_CMP, 8, OUT_A, entry);
+	e_alu_m(e, ALU_CMP, 8, OUT_A, key);
 	e_jcc(e, CC_NZ, lookup);
 	e_patch(hit, e->to_run, emit_here(e));
-	entry.disp += (s32)offsetof(struct jump_entry, page);
-	e_load(e, 8, OUT_A, entry);
-	e_store(e, 8, OUT_A, at_gs(PAGE_AT));
-	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
-	e_jmp_mem(e, entry);
+	jump_take(e, d, OUT_B, OUT_A);
 	return here;
 }
 
@@ -172,19 +174,14 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 {
 	u64 here = emit_here(e);
-	struct mem entry = { .base = OUT_A, .index = NO_REG, .disp = (s32)(u64)d->jump };
 
 	e_op_rr(e, 0x33, 8, OUT_B, OUT_A);
 	e_alu_m(e, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(0)));
 	e_alu_imm(e, ALU_AND, 4, OUT_A, (1 << JUMP_CACHE_BITS) - 1);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_A, 5);
-	e_alu_m(e, ALU_CMP, 8, OUT_B, entry);
+	e_alu_m(e, ALU_CMP, 8, OUT_B, jump_field(d, OUT_A, offsetof(struct jump_entry, key)));
 	e_jcc(e, CC_NZ, lookup);
-	entry.disp += (s32)offsetof(struct jump_entry, page);
-	e_load(e, 8, OUT_B, entry);
-	e_store(e, 8, OUT_B, at_gs(PAGE_AT));
-	entry.disp += (s32)offsetof(struct jump_entry, code) - (s32)offsetof(struct jump_entry, page);
-	e_jmp_mem(e, entry);
+	jump_take(e, d, OUT_A, OUT_B);
 	return here;
 }
 
@@ -266,22 +263,21 @@ void thunks_emit(struct vcpu *v)
 
 	t->enter = emit_enter(e);
 	t->leave = emit_leave(e);
-	t->slow = to_c(e, v, dbt_slow, &t->leave);
-	t->link = to_c(e, v, dbt_link, &t->leave);
-	t->cross_link = to_c(e, v, dbt_cross_link, &t->leave);
-	t->poll = to_c(e, v, dbt_poll, &t->leave);
-	t->poll_site = to_c(e, v, dbt_poll_site, &t->leave);
-	t->miss = to_c(e, v, dbt_miss, &t->leave);
-	t->lookup = to_c(e, v, dbt_go_on, &t->leave);
-	t->promote = to_c(e, v, dbt_promote, &t->leave);
-	t->hot = to_c(e, v, dbt_hot, &t->leave);
-	t->bail = to_c(e, v, dbt_bail, &t->leave);
+	t->slow = to_c(e, v, dbt_slow);
+	t->link = to_c(e, v, dbt_link);
+	t->cross_link = to_c(e, v, dbt_cross_link);
+	t->poll = to_c(e, v, dbt_poll);
+	t->poll_site = to_c(e, v, dbt_poll_site);
+	t->miss = to_c(e, v, dbt_miss);
+	t->lookup = to_c(e, v, dbt_go_on);
+	t->promote = to_c(e, v, dbt_promote);
+	t->hot = to_c(e, v, dbt_hot);
+	t->bail = to_c(e, v, dbt_bail);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
 	t->load_vec = emit_load_vec(e, d);
-	t->load_x87 = to_c(e, v, dbt_load_x87, &t->leave);
-	t->stop = to_c(e, v, dbt_stop, &t->leave);
-	t->spent = to_c(e, v, dbt_spent, &t->leave);
+	t->load_x87 = to_c(e, v, dbt_load_x87);
+	t->stop = to_c(e, v, dbt_stop);
 	t->jump = emit_jump(e, d, t->lookup, 0);
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->jump32 = emit_jump32(e, d, t->lookup);
@@ -292,6 +288,28 @@ void thunks_emit(struct vcpu *v)
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
 		t->rep_stos[k] = emit_rep_stos(e, d, k);
 	}
+}
+
+/* What v->rflags has but for the arithmetic flags, and these from the form of LAHF and SETO. */
+void flags_image(struct emit *e)
+{
+	e_load(e, 4, OUT_A, at_gs(VCPU(rflags)));
+	e_alu_imm(e, ALU_AND, 4, OUT_A, (s32) ~(FL_ARITH | FL_RF | FL_VM));
+	e_movzx_byte(e, OUT_B, at_gs(FLAGS_AT + 1));
+	e_alu_imm(e, ALU_AND, 4, OUT_B, FL_ARITH & 0xff);
+	e_op_rr(e, 0x0b, 4, OUT_A, OUT_B);
+	e_movzx_byte(e, OUT_B, at_gs(FLAGS_AT));
+	e_alu_imm(e, ALU_AND, 4, OUT_B, 1);
+	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 11);
+	e_op_rr(e, 0x0b, 4, OUT_A, OUT_B);
+}
+
+void flags_from_image(struct emit *e)
+{
+	e_store(e, 1, OUT_A, at_gs(FLAGS_AT + 1));
+	e_shift_imm(e, SHIFT_SHR, 4, OUT_A, 11);
+	e_alu_imm(e, ALU_AND, 4, OUT_A, 1);
+	e_store(e, 1, OUT_A, at_gs(FLAGS_AT));
 }
 
 void flags_save(struct emit *e, unsigned with)

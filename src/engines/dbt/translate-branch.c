@@ -72,7 +72,7 @@ static void call_indirect(struct tr *t, const struct insn *i)
 	push_return(t, i);
 	tr_leave_region(t);
 	e_load(t->h, 8, OUT_B, at_gs(WORD(tmp)));
-	tr_take_jump(t);
+	jump_take(t->h, t->d, OUT_B, OUT_A);
 }
 
 static bool call(struct tr *t, const struct insn *i)

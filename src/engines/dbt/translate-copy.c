@@ -75,8 +75,10 @@ bool tr_can_copy(const struct tr *t, unsigned k)
 	/* BSF and BSR that carry F3 are other instructions to the host. */
 	if ((i->op == OP_BSF || i->op == OP_BSR) && (memchr(t->bytes[k], 0xf3, i->len - 2u)))
 		return false;
-	if (i->op == OP_NOP || i->op == OP_LEA || (i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
-		return i->op != OP_LEA || i->asize >= 2;
+	if (insn_is_hint(i))
+		return true;
+	if (i->op == OP_LEA)
+		return i->asize >= 2;
 	if (!(i->flags & INSN_MEM))
 		return true;
 	return tr_can_address(i) && !high_byte(i);
@@ -258,7 +260,7 @@ bool tr_copy(struct tr *t, bool write, unsigned align)
 {
 	const struct insn *i = &t->insn[t->k];
 
-	if (i->op == OP_NOP || (i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
+	if (insn_is_hint(i))
 		return true;
 	if (i->op == OP_LEA) {
 		if (!plain_lea(t, i))

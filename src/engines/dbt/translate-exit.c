@@ -6,7 +6,7 @@
 #include "engines/dbt/count.h"
 #include "engines/dbt/translate.h"
 
-static u8 *poll_jump(struct emit *e)
+u8 *tr_poll_jump(struct emit *e)
 {
 	e_alu_imm_m(e, ALU_CMP, 4, at_gs(VCPU(events)), 0);
 	return e_jcc(e, CC_NZ, 0);
@@ -22,13 +22,6 @@ static void unless_masked(struct emit *e, u64 back)
 	e32(e, FL_IF);
 	e_jcc(e, CC_Z, back);
 	e_patch(other, e->to_run, emit_here(e));
-}
-
-/* To a thunk of C's; registers are as between blocks. */
-static void call_c(struct emit *e, const void *arg, u64 thunk)
-{
-	e_mov_imm32(e, OUT_A, (u32)(u64)arg);
-	e_jmp(e, thunk);
 }
 
 /* Target in this page: linked for good. */
@@ -50,17 +43,17 @@ static void stub_near(struct tr *t, struct exit *x, bool backward)
 	if (backward) {
 		if (!region)
 			x->poll = emit_here(c);
-		due = poll_jump(c);
+		due = tr_poll_jump(c);
 		polled = emit_here(c);
 		x->jump_at = e_jmp(c, 0);
 		x->jump_home = emit_here(c);
 		e_patch(x->jump_at, c->to_run, x->jump_home);
 	}
-	call_c(c, x, t->d->to.link);
+	tr_to_c(c, x, t->d->to.link);
 	if (due) {
 		e_patch(due, c->to_run, emit_here(c));
 		unless_masked(c, polled);
-		call_c(c, x, t->d->to.poll);
+		tr_to_c(c, x, t->d->to.poll);
 	}
 }
 
@@ -77,7 +70,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 		flags_save(c, t->s1);
 	tr_to_canonical(t, c);
 	if (backward) {
-		due = poll_jump(c);
+		due = tr_poll_jump(c);
 		polled = emit_here(c);
 	}
 	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
@@ -97,11 +90,11 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 		e_mov_imm32(c, OUT_B, jump_key(t->b->mode));
 	e_alu_imm_m(c, ALU_ADD, 1, at_abs(&x->misses), 8);
 	e_jcc(c, 3, t->wide ? t->d->to.jump : t->d->to.jump32);
-	call_c(c, x, t->d->to.cross_link);
+	tr_to_c(c, x, t->d->to.cross_link);
 	if (due) {
 		e_patch(due, c->to_run, emit_here(c));
 		unless_masked(c, polled);
-		call_c(c, x, t->d->to.poll);
+		tr_to_c(c, x, t->d->to.poll);
 	}
 }
 
@@ -137,11 +130,6 @@ void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc)
 	tr_exit_at(t, i, target, cc < 0 ? e_jmp(t->h, 0) : e_jcc(t->h, (unsigned)cc, 0));
 }
 
-static struct mem jump_field(const struct tr *t, unsigned entry, size_t field)
-{
-	return (struct mem){ .base = (u8)entry, .index = NO_REG, .disp = (s32)((u64)t->d->jump + field) };
-}
-
 u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
@@ -152,15 +140,8 @@ u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
 	if (!t->wide)
 		e_alu_imm(h, ALU_XOR, 8, target, (s32)jump_key(t->b->mode));
-	e_alu_m(h, ALU_CMP, 8, target, jump_field(t, entry, offsetof(struct jump_entry, key)));
+	e_alu_m(h, ALU_CMP, 8, target, jump_field(t->d, entry, offsetof(struct jump_entry, key)));
 	return e_jcc(h, CC_NZ, 0);
-}
-
-void tr_take_jump(struct tr *t)
-{
-	e_load(t->h, 8, OUT_A, jump_field(t, OUT_B, offsetof(struct jump_entry, page)));
-	e_store(t->h, 8, OUT_A, at_gs(PAGE_AT));
-	e_jmp_mem(t->h, jump_field(t, OUT_B, offsetof(struct jump_entry, code)));
 }
 
 void tr_exit_indirect(struct tr *t)
@@ -172,8 +153,8 @@ void tr_exit_indirect(struct tr *t)
 	if (!t->wide)
 		e_alu_imm(c, ALU_XOR, 8, OUT_A, (s32)jump_key(t->b->mode));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
-	call_c(c, tr_site(t), t->d->to.miss);
-	tr_take_jump(t);
+	tr_to_c(c, tr_site(t), t->d->to.miss);
+	jump_take(t->h, t->d, OUT_B, OUT_A);
 }
 
 void tr_poll(struct tr *t)
@@ -182,17 +163,12 @@ void tr_poll(struct tr *t)
 	u8 *due;
 
 	tr_save_flags(t, t->s1);
-	due = poll_jump(t->h);
+	due = tr_poll_jump(t->h);
 	e_patch(due, c->to_run, emit_here(c));
 	unless_masked(c, emit_here(t->h));
 	tr_to_canonical(t, c);
-	call_c(c, tr_site(t), t->d->to.poll_site);
+	tr_to_c(c, tr_site(t), t->d->to.poll_site);
 	t->host_ok = false;
-}
-
-u8 *tr_poll_jump(struct emit *e)
-{
-	return poll_jump(e);
 }
 
 void tr_leave_at(struct tr *t, s64 target, u64 thunk)
@@ -202,7 +178,7 @@ void tr_leave_at(struct tr *t, s64 target, u64 thunk)
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = target };
 	t->b->exits = x;
 	tr_to_canonical(t, t->c);
-	call_c(t->c, x, thunk);
+	tr_to_c(t->c, x, thunk);
 }
 
 void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back)

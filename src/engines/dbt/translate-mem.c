@@ -155,12 +155,26 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 	return at_reg(a, 0);
 }
 
+u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
+{
+	struct emit *h = t->h, *c = t->c;
+
+	e_op_rip(h, 0x03, 8, a, &use->slot->neg);
+	e_op_rip(h, 0x3b, 8, a, &use->slot->end);
+	e_patch(e_jcc(h, CC_AE, 0), c->to_run, emit_here(c));
+	e_op_rip(c, 0x2b, 8, a, &use->slot->neg);
+	e_store(c, 8, a, at_gs(WORD(fill_gla)));
+	e_store_imm(c, 4, (s32)(u64)use, at_gs(WORD(fill_use)));
+	e_jmp(c, t->d->to.fill[write]);
+	use->fail = emit_here(c);
+	return e_jmp(c, 0);
+}
+
 /* Stack accesses of plain blocks share a slot, which holds a page that may be written. A miss fills it, out of line. */
 struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
-	struct emit *h = t->h, *c = t->c;
+	struct emit *h = t->h;
 	struct slot_use *use;
-	u8 *miss;
 
 	if (t->region)
 		return window_stack(t, base, disp, n, write);
@@ -172,13 +186,7 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
 	else
 		e_mov_rr(h, tr_word(t), t->s1, base);
-	e_op_rip(h, 0x03, 8, t->s1, &use->slot->neg);
-	e_op_rip(h, 0x3b, 8, t->s1, &use->slot->end);
-	miss = e_jcc(h, CC_AE, 0);
-	e_patch(miss, c->to_run, emit_here(c));
-	tr_fill(t, t->s1, use, true);
-	use->fail = emit_here(c);
-	tr_slow_jump_at(t, e_jmp(c, 0));
+	tr_slow_jump_at(t, tr_compare_slot(t, t->s1, use, true));
 	t->host_ok = false;
 	if (!t->wide) { /* base + disp may wrap */
 		e_op_rip(h, 0x03, 8, t->s1, &use->slot->host);
@@ -186,15 +194,4 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 	}
 	e_op_rip(h, 0x8b, 8, t->s2, &use->slot->delta);
 	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };
-}
-
-/* In the cold part: register a is an address plus its slot's neg, which does not pass. Fills the slot and tries again. */
-void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write)
-{
-	struct emit *c = t->c;
-
-	e_op_rip(c, 0x2b, 8, a, &use->slot->neg);
-	e_store(c, 8, a, at_gs(WORD(fill_gla)));
-	e_store_imm(c, 4, (s32)(u64)use, at_gs(WORD(fill_use)));
-	e_jmp(c, t->d->to.fill[write]);
 }

@@ -138,7 +138,6 @@ static void mov_from_seg(struct tr *t, const struct insn *i)
 	}
 }
 
-/* RFLAGS for an image: what v->rflags has but for the arithmetic flags, which are in memory in the form of LAHF and SETO. */
 static void pushf(struct tr *t)
 {
 	struct emit *h = t->h;
@@ -146,15 +145,7 @@ static void pushf(struct tr *t)
 	struct mem top;
 
 	tr_save_flags(t, OUT_A);
-	e_load(h, 4, OUT_A, rflags());
-	e_alu_imm(h, ALU_AND, 4, OUT_A, (s32) ~(FL_ARITH | FL_RF | FL_VM));
-	e_movzx_byte(h, OUT_B, at_gs(FLAGS_AT + 1));
-	e_alu_imm(h, ALU_AND, 4, OUT_B, FL_ARITH & 0xff);
-	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
-	e_movzx_byte(h, OUT_B, at_gs(FLAGS_AT));
-	e_alu_imm(h, ALU_AND, 4, OUT_B, 1);
-	e_shift_imm(h, SHIFT_SHL, 4, OUT_B, 11);
-	e_op_rr(h, 0x0b, 4, OUT_A, OUT_B);
+	flags_image(h);
 	e_store(h, 8, OUT_A, at_gs(WORD(tmp)));
 	t->host_ok = false;
 	top = tr_stack(t, RSP, -(s32)n, n, true);
@@ -184,10 +175,7 @@ static void popf(struct tr *t)
 		e_alu_imm(h, ALU_AND, 4, OUT_B, FL_IF);
 		e_op_rm(h, 0x31, 4, OUT_B, rflags());
 	}
-	e_store(h, 1, OUT_A, at_gs(FLAGS_AT + 1));
-	e_shift_imm(h, SHIFT_SHR, 4, OUT_A, 11);
-	e_alu_imm(h, ALU_AND, 4, OUT_A, 1);
-	e_store(h, 1, OUT_A, at_gs(FLAGS_AT));
+	flags_from_image(h);
 	e_lea(h, n, RSP, at_reg(RSP, (s32)n));
 	t->host_ok = false;
 	t->mem_ok = true;

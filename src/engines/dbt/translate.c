@@ -217,6 +217,16 @@ void tr_slow_jump(struct tr *t, unsigned cc)
 	tr_slow_jump_at(t, e_jcc(t->h, cc, 0));
 }
 
+/* In the cold part, by a thunk that has registers loaded; then on to `then`, or what comes next. */
+static void load_then(struct tr *t, u64 thunk, u64 then)
+{
+	e_mov_imm32(t->c, OUT_A, (u32)then);
+	u8 *imm = t->c->p - 4;
+	e_jmp(t->c, thunk);
+	if (!then)
+		memcpy(imm, &(u32){ (u32)emit_here(t->c) }, 4);
+}
+
 /* The way back from C into the block, where flags are expected where they are now. */
 static void resume(struct tr *t)
 {
@@ -233,21 +243,10 @@ static void resume(struct tr *t)
 		return;
 	u64 back = s->resume;
 	s->resume = emit_here(t->c);
-	if (t->uses_x87) {
-		bool more = flags || t->uses_vec || moves;
-		e_mov_imm32(t->c, OUT_A, 0);
-		u8 *imm = t->c->p - 4;
-		e_jmp(t->c, t->d->to.load_x87);
-		u32 here = (u32)emit_here(t->c);
-		memcpy(imm, more ? &here : &(u32){ (u32)back }, 4);
-	}
-	if (t->uses_vec) {
-		e_mov_imm32(t->c, OUT_A, 0);
-		u8 *imm = t->c->p - 4;
-		e_jmp(t->c, t->d->to.load_vec);
-		u32 here = (u32)emit_here(t->c);
-		memcpy(imm, flags || moves ? &here : &(u32){ (u32)back }, 4);
-	}
+	if (t->uses_x87)
+		load_then(t, t->d->to.load_x87, flags || moves || t->uses_vec ? 0 : back);
+	if (t->uses_vec)
+		load_then(t, t->d->to.load_vec, flags || moves ? 0 : back);
 	if (flags)
 		flags_restore(t->c, OUT_A);
 	tr_from_canonical(t, t->c);
@@ -267,8 +266,7 @@ static void finish_slow(struct tr *t)
 	t->outs = t->slow_outs;
 	tr_to_canonical(t, c);
 	t->outs = outs;
-	e_mov_imm32(c, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(c, t->d->to.slow);
+	tr_to_c(c, tr_site(t), t->d->to.slow);
 	resume(t);
 }
 
@@ -276,8 +274,7 @@ void tr_call(struct tr *t, u64 thunk)
 {
 	tr_save_flags(t, t->s1);
 	tr_to_canonical(t, t->h);
-	e_mov_imm32(t->h, OUT_A, (u32)(u64)tr_site(t));
-	e_jmp(t->h, thunk);
+	tr_to_c(t->h, tr_site(t), thunk);
 	t->host_ok = false;
 	t->mem_ok = true;
 	resume(t);
@@ -335,28 +332,12 @@ void tr_insn(struct tr *t)
 		tr_helper(t);
 }
 
-void tr_load_vectors(struct tr *t)
+/* Registers of the kind whose word says so hold the guest's from here on; between blocks. */
+static void want_loaded(struct tr *t, size_t loaded, u64 thunk)
 {
-	u8 *load;
-	u64 back;
-
-	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
-	load = e_jcc(t->h, CC_Z, 0);
-	back = emit_here(t->h);
-	e_patch(load, t->h->to_run, emit_here(t->c));
-	e_mov_imm32(t->c, OUT_A, (u32)back);
-	e_jmp(t->c, t->d->to.load_vec);
-}
-
-/* Before the vectors, as it drops them. */
-static void load_x87(struct tr *t)
-{
-	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
-	u8 *load = e_jcc(t->h, CC_Z, 0);
-	u64 back = emit_here(t->h);
-	e_patch(load, t->h->to_run, emit_here(t->c));
-	e_mov_imm32(t->c, OUT_A, (u32)back);
-	e_jmp(t->c, t->d->to.load_x87);
+	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(loaded), 0);
+	e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
+	load_then(t, thunk, emit_here(t->h));
 }
 
 /* Entries: with flags in memory; with flags in EFLAGS. */
@@ -377,15 +358,14 @@ static void begin(struct tr *t)
 		b->since = __rdtsc();
 		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(b->heat), 1);
 		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
-		e_mov_imm32(t->c, OUT_A, (u32)(u64)b);
-		e_jmp(t->c, t->d->to.promote);
+		tr_to_c(t->c, b, t->d->to.promote);
 	}
 	if (!t->region)
-		tr_count_entry(t);
-	if (t->uses_x87)
-		load_x87(t);
+		tr_count_stretch(t, t->n, b->off);
+	if (t->uses_x87) /* before the vectors, as it drops them */
+		want_loaded(t, WORD(x87_loaded), t->d->to.load_x87);
 	if (t->uses_vec)
-		tr_load_vectors(t);
+		want_loaded(t, WORD(vec_loaded), t->d->to.load_vec);
 }
 
 /* Control runs on behind the last instruction. */

@@ -60,6 +60,13 @@ static inline unsigned tr_cpl(const struct tr *t)
 
 enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM, NATIVE_X87 };
 
+/* To a thunk of C's with its argument, registers as between blocks. */
+static inline void tr_to_c(struct emit *e, const void *arg, u64 thunk)
+{
+	e_mov_imm32(e, OUT_A, (u32)(u64)arg);
+	e_jmp(e, thunk);
+}
+
 /* ---- translate.c ---- */
 bool tr_ends_block(const struct insn *i); /* control does not run on behind it, or not here */
 void tr_insn(struct tr *t); /* the current instruction */
@@ -68,7 +75,6 @@ void tr_insn(struct tr *t); /* the current instruction */
 /* A translation is complete; its parts began at hot and cold. */
 void tell_translation(const struct tr *t, u64 gla, u64 hot, u64 cold);
 
-void tr_load_vectors(struct tr *t); /* vector registers hold the guest's; between blocks */
 u32 tr_live_before(const struct tr *t, unsigned k);
 /* A debugger's breakpoint may be at that offset of the page: no translation goes there. */
 bool tr_breaks_at(const struct tr *t, unsigned off);
@@ -118,7 +124,11 @@ void tr_effective(struct tr *t, unsigned a, const struct insn *i);
 void tr_load_out(struct tr *t, unsigned reg);
 /* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
 u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
-void tr_fill(struct tr *t, unsigned a, const struct slot_use *use, bool write);
+/*
+ * The compare with a use's slot: a, a linear address, becomes the offset in what the slot covers. What does not pass fills the slot, out of
+ * line, and looks again at use->back, which computes a; returns the jump, in the cold part, for when it cannot be filled.
+ */
+u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write);
 /* CPUs leave some undefined flags as they were: where flags are exact, these are. */
 static inline void tr_open_flags(struct tr *t, unsigned k)
 {
@@ -167,9 +177,8 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at);
 /* Leaves for the address in OUT_A; flags are in memory. */
 void tr_exit_indirect(struct tr *t);
 /* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.
- * And the jump there, of what is in OUT_B. */
+ */
 u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry);
-void tr_take_jump(struct tr *t);
 /* Leaves to the loop before the current instruction if an event is due. EFLAGS is destroyed. */
 void tr_poll(struct tr *t);
 /* A look at events whose jump, returned, is taken if one is due; tr_poll_edge says what then: to the loop at `target`, or back. */
@@ -180,6 +189,11 @@ void tr_poll_edge(struct tr *t, u8 *due, s64 target, u64 back);
 static inline s64 tr_target(const struct insn *i) /* of a direct branch, relative to the page */
 {
 	return (s64)i->off + i->len + i->disp;
+}
+/* It names memory that it does not access, or none. */
+static inline bool insn_is_hint(const struct insn *i)
+{
+	return i->op == OP_NOP || (i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2);
 }
 static inline bool insn_is_jcc(const struct insn *i)
 {

@@ -116,7 +116,7 @@ static void step_copied(const struct tr *t, struct values *v, const struct insn 
 		return;
 	for (unsigned k = 1; k < 4; k++)
 		forget_operand(v, i, k);
-	if (!(i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
+	if (!insn_is_hint(i))
 		forget_implied(v);
 }
 

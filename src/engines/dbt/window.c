@@ -12,7 +12,6 @@
 
 #define SPAN_MAX  256 /* bytes of a window: the more, the more often it crosses pages */
 #define LOOK_MAX  64 /* instructions ahead */
-#define CODE_REG  17
 #define GPR_SLOTS SLOT_ZERO /* slots below are GPRs */
 
 /* An access, in terms of values. */
@@ -65,8 +64,7 @@ static unsigned accesses(const struct tr *t, const struct values *v, unsigned k,
 
 	if (t->native[k] == NATIVE_NONE || t->native[k] == NATIVE_SYSTEM)
 		return 0;
-	if ((i->flags & INSN_MEM) && i->op != OP_LEA && i->op != OP_NOP &&
-	    !(i->op >= OP_PREFETCH && i->op <= OP_PREFETCHT2))
+	if ((i->flags & INSN_MEM) && i->op != OP_LEA && !insn_is_hint(i))
 		a[n++] = access_of(t, v, i, i->msize,
 				   !special && (t->native[k] == NATIVE_X87 ? tr_x87_stores(i) : tr_writes_memory(i)));
 	if (!special)
@@ -203,13 +201,11 @@ static void bail(struct tr *t, u8 *jump, struct slot *s)
 	x->hot_at = e_jmp(c, 0);
 	x->hot_home = emit_here(c);
 	e_patch(x->hot_at, c->to_run, x->hot_home);
-	e_mov_imm32(c, OUT_A, (u32)(u64)x);
-	e_jmp(c, t->d->to.bail);
+	tr_to_c(c, x, t->d->to.bail);
 	if (!s)
 		return;
 	e_patch(counted, c->to_run, emit_here(c));
-	e_mov_imm32(c, OUT_A, (u32)(u64)s);
-	e_jmp(c, t->d->to.hot);
+	tr_to_c(c, s, t->d->to.hot);
 }
 
 /* Register a: the linear address of the window's first byte, from the operand of access at `off`. */
@@ -231,23 +227,14 @@ static bool fits(const struct insn *i, const struct access *a, const struct wind
 /* The compare with a slot; a becomes the offset in what the slot covers. */
 static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
 {
-	struct emit *h = t->h, *c = t->c;
 	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
 	struct slot *s = meta_alloc(t->d, sizeof(*s));
-	u8 *miss, *fail;
 
 	slot_init(s, (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off, w->write);
 	use->slot = s;
-	use->back = emit_here(h);
+	use->back = emit_here(t->h);
 	address_of_window(t, a, i, back);
-	e_op_rip(h, 0x03, 8, a, &s->neg);
-	e_op_rip(h, 0x3b, 8, a, &s->end);
-	miss = e_jcc(h, CC_AE, 0);
-	e_patch(miss, c->to_run, emit_here(c));
-	tr_fill(t, a, use, w->write);
-	use->fail = emit_here(c);
-	fail = e_jmp(c, 0);
-	bail(t, fail, s);
+	bail(t, tr_compare_slot(t, a, use, w->write), s);
 	return s;
 }
 
