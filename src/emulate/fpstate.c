@@ -12,26 +12,13 @@
 
 #include "emulate/vector.h"
 #include "emulate/x87.h"
+#include "x86/xsave.h"
 
 #define MXCSR_VALID 0xffffu
 
-struct __attribute__((packed)) area {
-	u16 cw, sw;
-	u8 tag, zero;
-	u16 fop;
-	u64 ip, dp; /* 64-bit offsets, or in the 32-bit formats an offset and a selector */
-	u32 mxcsr, mxcsr_mask;
-	u8 st[8][16];
-	u8 xmm[16][16];
-	u8 unused[96];
-	/* the XSAVE header */
-	u64 xstate_bv, xcomp_bv, reserved[6];
-	u8 ymm_high[16][16];
-};
-#define AT(field)   ((unsigned)offsetof(struct area, field))
+#define AT(field)   ((unsigned)offsetof(struct xsave_area, field))
 #define FXSAVE_SIZE AT(xstate_bv)
 #define HEADER_END  AT(ymm_high)
-_Static_assert(FXSAVE_SIZE == 512 && HEADER_END == 576 && sizeof(struct area) == 832, "SDM vol. 1, 13.4");
 
 #define COMPACT BIT(63)
 
@@ -41,7 +28,7 @@ static unsigned vectors(const struct vcpu *v)
 }
 
 /* ---- components to and from an image ---- */
-static void x87_to(const struct vcpu *v, struct area *a, bool wide)
+static void x87_to(const struct vcpu *v, struct xsave_area *a, bool wide)
 {
 	const struct x87 *x = &v->x87;
 
@@ -57,7 +44,7 @@ static void x87_to(const struct vcpu *v, struct area *a, bool wide)
 		memcpy(a->st[k], &x->fpr[x87_phys(v, k)], 10);
 }
 
-static void x87_from(struct vcpu *v, const struct area *a, bool wide)
+static void x87_from(struct vcpu *v, const struct xsave_area *a, bool wide)
 {
 	struct x87 *x = &v->x87;
 
@@ -74,19 +61,19 @@ static void x87_from(struct vcpu *v, const struct area *a, bool wide)
 	x87_update_es(v);
 }
 
-static void mxcsr_to(struct vcpu *v, struct area *a)
+static void mxcsr_to(struct vcpu *v, struct xsave_area *a)
 {
 	a->mxcsr = simd_get_mxcsr(v);
 	a->mxcsr_mask = MXCSR_VALID;
 }
 
-static void xmm_to(const struct vcpu *v, struct area *a)
+static void xmm_to(const struct vcpu *v, struct xsave_area *a)
 {
 	for (unsigned k = 0; k < vectors(v); k++)
 		memcpy(a->xmm[k], v->v[k].b, 16);
 }
 
-static void ymm_to(const struct vcpu *v, struct area *a)
+static void ymm_to(const struct vcpu *v, struct xsave_area *a)
 {
 	for (unsigned k = 0; k < vectors(v); k++)
 		memcpy(a->ymm_high[k], v->v[k].b + 16, 16);
@@ -142,7 +129,7 @@ static u64 linear_aligned(struct vcpu *v, const struct insn *i, unsigned len, en
 /* ---- FXSAVE, FXRSTOR ---- */
 void exec_fxsave(struct vcpu *v, const struct insn *i)
 {
-	struct area a;
+	struct xsave_area a;
 
 	x87_ready(v);
 	u64 gla = linear_aligned(v, i, FXSAVE_SIZE, SEG_WRITE, 16);
@@ -155,7 +142,7 @@ void exec_fxsave(struct vcpu *v, const struct insn *i)
 
 void exec_fxrstor(struct vcpu *v, const struct insn *i)
 {
-	struct area a;
+	struct xsave_area a;
 
 	x87_ready(v);
 	mmu_read(v, linear_aligned(v, i, FXSAVE_SIZE, SEG_READ, 16), &a, FXSAVE_SIZE, MMU_EXPLICIT);
@@ -189,23 +176,23 @@ static u64 xsave_begin(struct vcpu *v, bool supervisor)
 
 static unsigned pkru_offset(bool compact, u64 components)
 {
-	return !compact ? PKRU_OFFSET : components & XCR0_AVX ? sizeof(struct area) : HEADER_END;
+	return !compact ? PKRU_OFFSET : components & XCR0_AVX ? sizeof(struct xsave_area) : HEADER_END;
 }
 
 static unsigned area_size(bool compact, u64 components)
 {
 	if (components & XCR0_PKRU)
 		return pkru_offset(compact, components) + PKRU_SIZE;
-	return components & XCR0_AVX ? sizeof(struct area) : HEADER_END;
+	return components & XCR0_AVX ? sizeof(struct xsave_area) : HEADER_END;
 }
 
-static void put(struct vcpu *v, u64 gla, const struct area *a, unsigned at, unsigned len)
+static void put(struct vcpu *v, u64 gla, const struct xsave_area *a, unsigned at, unsigned len)
 {
 	mmu_write(v, gla + at, (const u8 *)a + at, len, MMU_EXPLICIT);
 }
 
 /* Writes the components in `what`; MXCSR apart, as the formats differ about when it goes along. */
-static void save_components(struct vcpu *v, const struct insn *i, u64 gla, struct area *a, u64 what, bool mxcsr,
+static void save_components(struct vcpu *v, const struct insn *i, u64 gla, struct xsave_area *a, u64 what, bool mxcsr,
 			    unsigned pkru_at)
 {
 	if (what & XCR0_PKRU)
@@ -235,7 +222,7 @@ static void save_standard(struct vcpu *v, const struct insn *i, bool optimise)
 	u64 rfbm = xsave_begin(v, false), used = xstate_in_use(v) & rfbm;
 	unsigned size = area_size(false, rfbm);
 	u64 gla = linear_aligned(v, i, size, SEG_WRITE, 64);
-	struct area a;
+	struct xsave_area a;
 
 	mmu_probe_write(v, gla, size, MMU_EXPLICIT);
 	a.xstate_bv = mmu_load(v, gla + AT(xstate_bv), 8, MMU_EXPLICIT);
@@ -260,7 +247,7 @@ static void save_compact(struct vcpu *v, const struct insn *i, bool supervisor)
 	u64 rfbm = xsave_begin(v, supervisor), used = xstate_in_use(v);
 	unsigned size = area_size(true, rfbm);
 	u64 gla = linear_aligned(v, i, size, SEG_WRITE, 64);
-	struct area a;
+	struct xsave_area a;
 
 	if (simd_get_mxcsr(v) != MXCSR_DEFAULT)
 		used |= XCR0_SSE;
@@ -283,7 +270,7 @@ void exec_xsaves(struct vcpu *v, const struct insn *i)
 }
 
 /* SDM vol. 1, 13.8 and 13.12: what makes a header invalid. */
-static bool header_valid(const struct vcpu *v, const struct area *a, bool supervisor)
+static bool header_valid(const struct vcpu *v, const struct xsave_area *a, bool supervisor)
 {
 	u64 allowed = v->xcr0 | (supervisor ? v->msr.xss : 0), rest = 0;
 
@@ -301,7 +288,7 @@ static void restore(struct vcpu *v, const struct insn *i, bool supervisor)
 {
 	u64 rfbm = xsave_begin(v, supervisor);
 	u64 gla = linear_aligned(v, i, HEADER_END, SEG_READ, 64);
-	struct area a;
+	struct xsave_area a;
 	u32 pkru = 0;
 	bool mxcsr;
 

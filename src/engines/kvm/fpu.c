@@ -8,28 +8,16 @@
 #include <sys/ioctl.h>
 
 #include "engines/kvm/kvm-internal.h"
+#include "x86/xsave.h"
 
-struct __attribute__((packed)) area {
-	u16 cw, sw;
-	u8 tag, zero;
-	u16 fop;
-	u64 ip, dp;
-	u32 mxcsr, mxcsr_mask;
-	u8 st[8][16];
-	u8 xmm[16][16];
-	u8 unused[96];
-	u64 xstate_bv, xcomp_bv, reserved[6];
-	u8 ymm_high[16][16];
-};
-_Static_assert(offsetof(struct area, xstate_bv) == 512 && sizeof(struct area) == 832, "SDM vol. 1, 13.4");
-_Static_assert(sizeof(struct area) <= sizeof(struct kvm_xsave), "the kernel's area holds AVX");
+_Static_assert(sizeof(struct xsave_area) <= sizeof(struct kvm_xsave), "the kernel's area holds AVX");
 
 static struct f80 *physical(struct x87 *x, unsigned i)
 {
 	return &x->fpr[((x->sw >> 11) + i) & 7];
 }
 
-static void fill(struct vcpu *v, struct area *a)
+static void fill(struct vcpu *v, struct xsave_area *a)
 {
 	struct x87 *x = &v->x87;
 
@@ -49,7 +37,7 @@ static void fill(struct vcpu *v, struct area *a)
 	a->xstate_bv = XCR0_X87 | XCR0_SSE | (cpu_has(v->model, FEAT_AVX) ? XCR0_AVX : 0);
 }
 
-static void take_x87(struct vcpu *v, const struct area *a)
+static void take_x87(struct vcpu *v, const struct xsave_area *a)
 {
 	struct x87 *x = &v->x87;
 
@@ -63,7 +51,7 @@ static void take_x87(struct vcpu *v, const struct area *a)
 }
 
 /* A component whose bit is clear is in its initial state, whatever its bytes say. */
-static void take(struct vcpu *v, const struct area *a)
+static void take(struct vcpu *v, const struct xsave_area *a)
 {
 	take_x87(v, a);
 	v->mxcsr = a->mxcsr;
@@ -85,7 +73,7 @@ int fpu_load(struct vcpu *v, struct error *err)
 	if (cpu_has(v->model, FEAT_XSAVE) && ioctl(fd, KVM_SET_XCRS, &xcrs) < 0)
 		return error_set(err, errno, "KVM does not take XCR0 = %#llx: %s", (unsigned long long)v->xcr0,
 				 strerror(errno));
-	fill(v, (struct area *)&area);
+	fill(v, (struct xsave_area *)&area);
 	if (ioctl(fd, KVM_SET_XSAVE, &area) < 0)
 		return error_set(err, errno, "KVM does not take the vector registers: %s", strerror(errno));
 	return 0;
@@ -99,7 +87,7 @@ int fpu_save(struct vcpu *v, struct error *err)
 
 	if (ioctl(fd, KVM_GET_XSAVE, &area) < 0)
 		return error_set(err, errno, "KVM does not give the vector registers: %s", strerror(errno));
-	take(v, (const struct area *)&area);
+	take(v, (const struct xsave_area *)&area);
 	if (!cpu_has(v->model, FEAT_XSAVE))
 		return 0;
 	if (ioctl(fd, KVM_GET_XCRS, &xcrs) < 0)
