@@ -42,6 +42,11 @@ static int busctl(char *const argv[])
 	return status ? -EIO : 0;
 }
 
+/* The beginning of a command line that calls a method of the manager's. */
+#define MANAGER                                                                                  \
+	"busctl", bus_option(), "call", "org.freedesktop.systemd1", "/org/freedesktop/systemd1", \
+		"org.freedesktop.systemd1.Manager"
+
 static char *bus_option(void)
 {
 	return geteuid() ? "--user" : "--system";
@@ -96,12 +101,7 @@ int cgroup_systemd_start(struct cgroup *c, const char *path, const char *id, pid
 		return error_set(err, ENOMEM, "out of memory");
 	}
 	snprintf(number, sizeof(number), "%d", (int)pid);
-	char *argv[] = { "busctl",
-			 bus_option(),
-			 "call",
-			 "org.freedesktop.systemd1",
-			 "/org/freedesktop/systemd1",
-			 "org.freedesktop.systemd1.Manager",
+	char *argv[] = { MANAGER,
 			 "StartTransientUnit",
 			 "ssa(sv)a(sa(sv))",
 			 c->unit,
@@ -138,17 +138,7 @@ int cgroup_systemd_start(struct cgroup *c, const char *path, const char *id, pid
 
 int cgroup_systemd_stop(const struct cgroup *c)
 {
-	char *argv[] = { "busctl",
-			 bus_option(),
-			 "call",
-			 "org.freedesktop.systemd1",
-			 "/org/freedesktop/systemd1",
-			 "org.freedesktop.systemd1.Manager",
-			 "StopUnit",
-			 "ss",
-			 c->unit,
-			 "replace",
-			 NULL };
+	char *argv[] = { MANAGER, "StopUnit", "ss", c->unit, "replace", NULL };
 
 	return busctl(argv);
 }
