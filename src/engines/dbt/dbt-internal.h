@@ -56,6 +56,7 @@ struct block {
 	struct block *hash_next, *page_next;
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
+	struct block *made_next; /* of its generation */
 	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
 	u16 off; /* in the page, where it is entered */
 	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
@@ -183,20 +184,33 @@ struct thunks { /* run-time addresses */
 };
 
 struct dbt_stats {
-	u64 blocks, insns, bytes, flushes, slow, direct, ends, links, relinks, lookups, misses, hashed, promoted,
-		slot_drops, slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
+	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
+		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
+};
+
+/*
+ * The cache is a ring of parts that are filled one after the other. What a translation consists of lies in one. The oldest is emptied to be
+ * filled again.
+ */
+#define GENERATIONS 8
+struct generation {
+	struct part {
+		u8 *begin, *end;
+	} hot, cold, meta, touched;
+	struct block *blocks; /* made in it, stand-ins and dead ones too */
 };
 
 struct dbt {
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
 	size_t code_size;
-	u8 *hot_begin, *cold_begin; /* behind the thunks */
+	struct generation generation[GENERATIONS];
+	unsigned generations, now; /* how many there are; the one being filled */
 	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
 	bool small_pages; /* it has none to give */
-	u8 *meta, *meta_end, *meta_next,
-		*meta_begin; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	u8 *meta, *meta_end,
+		*meta_next; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
 	/* Likewise the few words of theirs that generated code touches each time: close together, as each costs a place in the cache. */
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
@@ -291,6 +305,12 @@ void dbt_unwound(struct vcpu *v);
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
 void cache_flush(struct vcpu *v); /* drops every translation */
+void cache_make_room(struct vcpu *v); /* for one more block; drops the oldest ones if it must */
+/* Changes whenever translations' memory is used again: what was known of any block or exit before is void then. */
+static inline u64 cache_reuses(const struct dbt *d)
+{
+	return d->stats->flushes + d->stats->evictions;
+}
 void cache_forget_jumps(struct vcpu *v);
 /* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
@@ -301,10 +321,11 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
 
 /* ---- memory.c ---- */
-int memory_create(struct dbt *d, unsigned cpus, struct error *err);
+int memory_create(struct dbt *d, const struct machine_config *config, struct error *err);
 void memory_destroy(struct dbt *d);
-void memory_reset(struct dbt *d); /* nothing is allocated */
-bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
+void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
+void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
+bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
 
