@@ -2,7 +2,7 @@
 /*
  * More code than a small code cache has room for: thousands of functions, each of several blocks and with jumps to its neighbours, called
  * in an order without pattern, some of them changed from round to round. What they compute is computed without them too. It is run with a
- * cache that drops its oldest translations all the time.
+ * cache that drops translations all the time.
  */
 #include "lib.inc"
 #define CODE (32 << 20)

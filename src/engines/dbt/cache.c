@@ -4,7 +4,7 @@
  *
  * Blocks that a store hits are taken out of the tables and unlinked at once, so that nothing enters them any more; their bytes
  * stay until their generation's memory is used again, so whoever is inside may finish. A generation goes as a whole when the one
- * before it is full: only where code is looked up, when nobody is inside of any block.
+ * that is being filled is full: only where code is looked up, when nobody is inside of any block.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -81,8 +81,12 @@ static void page_add(struct vcpu *v, struct block *b, u64 page)
 
 void block_enter(struct vcpu *v, struct block *b)
 {
-	struct block **at = bucket(dbt_of(v), b->page, b->off);
+	struct dbt *d = dbt_of(v);
+	struct block **at = bucket(d, b->page, b->off);
 
+	/* memory_ready() has seen to it. */
+	if (unlikely(d->hot.p > d->hot.end || d->cold.p > d->cold.end || d->meta_next > d->meta_end))
+		abort();
 	b->hash_next = *at;
 	*at = b;
 	note_begin(dbt_of(v), b->page, b->off);
@@ -279,15 +283,29 @@ static void generation_drop(struct vcpu *v, struct generation *g)
 	d->stats->evictions++;
 }
 
+/*
+ * Which generation is to be filled next: while there are, empty ones; else any but the last. Not the oldest, as code that is run
+ * round and round and has not quite enough room would then always just have been dropped when it comes up again.
+ */
+static unsigned generation_choose(struct dbt *d)
+{
+	unsigned next = (d->now + 1) % d->generations;
+
+	if (!d->generation[next].blocks)
+		return next;
+	d->random = d->random * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(d->now + 1 + (d->random >> 33) % (d->generations - 1)) % d->generations;
+}
+
 void cache_make_room(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
-	unsigned next = (d->now + 1) % d->generations;
 
 	if (likely(memory_ready(d)))
 		return;
+	unsigned next = generation_choose(d);
 	generation_drop(v, &d->generation[next]);
-	if (next == 0)
+	if (d->stats->evictions % d->generations == 0)
 		filters_renew(d);
 	memory_enter(d, next);
 	memory_ready(d);

@@ -189,10 +189,7 @@ struct dbt_stats {
 	u64 by_op[NR_OPS];
 };
 
-/*
- * The cache is a ring of parts that are filled one after the other. What a translation consists of lies in one. The oldest is emptied to be
- * filled again.
- */
+/* The cache has parts that are filled one after the other. What a translation consists of lies in one. When all are full, one is emptied. */
 #define GENERATIONS 8
 struct generation {
 	struct part {
@@ -207,6 +204,7 @@ struct dbt {
 	size_t code_size;
 	struct generation generation[GENERATIONS];
 	unsigned generations, now; /* how many there are; the one being filled */
+	u64 random; /* which one goes */
 	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
 	bool small_pages; /* it has none to give */
 	u8 *meta, *meta_end,
@@ -305,7 +303,7 @@ void dbt_unwound(struct vcpu *v);
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
 void cache_flush(struct vcpu *v); /* drops every translation */
-void cache_make_room(struct vcpu *v); /* for one more block; drops the oldest ones if it must */
+void cache_make_room(struct vcpu *v); /* for one more block; drops some if it must */
 /* Changes whenever translations' memory is used again: what was known of any block or exit before is void then. */
 static inline u64 cache_reuses(const struct dbt *d)
 {
@@ -326,6 +324,7 @@ void memory_destroy(struct dbt *d);
 void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
 void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
 bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
+bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
 

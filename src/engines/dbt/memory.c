@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/region.h"
 #include "util/cleanup.h"
 
 #define CODE_MIN	   (4u << 20)
@@ -22,9 +22,11 @@
 #define META_SIZE(code)	   ((code) / 2 * 3)
 #define TOUCHED_SIZE(code) ((code) / 8)
 #define HOT_SHARE(size)	   ((size) / 2)
-#define ROOM_CODE	   (256u << 10) /* no block needs more */
+#define ROOM_INSN	   512 /* no instruction needs more of hot or cold code, or of what C keeps */
+#define ROOM_CODE	   (BLOCK_INSNS * ROOM_INSN)
+#define ROOM_REGION	   (REGION_INSNS * ROOM_INSN)
 #define ROOM_TOUCHED	   16384
-#define PART_MIN	   (4 * ROOM_CODE)
+#define PART_MIN	   (4 * ROOM_REGION)
 
 #define HUGE_PAGE (2u << 20)
 #define RESERVED  65536u /* shares of the code's size are multiples of it, so of pages */
@@ -103,7 +105,7 @@ static bool make_huge(const struct dbt *d, u8 *rw)
 /* Makes the pages that e will soon reach huge, once. Where the host does not, its pages come one by one. */
 static void advance(struct dbt *d, const struct emit *e, u8 **ready, const u8 *end)
 {
-	if (likely(e->p + ROOM_CODE <= *ready) || *ready >= end)
+	if (likely(e->p + ROOM_REGION <= *ready) || *ready >= end)
 		return;
 	while (*ready + HUGE_PAGE <= e->p) /* the rest of a part that was not filled */
 		*ready += HUGE_PAGE;
@@ -112,10 +114,20 @@ static void advance(struct dbt *d, const struct emit *e, u8 **ready, const u8 *e
 	*ready += HUGE_PAGE;
 }
 
+static bool has_room(const struct dbt *d, s64 room)
+{
+	return d->hot.end - d->hot.p >= room && d->cold.end - d->cold.p >= room && d->meta_end - d->meta_next >= room &&
+	       d->touched_end - d->touched_next >= ROOM_TOUCHED;
+}
+
+bool memory_ready_for_region(const struct dbt *d)
+{
+	return has_room(d, ROOM_REGION);
+}
+
 bool memory_ready(struct dbt *d)
 {
-	if (d->hot.end - d->hot.p < ROOM_CODE || d->cold.end - d->cold.p < ROOM_CODE ||
-	    d->meta_end - d->meta_next < ROOM_CODE || d->touched_end - d->touched_next < ROOM_TOUCHED)
+	if (!has_room(d, ROOM_CODE))
 		return false;
 	advance(d, &d->hot, &d->hot_ready, d->generation[d->generations - 1].hot.end);
 	advance(d, &d->cold, &d->cold_ready, d->generation[d->generations - 1].cold.end);
