@@ -35,7 +35,10 @@ static u64 port_read(struct vcpu *v, u16 port, unsigned size)
 	v->stats.exits_io++;
 	if (v->cr4 & CR4_DE)
 		debug_io(v, port, size);
-	return bus_read(&v->machine->pio, port, size);
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+	u64 x = bus_read(&v->machine->pio, port, size);
+	vcpu_at(v, place);
+	return x;
 }
 
 static void port_write(struct vcpu *v, u16 port, unsigned size, u64 value)
@@ -43,7 +46,9 @@ static void port_write(struct vcpu *v, u16 port, unsigned size, u64 value)
 	v->stats.exits_io++;
 	if (v->cr4 & CR4_DE)
 		debug_io(v, port, size);
+	u8 place = vcpu_at(v, PLACE_DEVICE);
 	bus_write(&v->machine->pio, port, size, value);
+	vcpu_at(v, place);
 }
 
 static u16 port_operand(struct vcpu *v, const struct insn *i, unsigned k)

@@ -65,6 +65,23 @@ static unsigned page_room(u64 gla)
 	return (unsigned)(PAGE_SIZE - (gla & ~PAGE_MASK));
 }
 
+static u64 device_read(struct vcpu *v, u64 gpa, unsigned size)
+{
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+	u64 x = bus_read(&v->machine->mmio, gpa, size);
+
+	vcpu_at(v, place);
+	return x;
+}
+
+static void device_write(struct vcpu *v, u64 gpa, unsigned size, u64 x)
+{
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+
+	bus_write(&v->machine->mmio, gpa, size, x);
+	vcpu_at(v, place);
+}
+
 /* MMIO takes 1, 2, 4 or 8 bytes; other lengths go byte by byte. */
 static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigned len)
 {
@@ -74,12 +91,12 @@ static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigne
 	}
 	v->stats.exits_mmio++;
 	if ((len & (len - 1)) == 0 && len <= 8) {
-		u64 x = bus_read(&v->machine->mmio, p->gpa, len);
+		u64 x = device_read(v, p->gpa, len);
 		memcpy(buf, &x, len);
 		return;
 	}
 	for (unsigned k = 0; k < len; k++)
-		((u8 *)buf)[k] = (u8)bus_read(&v->machine->mmio, p->gpa + k, 1);
+		((u8 *)buf)[k] = (u8)device_read(v, p->gpa + k, 1);
 }
 
 static void code_written(struct vcpu *v, const struct place *p, unsigned len)
@@ -99,11 +116,11 @@ static void place_write(struct vcpu *v, const struct place *p, const void *buf, 
 	if ((len & (len - 1)) == 0 && len <= 8) {
 		u64 x = 0;
 		memcpy(&x, buf, len);
-		bus_write(&v->machine->mmio, p->gpa, len, x);
+		device_write(v, p->gpa, len, x);
 		return;
 	}
 	for (unsigned k = 0; k < len; k++)
-		bus_write(&v->machine->mmio, p->gpa + k, 1, ((const u8 *)buf)[k]);
+		device_write(v, p->gpa + k, 1, ((const u8 *)buf)[k]);
 }
 
 /* The one or two places of an access of at most a page; returns how many bytes lie in the first. */
@@ -157,7 +174,7 @@ u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
 		if (p[0].host)
 			return host_load(p[0].host, size);
 		v->stats.exits_mmio++;
-		return bus_read(&v->machine->mmio, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
+		return device_read(v, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
 	}
 	u64 x = 0;
 	mmu_read(v, gla, &x, size, how);

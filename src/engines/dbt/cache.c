@@ -372,6 +372,10 @@ void cache_destroy(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
+	if (d->generations) {
+		d->stats->code_size = d->code_size;
+		d->stats->code_used = memory_used(d);
+	}
 	for (u64 k = 0; d->pages && d->page_epoch && k < d->page_count; k++)
 		page_unmark(v, k);
 	free(d->pages);

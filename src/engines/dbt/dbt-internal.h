@@ -183,10 +183,15 @@ struct thunks { /* run-time addresses */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
 };
 
+/* Why generated code was left for the loop. */
+enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, NR_LEAVES };
+
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
 		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
+	u64 left_for[NR_LEAVES]; /* of `leaves` */
+	u64 code_used, code_size; /* of the cache, in bytes; when it was destroyed */
 };
 
 /* The cache has parts that are filled one after the other. What a translation consists of lies in one. When all are full, one is emptied. */
@@ -322,6 +327,7 @@ extern const struct mmu_hooks cache_hooks;
 int memory_create(struct dbt *d, const struct machine_config *config, struct error *err);
 void memory_destroy(struct dbt *d);
 void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
+u64 memory_used(const struct dbt *d); /* bytes of code, full generations as a whole */
 void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
 bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
 bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
@@ -349,6 +355,8 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
 /* Guest registers to v->r[], but for the two that are there; vector registers to v->v, if they are loaded. */
+/* Where the vCPU is from here on, if anybody wants to know. */
+void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place);
 void thunk_save_guest(struct emit *e);
 void thunk_save_vectors(struct emit *e, const struct dbt *d); /* destroys EFLAGS */
 /* ---- thunks-string.c ---- */

@@ -28,11 +28,26 @@ static inline bool page_is_in_segment(const struct vcpu *v, u16 mode)
 	return mode_is_translated(mode) || v->r[17] + PAGE_SIZE - 1 <= v->seg[SEG_CS].limit;
 }
 
+/* What the loop will find. */
+static enum leave cause(const struct vcpu *v)
+{
+	u32 events = atomic_load_explicit(&v->events, memory_order_relaxed);
+
+	if (v->halted)
+		return LEAVE_HALT;
+	if (v->stop_now || v->shadow)
+		return LEAVE_LOOK;
+	if (events & EV_INTR && v->rflags & FL_IF)
+		return LEAVE_INTERRUPT;
+	return events ? LEAVE_EVENT : LEAVE_TIME;
+}
+
 static u64 leave(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
 	d->stats->leaves++;
+	d->stats->left_for[cause(v)]++;
 	v->cur = &d->none;
 	return d->to.leave;
 }
