@@ -323,6 +323,7 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 {
 	struct dbt *d = dbt_of(v);
 
+	d->stats->code_stores++;
 	if (!page_covers(d->pages[page], offset, len))
 		return;
 	page_drop(v, page);

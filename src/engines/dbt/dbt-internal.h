@@ -121,6 +121,7 @@ struct site {
 	struct insn insn;
 	struct block *block;
 	u64 resume; /* run-time address behind it */
+	bool fast; /* it has a fast path */
 };
 
 #define FILLED_MAX 4095
@@ -184,13 +185,16 @@ struct thunks { /* run-time addresses */
 };
 
 /* Why generated code was left for the loop. */
+/* Why an instruction with a fast path went the slow way, as far as that can be told from what it did. */
+enum slow_for { SLOW_NEVER_FAST, SLOW_TLB, SLOW_DEVICE, SLOW_CODE, SLOW_OTHER, NR_SLOW_FOR };
 enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, NR_LEAVES };
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
-		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
+		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, code_stores, leaves, stretches;
 	u64 by_op[NR_OPS];
 	u64 left_for[NR_LEAVES]; /* of `leaves` */
+	u64 slow_for[NR_SLOW_FOR]; /* of `slow` */
 	u64 code_used, code_size; /* of the cache, in bytes; when it was destroyed */
 };
 

@@ -151,6 +151,31 @@ static _Noreturn void raise_undecodable(struct vcpu *v, const struct insn *i)
 	vcpu_raise(v, EXC_UD);
 }
 
+/* What tells causes apart. */
+struct marks {
+	u64 fills, devices, code_stores;
+};
+
+static struct marks marks_of(const struct vcpu *v)
+{
+	const u64 *fills = v->stats.tlb_fills;
+
+	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, dbt_of(v)->stats->code_stores };
+}
+
+static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, const struct marks *before)
+{
+	struct marks now = marks_of(v);
+
+	if (now.devices != before->devices)
+		return SLOW_DEVICE;
+	if (now.code_stores != before->code_stores)
+		return SLOW_CODE;
+	if (!s->fast)
+		return SLOW_NEVER_FAST;
+	return now.fills != before->fills ? SLOW_TLB : SLOW_OTHER;
+}
+
 u64 dbt_slow(struct vcpu *v, struct site *s)
 {
 	const struct insn *i = &s->insn;
@@ -167,7 +192,9 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 		raise_undecodable(v, i);
 	if (unlikely(d->counts))
 		count_look(v);
+	struct marks before = marks_of(v);
 	op_exec[i->op](v, i);
+	d->stats->slow_for[slow_cause(v, s, &before)]++;
 	flags_to_words(v);
 	v->cur = &d->none;
 	if (!(i->flags & INSN_END))

@@ -50,6 +50,12 @@ static void say_exits(unsigned k, const struct dbt_stats *s, void (*line)(const 
 	     k, (unsigned long long)s->slow, (unsigned long long)s->ends, (unsigned long long)s->direct,
 	     (unsigned long long)s->lookups, (unsigned long long)s->misses, (unsigned long long)s->links,
 	     (unsigned long long)s->relinks, (unsigned long long)s->polls);
+	line("CPU %u: of the instructions %llu have no fast path, %llu missed the TLB, %llu accessed devices, %llu "
+	     "stored beside "
+	     "code, %llu were otherwise unusual",
+	     k, (unsigned long long)s->slow_for[SLOW_NEVER_FAST], (unsigned long long)s->slow_for[SLOW_TLB],
+	     (unsigned long long)s->slow_for[SLOW_DEVICE], (unsigned long long)s->slow_for[SLOW_CODE],
+	     (unsigned long long)s->slow_for[SLOW_OTHER]);
 	line("CPU %u: left for the loop %llu times: %llu for interrupts, %llu for other events, %llu halts, %llu as "
 	     "time was "
 	     "up, %llu to look at something else",

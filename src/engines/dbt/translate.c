@@ -202,6 +202,7 @@ struct site *tr_site(struct tr *t)
 		t->site->insn = t->insn[t->k];
 		t->site->insn.n = (u16)(t->n - tr_uncounted(t) - 1);
 		t->site->block = t->b;
+		t->site->fast = t->native[t->k] != NATIVE_NONE;
 	}
 	return t->site;
 }
