@@ -7,6 +7,46 @@
 
 #include "mmu/mmu-internal.h"
 
+static struct spot *spot_of(struct vcpu *v, u64 gla)
+{
+	return &v->mmu->now->spot[gla >> PAGE_SHIFT & (SPOTS - 1)];
+}
+
+/* A store of a CPU's is about to hit the page. */
+static void tell_store(struct machine *m, u8 *page)
+{
+	if (unlikely(m->tap && m->tap->stores))
+		m->tap->stores(m->tap, page);
+}
+
+static bool spot_find(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
+{
+	const struct spot *s = spot_of(v, gla);
+	bool write = intent == INTENT_WRITE;
+
+	if (s->page != (gla & PAGE_MASK) || s->view != tlb_view(v, how) || (write && !s->write) ||
+	    intent == INTENT_FETCH)
+		return false;
+	if (s->host && page_may_be_written(v->machine, ram_page_index(v->machine, s->host)))
+		return false; /* it has no code any more: the TLB may have it */
+	*p = (struct place){ NULL, s->gpa | (gla & ~PAGE_MASK), s->host && write };
+	if (!s->host)
+		return true;
+	p->host = s->host + (gla & ~PAGE_MASK);
+	if (write)
+		tell_store(v->machine, s->host);
+	return true;
+}
+
+static void spot_enter(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, const struct walk *w, u8 *page)
+{
+	const struct tlb_entry *view = tlb_view(v, how);
+
+	if (view != v->mmu->none)
+		*spot_of(v, gla) = (struct spot){ gla & PAGE_MASK, view, w->gpa & PAGE_MASK, page,
+						  w->writable || intent == INTENT_WRITE };
+}
+
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
 {
 	struct machine *m = v->machine;
@@ -17,6 +57,8 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 		*p = (struct place){ e->host + (gla & ~PAGE_MASK), (e->info & PAGE_MASK) | (gla & ~PAGE_MASK), false };
 		return;
 	}
+	if (spot_find(v, gla, intent, how, p))
+		return;
 	struct walk w;
 	u32 error;
 	if (!mmu_walk(v, gla, intent, how, &w, &error))
@@ -25,12 +67,16 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 	p->code = false;
 	u8 *page = ram_ptr(m, w.gpa & PAGE_MASK, PAGE_SIZE);
 	p->host = page ? page + (gla & ~PAGE_MASK) : NULL;
-	if (!page)
+	if (!page) {
+		spot_enter(v, gla, intent, how, &w, NULL);
 		return;
+	}
 	tlb_fill(v, gla, how, &w, page);
-	if (unlikely(m->tap && m->tap->stores) && intent == INTENT_WRITE)
-		m->tap->stores(m->tap, page);
+	if (intent == INTENT_WRITE)
+		tell_store(m, page);
 	p->code = intent == INTENT_WRITE && !page_may_be_written(m, ram_page_index(m, page));
+	if (p->code)
+		spot_enter(v, gla, intent, how, &w, page);
 }
 
 /* #AC comes after page faults and only for CPL 3 (SDM vol. 3, 6.15): the view that never hits brings such accesses here. */
@@ -199,6 +245,8 @@ void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_acces
 				code_written(v, &p[0], size);
 			return;
 		}
+		place_write(v, &p[0], &value, size);
+		return;
 	}
 	mmu_write(v, gla, &value, size, how);
 }

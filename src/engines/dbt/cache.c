@@ -180,6 +180,13 @@ void block_retire(struct vcpu *v, struct block *b)
 	jumps_forget(d, b);
 }
 
+void place_retire(struct vcpu *v, u64 page, unsigned off)
+{
+	for (struct block *b = dbt_of(v)->pages[page]; b; b = b->page_next)
+		if (b->code && off >= b->first && off < b->end)
+			block_retire(v, b);
+}
+
 static void page_drop(struct vcpu *v, u64 index)
 {
 	struct dbt *d = dbt_of(v);
@@ -214,6 +221,8 @@ static void filters_renew(struct dbt *d)
 	memset(d->begins, 0, sizeof(d->begins));
 	memset(d->wandering, 0, sizeof(d->wandering));
 	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
+	memset(d->outside, 0, sizeof(d->outside));
+	memset(d->mixed, 0, sizeof(d->mixed));
 	for (unsigned k = 0; k < d->generations; k++)
 		for (const struct block *b = d->generation[k].blocks; b; b = b->made_next)
 			if (b->code && !b->dead)

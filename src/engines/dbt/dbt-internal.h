@@ -122,6 +122,8 @@ struct site {
 	struct block *block;
 	u64 resume; /* run-time address behind it */
 	bool fast; /* it has a fast path */
+	bool outside; /* it is one that place_is_outside() was true of */
+	u8 strays; /* of an instruction with a fast path: accesses to what that cannot serve; of an `outside` one: to what could */
 };
 
 #define FILLED_MAX 4095
@@ -171,6 +173,8 @@ struct thunks { /* run-time addresses */
 	u64 tsc, tscp; /* the same */
 	u64 direct_cr3, direct_invlpg; /* the same: words.arg is the operand */
 	u64 direct_wrmsr, direct_cpuid, direct_xstate; /* the same */
+	u64 direct_in, direct_out; /* the same */
+	u64 outside; /* the same, all registers are stored and loaded */
 	u64 moved; /* site in OUT_A, whose instruction is done: not on at site.resume, though */
 	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
@@ -191,7 +195,8 @@ enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, N
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
-		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, code_stores, leaves, stretches;
+		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, code_stores, outside, inside,
+		leaves, steps, stretches;
 	u64 by_op[NR_OPS];
 	u64 left_for[NR_LEAVES]; /* of `leaves` */
 	u64 slow_for[NR_SLOW_FOR]; /* of `slow` */
@@ -226,6 +231,8 @@ struct dbt {
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
+	/* Accesses that go to devices, or store beside code; those that go there and elsewhere. */
+	u64 outside[PLACE_BITS / 64], mixed[PLACE_BITS / 64];
 	struct thunks to;
 	struct decoded *decoded;
 	struct tr *tr; /* what a translation works with */
@@ -324,6 +331,7 @@ bool page_settled(struct vcpu *v, u64 page);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
+void place_retire(struct vcpu *v, u64 page, unsigned off); /* all blocks with that instruction */
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
 
@@ -351,6 +359,9 @@ void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one tha
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
 void note_begin(struct dbt *d, u64 page, unsigned off);
+bool place_is_outside(const struct dbt *d, u64 page, unsigned off);
+/* An access of s's has gone to a device or beside code, or not: its block is translated anew where that is worth it. Returns whether. */
+bool place_note(struct vcpu *v, struct site *s, bool outside);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
@@ -398,6 +409,9 @@ u64 dbt_direct_invlpg(struct vcpu *v, struct site *s);
 u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s);
 u64 dbt_direct_cpuid(struct vcpu *v, struct site *s);
 u64 dbt_direct_xstate(struct vcpu *v, struct site *s);
+u64 dbt_direct_in(struct vcpu *v, struct site *s);
+u64 dbt_direct_out(struct vcpu *v, struct site *s);
+u64 dbt_outside(struct vcpu *v, struct site *s);
 u64 dbt_moved(struct vcpu *v, struct site *s);
 
 /* ---- translate.c, region.c ---- */

@@ -84,6 +84,7 @@ static void step(struct vcpu *v)
 	u64 from = v->rip, gla = code_linear(v, v->rip);
 	u8 bytes[15];
 
+	dbt_of(v)->stats->steps++;
 	if (debug_breakpoints_on(v) && debug_code_breakpoint(v))
 		vcpu_raise(v, EXC_DB);
 	v->shadow = false;

@@ -194,13 +194,15 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 		count_look(v);
 	struct marks before = marks_of(v);
 	op_exec[i->op](v, i);
-	d->stats->slow_for[slow_cause(v, s, &before)]++;
+	enum slow_for why = slow_cause(v, s, &before);
+	d->stats->slow_for[why]++;
 	flags_to_words(v);
 	v->cur = &d->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
-	bool stays = v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
+	bool anew = s->fast && (why == SLOW_DEVICE || why == SLOW_CODE) && place_note(v, s, true);
+	bool stays = !anew && v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
 		     space == mmu_code_space(v, next) && s->resume;
 	if (likely(stays && !wants_out(v)))
 		return s->resume;

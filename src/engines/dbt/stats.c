@@ -58,10 +58,11 @@ static void say_exits(unsigned k, const struct dbt_stats *s, void (*line)(const 
 	     (unsigned long long)s->slow_for[SLOW_OTHER]);
 	line("CPU %u: left for the loop %llu times: %llu for interrupts, %llu for other events, %llu halts, %llu as "
 	     "time was "
-	     "up, %llu to look at something else",
+	     "up, %llu to look at something else; %llu instructions were stepped over",
 	     k, (unsigned long long)s->leaves, (unsigned long long)s->left_for[LEAVE_INTERRUPT],
 	     (unsigned long long)s->left_for[LEAVE_EVENT], (unsigned long long)s->left_for[LEAVE_HALT],
-	     (unsigned long long)s->left_for[LEAVE_TIME], (unsigned long long)s->left_for[LEAVE_LOOK]);
+	     (unsigned long long)s->left_for[LEAVE_TIME], (unsigned long long)s->left_for[LEAVE_LOOK],
+	     (unsigned long long)s->steps);
 }
 
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
@@ -78,6 +79,9 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		     "links from regions to plain blocks",
 		     k, (unsigned long long)s->slot_drops, (unsigned long long)s->slot_looks,
 		     (unsigned long long)s->slot_extends, (unsigned long long)s->hashed, (unsigned long long)s->bails);
+		line("CPU %u: %llu loads and stores were translated anew for devices or code beside them, %llu of them "
+		     "back",
+		     k, (unsigned long long)s->outside, (unsigned long long)s->inside);
 		if (s->stretches)
 			line("CPU %u: %llu instructions in %llu stretches, the same as the reference's", k,
 			     (unsigned long long)v->stats.insns, (unsigned long long)s->stretches);

@@ -299,6 +299,9 @@ void thunks_emit(struct vcpu *v)
 	t->direct_invlpg = emit_direct(e, v, dbt_direct_invlpg, false);
 	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, false);
 	t->direct_cpuid = emit_direct(e, v, dbt_direct_cpuid, false);
+	t->direct_in = emit_direct(e, v, dbt_direct_in, false);
+	t->direct_out = emit_direct(e, v, dbt_direct_out, false);
+	t->outside = to_c(e, v, dbt_outside, PLACE_EMULATE);
 	t->direct_xstate = emit_direct(e, v, dbt_direct_xstate, true);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
