@@ -172,6 +172,11 @@ struct thunks { /* run-time addresses */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
 	u64 fill_pair; /* the same of one of two slots, to write */
+	/*
+	 * By the register that holds the linear address, OUT_A or OUT_B, and whether it is written: a page that the TLB displaced comes back to
+	 * its slot. The other register has where to go on if none does; in front of that lie 32 bits that say where to try again.
+	 */
+	u64 displaced[2][2];
 	u64 bail; /* exit in OUT_A, to a plain block */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */

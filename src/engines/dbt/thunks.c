@@ -260,6 +260,47 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 	return here;
 }
 
+/* The entries of RAX and RCX change places; RDX and `with` are destroyed. */
+static void swap_entries(struct emit *e, unsigned with)
+{
+	for (unsigned k = 0; k < sizeof(struct tlb_entry); k += 8) {
+		e_load(e, 8, RDX, at_reg(RAX, (s32)k));
+		e_load(e, 8, with, at_reg(RCX, (s32)k));
+		e_store(e, 8, with, at_reg(RAX, (s32)k));
+		e_store(e, 8, RDX, at_reg(RCX, (s32)k));
+	}
+}
+
+/* See tlb_other() in mmu.h, and thunks.displaced. */
+static u64 emit_displaced(struct emit *e, unsigned a, unsigned b, size_t tag)
+{
+	static const u8 saved[] = { RAX, RCX, RDX };
+	u64 here = emit_here(e);
+
+	for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+		e_store(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_mov_rr(e, 4, RAX, a);
+	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
+	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
+	e_mov_rr(e, 4, RCX, RAX);
+	e_alu_imm(e, ALU_XOR, 4, RCX, TLB_HALF << 5);
+	e_alu_m(e, ALU_ADD, 8, RAX, at_gs(VCPU(tlb)));
+	e_alu_m(e, ALU_ADD, 8, RCX, at_gs(VCPU(tlb)));
+	e_mov_rr(e, 8, RDX, a);
+	e_alu_m(e, ALU_SUB, 8, RDX, at_reg(RCX, (s32)tag));
+	e_alu_imm(e, ALU_CMP, 8, RDX, PAGE_SIZE - 1);
+	u8 *none = e_jcc(e, CC_A, 0);
+	e_store(e, 8, b, at_gs(WORD(tmp)));
+	swap_entries(e, b);
+	e_load(e, 8, b, at_gs(WORD(tmp)));
+	e_load(e, 4, b, at_reg(b, -4));
+	e_patch(none, e->to_run, emit_here(e));
+	for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+		e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_jmp_reg(e, b);
+	return here;
+}
+
 void thunks_emit(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -281,6 +322,11 @@ void thunks_emit(struct vcpu *v)
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
 	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);
+	for (unsigned k = 0; k < 2; k++) {
+		size_t tag = k ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd);
+		t->displaced[0][k] = emit_displaced(e, OUT_A, OUT_B, tag);
+		t->displaced[1][k] = emit_displaced(e, OUT_B, OUT_A, tag);
+	}
 	t->load_vec = emit_load_vec(e, d);
 	t->load_x87 = to_c(e, v, dbt_load_x87);
 	t->stop = to_c(e, v, dbt_stop);

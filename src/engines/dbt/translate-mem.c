@@ -140,6 +140,22 @@ u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 	return miss;
 }
 
+/* In the cold part, where the TLB's slot for an access has another page: that of the access may have been displaced. `back` looks again;
+ * returns the jump for when it was not. */
+static u8 *try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back)
+{
+	struct emit *c = t->c;
+
+	e_alu_m(c, ALU_ADD, 8, a, at_reg(b, write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
+	e_mov_imm32(c, b, 0);
+	u8 *fail = c->p - 4;
+	e_jmp(c, t->d->to.displaced[a == OUT_B][write]);
+	e8(c, 0xa9); /* as an instruction, for who reads along: test eax, back */
+	e32(c, (u32)back);
+	memcpy(fail, &(u32){ (u32)emit_here(c) }, 4);
+	return e_jmp(c, 0);
+}
+
 struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 {
 	const struct insn *i = &t->insn[t->k];
@@ -149,7 +165,10 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 		return window_operand(t, avoid, write, align);
 	tr_save_flags(t, a);
 	tr_linear(t, a, i);
-	tr_slow_jump_at(t, tr_through_tlb(t, a, b, i->msize, write));
+	u64 back = emit_here(t->h);
+	u8 *miss = tr_through_tlb(t, a, b, i->msize, write);
+	e_patch(miss, t->h->to_run, emit_here(t->c));
+	tr_slow_jump_at(t, try_displaced(t, a, b, write, back));
 	check_alignment(t, a, align); /* host pages are as aligned as the guest's */
 	t->host_ok = false;
 	return at_reg(a, 0);
