@@ -50,7 +50,7 @@ static void spot_enter(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acc
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
 {
 	struct machine *m = v->machine;
-	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
+	struct tlb_entry *e = tlb_find(tlb_view(v, how), gla);
 	u64 tag = intent == INTENT_WRITE ? e->wr : e->rd;
 
 	if (tlb_hits(tag, gla, 1)) {

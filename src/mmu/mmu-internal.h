@@ -38,7 +38,8 @@ struct tlb_context {
 	u64 large[(1u << LARGE_BITS) / 64]; /* filter over the 2 MiB pieces of the large pages entered */
 	u8 largest; /* log2 of the largest page entered */
 	bool low_global; /* a page of the lower half was global */
-	u16 filled[2048]; /* non-global slots entered since the last flush, view << TLB_BITS | slot */
+	u16 filled
+		[2048]; /* pairs that non-global pages were entered into since the last flush: view << TLB_BITS | slot in the first half */
 	unsigned fills; /* above the array's size: unknown, scan */
 	u16 pcid;
 	u16 space; /* code space of the lower half */
@@ -48,7 +49,7 @@ struct tlb_context {
 #define TLB_CONTEXTS 6
 #define WRITERS	     3
 #define MANY_WRITERS 0xffff
-_Static_assert(TLB_CONTEXTS *NR_VIEWS *TLB_SIZE < MANY_WRITERS, "entries have numbers of 16 bits");
+_Static_assert(TLB_CONTEXTS *NR_VIEWS *TLB_HALF < MANY_WRITERS, "pairs of entries have numbers of 16 bits");
 
 static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned view)
 {
@@ -76,8 +77,8 @@ struct mmu {
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
 	const struct mmu_hooks *hooks;
-	/* By RAM page: the TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are more,
-	 * the first is MANY_WRITERS. */
+	/* By RAM page: the pairs of TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are
+	 * more, the first is MANY_WRITERS. */
 	u16 (*writer)[WRITERS];
 	u64 stamp;
 	u16 high_space, last_space;
@@ -123,6 +124,8 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 bool page_may_be_written(struct machine *m, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
+/* gla's slot, into which its page comes back if it was displaced. */
+struct tlb_entry *tlb_find(struct tlb_entry *view, u64 gla);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
 
 /* Tells the engine: mmu_hooks.dropped. */

@@ -2,7 +2,7 @@
 /*
  * The software TLB's upkeep: contexts by PCID, views by privilege, filling and flushing (SDM vol. 3, 4.10).
  *
- * An empty tag is a page that belongs to another slot, so that the one compare of the fast path fails. A TLB may forget
+ * An empty tag is a page that belongs to another pair, so that the one compare of the fast path fails. A TLB may forget
  * what it likes: flushes here sometimes take more than the architecture asks, never less.
  */
 #include <errno.h>
@@ -17,6 +17,7 @@
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
 	e->rd = e->wr = tlb_empty_tag(slot);
+	e->host = NULL;
 	e->info = 0;
 }
 
@@ -141,29 +142,37 @@ void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
 
 /* ---- who may write to a page ---- */
 
+/* The first entry of a pair; the other one lies TLB_HALF behind it. */
 static struct tlb_entry *numbered(struct mmu *m, unsigned n)
 {
-	return &m->context[n / (NR_VIEWS * TLB_SIZE)].entry[n % (NR_VIEWS * TLB_SIZE)];
+	return context_view(&m->context[n / (NR_VIEWS * TLB_HALF)], n / TLB_HALF % NR_VIEWS) + n % TLB_HALF;
 }
 
-static bool writes_to(const struct tlb_entry *e, unsigned n, const u8 *host)
+static unsigned number_of(const struct mmu *m, const struct tlb_entry *e)
 {
-	return e->host == host && e->wr != tlb_empty_tag(n & (TLB_SIZE - 1));
+	unsigned n = (unsigned)(e - m->now->entry);
+
+	return (unsigned)(m->now - m->context) * NR_VIEWS * TLB_HALF + n / TLB_SIZE * TLB_HALF + n % TLB_HALF;
+}
+
+static bool writes_to(const struct tlb_entry *e, const u8 *host)
+{
+	return e->host == host && e->wr == e->rd;
 }
 
 static void note_writer(struct vcpu *v, const struct tlb_entry *e)
 {
 	struct mmu *m = v->mmu;
 	u16 *writer = m->writer[ram_page_index(v->machine, e->host)], *room = NULL;
-	unsigned context = (unsigned)(m->now - m->context), n;
+	unsigned n = number_of(m, e);
 
-	n = context * NR_VIEWS * TLB_SIZE + (unsigned)(e - m->now->entry);
 	if (writer[0] == MANY_WRITERS)
 		return;
 	for (unsigned k = 0; k < WRITERS; k++) {
 		if (writer[k] == n + 1)
 			return;
-		if (!writer[k] || !writes_to(numbered(m, writer[k] - 1u), writer[k] - 1u, e->host))
+		const struct tlb_entry *pair = writer[k] ? numbered(m, writer[k] - 1u) : NULL;
+		if (!pair || (!writes_to(pair, e->host) && !writes_to(pair + TLB_HALF, e->host)))
 			room = &writer[k];
 	}
 	if (room)
@@ -174,8 +183,11 @@ static void note_writer(struct vcpu *v, const struct tlb_entry *e)
 
 static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
 {
-	if (writes_to(numbered(m, n), n, host))
-		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
+	struct tlb_entry *pair = numbered(m, n);
+
+	for (unsigned k = 0; k < TLB_SIZE; k += TLB_HALF)
+		if (writes_to(&pair[k], host))
+			pair[k].wr = tlb_empty_tag(n % TLB_HALF);
 }
 
 void tlb_drop_writer(struct vcpu *v, u64 page_index)
@@ -185,7 +197,7 @@ void tlb_drop_writer(struct vcpu *v, u64 page_index)
 	u16 *writer = m->writer[page_index];
 	bool many = writer[0] == MANY_WRITERS;
 
-	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_SIZE; n++)
+	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_HALF; n++)
 		drop_writer(m, n, host);
 	for (unsigned k = 0; k < WRITERS; k++) {
 		if (writer[k] && !many)
@@ -193,6 +205,27 @@ void tlb_drop_writer(struct vcpu *v, u64 page_index)
 		writer[k] = 0;
 	}
 	mmu_dropped(v, page_index, MMU_DROP_WRITES);
+}
+
+struct tlb_entry *tlb_find(struct tlb_entry *view, u64 gla)
+{
+	struct tlb_entry *e = tlb_slot(view, gla), *o = tlb_other(view, e);
+
+	if (!tlb_hits(e->rd, gla, 1) && tlb_hits(o->rd, gla, 1)) {
+		struct tlb_entry was = *e;
+		*e = *o;
+		*o = was;
+	}
+	return e;
+}
+
+/* Makes room in a page's slot. What lies there, perhaps nothing, replaces what was displaced before, but for the page itself. */
+static void displace(struct tlb_entry *view, struct tlb_entry *e, u64 page)
+{
+	struct tlb_entry *o = tlb_other(view, e);
+
+	if (e->rd != page && (e->host || o->rd == page))
+		*o = *e;
 }
 
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host)
@@ -206,6 +239,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		return;
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
+	displace(view, e, page);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
@@ -222,7 +256,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	unsigned which = (unsigned)((view - c->entry) / TLB_SIZE);
 	v->stats.tlb_fills[which]++;
 	if (!w->global && c->fills < ARRAY_SIZE(c->filled))
-		c->filled[c->fills] = (u16)(which << TLB_BITS | slot);
+		c->filled[c->fills] = (u16)(which << TLB_BITS | slot % TLB_HALF);
 	c->fills += !w->global && c->fills <= ARRAY_SIZE(c->filled);
 }
 
@@ -241,18 +275,22 @@ static void fetch_clear(struct tlb_context *c)
 		c->fetch[0][k].page = c->fetch[1][k].page = 1;
 }
 
+static void clear_local(struct tlb_context *c, unsigned k)
+{
+	if (!(c->entry[k].info & TLB_GLOBAL))
+		entry_clear(&c->entry[k], k & (TLB_SIZE - 1));
+}
+
 static void context_flush_local(struct vcpu *v, struct tlb_context *c)
 {
 	if (c->fills <= ARRAY_SIZE(c->filled)) {
 		for (unsigned k = 0; k < c->fills; k++) {
-			struct tlb_entry *e = &c->entry[c->filled[k]];
-			if (!(e->info & TLB_GLOBAL))
-				entry_clear(e, c->filled[k] & (TLB_SIZE - 1));
+			clear_local(c, c->filled[k]);
+			clear_local(c, c->filled[k] + TLB_HALF);
 		}
 	} else {
 		for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++)
-			if (!(c->entry[k].info & TLB_GLOBAL))
-				entry_clear(&c->entry[k], k & (TLB_SIZE - 1));
+			clear_local(c, k);
 	}
 	c->fills = 0;
 	fetch_clear(c);
@@ -304,13 +342,13 @@ static unsigned large_at(const struct tlb_context *c, u64 gla)
 
 static void drop_large(struct tlb_context *c, u64 gla, unsigned shift)
 {
-	/* The slots of one large page follow each other, or it takes all. */
-	unsigned n = shift <= 22 ? MIN(1u << (shift - PAGE_SHIFT), TLB_SIZE) : TLB_SIZE;
-	unsigned first = (unsigned)(gla >> PAGE_SHIFT) & (TLB_SIZE - 1) & ~(n - 1);
+	/* The slots of one large page follow each other, or it takes all; and those half a view away. */
+	unsigned n = shift <= 22 ? MIN(1u << (shift - PAGE_SHIFT), TLB_HALF) : TLB_HALF;
+	unsigned first = (unsigned)(gla >> PAGE_SHIFT) & (TLB_HALF - 1) & ~(n - 1);
 
-	for (unsigned k = 0; k < NR_VIEWS * n; k++) {
-		unsigned slot = first + k % n;
-		struct tlb_entry *e = &context_view(c, k / n)[slot];
+	for (unsigned k = 0; k < 2 * NR_VIEWS * n; k++) {
+		unsigned slot = first + k % n + k / n % 2 * TLB_HALF;
+		struct tlb_entry *e = &context_view(c, k / n / 2)[slot];
 		if ((e->info & TLB_LARGE) && (e->rd >> shift == gla >> shift || e->wr >> shift == gla >> shift))
 			entry_clear(e, slot);
 	}
@@ -323,7 +361,7 @@ static bool context_flush_page(struct vcpu *v, struct tlb_context *c, u64 gla)
 	unsigned bit = filter_bit(gla), fetch_slot = gla >> PAGE_SHIFT & (FETCH_SIZE - 1), large = large_at(c, gla);
 
 	for (unsigned w = 0; w < NR_VIEWS; w++) {
-		struct tlb_entry *e = tlb_slot(context_view(c, w), gla);
+		struct tlb_entry *e = tlb_find(context_view(c, w), gla);
 		if (tlb_hits(e->rd, gla, 1) || tlb_hits(e->wr, gla, 1))
 			entry_clear(e, (unsigned)(e - context_view(c, w)));
 	}

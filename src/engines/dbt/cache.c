@@ -368,8 +368,9 @@ int cache_create(struct vcpu *v, struct error *err)
 	if (memory_create(d, &m->config, err))
 		return err->code;
 	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
-		d->stack[k] = meta_alloc(d, sizeof(struct slot));
-		slot_init(d->stack[k], k < 2 ? 8 : 4, NULL, 0, true);
+		d->stack[k] = meta_alloc(d, 2 * sizeof(struct slot));
+		for (unsigned n = 0; n < 2; n++)
+			slot_init(&d->stack[k][n], k < 2 ? 8 : 4, NULL, 0, true);
 	}
 	thunks_emit(v);
 	memory_divide(d);

@@ -34,6 +34,8 @@ struct words {
 	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
 	u8 x87_seg; /* of x87_dp */
 	u8 vec_loaded, x87_loaded;
+	u8 lists_full; /* a slot could not be listed */
+	u32 turn; /* offset in a pair of the slot that was filled last */
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -150,7 +152,7 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_X87	0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
 #define PLACE_BITS  65536u
-#define BEGIN_BITS  (1u << 20)
+#define BEGIN_BITS  (1u << 23) /* 2,048 pages of code */
 #define HEAT	    1000 /* entries after which a block is hot */
 #define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
@@ -180,6 +182,12 @@ struct thunks { /* run-time addresses */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
+	u64 fill_pair; /* the same of one of two slots, to write */
+	/*
+	 * By the register that holds the linear address, OUT_A or OUT_B, and whether it is written: a page that the TLB displaced comes back to
+	 * its slot. The other register has where to go on if none does; in front of that lie 32 bits that say where to try again.
+	 */
+	u64 displaced[2][2];
 	u64 bail; /* exit in OUT_A, to a plain block */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
@@ -227,7 +235,8 @@ struct dbt {
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
-	struct slot *stack[4]; /* of pushes, pops, calls and returns: user's, supervisor's; the same of 32-bit code */
+	/* Of pushes, pops, calls and returns, a pair each, filled in turn: user's, supervisor's; the same of 32-bit code. */
+	struct slot *stack[4];
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
@@ -355,7 +364,7 @@ enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
 void slots_clear(struct dbt *d);
-void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one that could not be listed */
+void slots_check_lists(struct vcpu *v); /* makes room in them when there is none */
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
 void note_begin(struct dbt *d, u64 page, unsigned off);

@@ -183,7 +183,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 
 	d->stats->slow++;
 	d->stats->by_op[i->op]++;
-	slots_shared_check(d);
+	slots_check_lists(v);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;

@@ -19,7 +19,7 @@ void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, boo
 {
 	*s = (struct slot){ .room = PAGE_SIZE + 1 - span,
 			    .span = (u16)span,
-			    .count = b ? FIRST_MISSES : SLOT_MISSES,
+			    .count = b ? FIRST_MISSES : ~0u,
 			    .block = b,
 			    .off = (u16)off,
 			    .write = write };
@@ -134,14 +134,20 @@ bool place_note(struct vcpu *v, struct site *s, bool outside)
 	return true;
 }
 
+/* One after the other in a page, as they are asked for. */
+static u64 begin_bit(u64 page, unsigned off)
+{
+	return (place_hash(page, 0) << PAGE_SHIFT | off) & (BEGIN_BITS - 1);
+}
+
 bool place_begins(const struct dbt *d, u64 page, unsigned off)
 {
-	return has_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+	return has_bit(d->begins, begin_bit(page, off));
 }
 
 void note_begin(struct dbt *d, u64 page, unsigned off)
 {
-	set_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+	set_bit(d->begins, begin_bit(page, off));
 }
 
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
@@ -170,15 +176,14 @@ u64 dbt_promote(struct vcpu *v, struct block *b)
 	return dbt_go_on(v);
 }
 
-void slots_shared_check(struct dbt *d)
+void slots_check_lists(struct vcpu *v)
 {
-	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
-		if (d->stack[k]->count)
-			continue;
-		d->stack[k]->count = SLOT_MISSES;
-		if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX)
-			slots_clear(d);
-	}
+	struct words *w = words_of(v);
+
+	if (likely(!w->lists_full))
+		return;
+	w->lists_full = 0;
+	slots_clear(dbt_of(v));
 }
 
 /* ---- more than a page ---- */

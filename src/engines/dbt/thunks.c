@@ -194,7 +194,7 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 }
 
 /* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot, OUT_A the list. */
-static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
+static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 {
 	static const u8 saved[] = { RAX, RCX, RDX, OUT_A, OUT_B };
 	const struct mem slot_end = at_reg(RDX, offsetof(struct slot, end));
@@ -206,6 +206,10 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_load(e, 8, OUT_B, at_gs(WORD(fill_use)));
 	e_load(e, 8, RCX, at_gs(WORD(fill_gla)));
 	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct slot_use, slot)));
+	if (pair) {
+		e_alu_imm_m(e, ALU_XOR, 4, at_gs(WORD(turn)), sizeof(struct slot));
+		e_alu_m(e, ALU_ADD, 4, RDX, at_gs(WORD(turn)));
+	}
 	e_mov_rr(e, 4, RAX, RCX);
 	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
 	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
@@ -249,8 +253,9 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_load(e, 8, RAX, at_reg(OUT_B, offsetof(struct slot_use, back)));
 	u8 *done = e_jmp(e, 0);
 	/* Not by us: as if the count were used up, or just not now. */
-	for (unsigned k = 0; k < 2; k++)
-		e_patch(later[k], e->to_run, emit_here(e));
+	e_patch(later[1], e->to_run, emit_here(e));
+	e_store_imm(e, 1, 1, at_gs(WORD(lists_full)));
+	e_patch(later[0], e->to_run, emit_here(e));
 	e_store_imm(e, 4, 0, at_reg(RDX, offsetof(struct slot, count)));
 	for (unsigned k = 0; k < 2; k++)
 		e_patch(out[k], e->to_run, emit_here(e));
@@ -260,6 +265,47 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	for (unsigned k = 0; k < 5; k++)
 		e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
 	e_jmp_mem(e, at_gs(WORD(fill_use)));
+	return here;
+}
+
+/* The entries of RAX and RCX change places; RDX and `with` are destroyed. */
+static void swap_entries(struct emit *e, unsigned with)
+{
+	for (unsigned k = 0; k < sizeof(struct tlb_entry); k += 8) {
+		e_load(e, 8, RDX, at_reg(RAX, (s32)k));
+		e_load(e, 8, with, at_reg(RCX, (s32)k));
+		e_store(e, 8, with, at_reg(RAX, (s32)k));
+		e_store(e, 8, RDX, at_reg(RCX, (s32)k));
+	}
+}
+
+/* See tlb_other() in mmu.h, and thunks.displaced. */
+static u64 emit_displaced(struct emit *e, unsigned a, unsigned b, size_t tag)
+{
+	static const u8 saved[] = { RAX, RCX, RDX };
+	u64 here = emit_here(e);
+
+	for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+		e_store(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_mov_rr(e, 4, RAX, a);
+	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
+	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
+	e_mov_rr(e, 4, RCX, RAX);
+	e_alu_imm(e, ALU_XOR, 4, RCX, TLB_HALF << 5);
+	e_alu_m(e, ALU_ADD, 8, RAX, at_gs(VCPU(tlb)));
+	e_alu_m(e, ALU_ADD, 8, RCX, at_gs(VCPU(tlb)));
+	e_mov_rr(e, 8, RDX, a);
+	e_alu_m(e, ALU_SUB, 8, RDX, at_reg(RCX, (s32)tag));
+	e_alu_imm(e, ALU_CMP, 8, RDX, PAGE_SIZE - 1);
+	u8 *none = e_jcc(e, CC_A, 0);
+	e_store(e, 8, b, at_gs(WORD(tmp)));
+	swap_entries(e, b);
+	e_load(e, 8, b, at_gs(WORD(tmp)));
+	e_load(e, 4, b, at_reg(b, -4));
+	e_patch(none, e->to_run, emit_here(e));
+	for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+		e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_jmp_reg(e, b);
 	return here;
 }
 
@@ -281,8 +327,14 @@ void thunks_emit(struct vcpu *v)
 	t->promote = to_c(e, v, dbt_promote, PLACE_FIND);
 	t->hot = to_c(e, v, dbt_hot, PLACE_FIND);
 	t->bail = to_c(e, v, dbt_bail, PLACE_FIND);
-	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
-	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
+	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
+	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
+	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);
+	for (unsigned k = 0; k < 2; k++) {
+		size_t tag = k ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd);
+		t->displaced[0][k] = emit_displaced(e, OUT_A, OUT_B, tag);
+		t->displaced[1][k] = emit_displaced(e, OUT_B, OUT_A, tag);
+	}
 	t->load_vec = emit_load_vec(e, d);
 	t->load_x87 = to_c(e, v, dbt_load_x87, PLACE_EMULATE);
 	t->stop = to_c(e, v, dbt_stop, PLACE_FIND);
