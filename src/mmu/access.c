@@ -42,9 +42,11 @@ static void spot_enter(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acc
 {
 	const struct tlb_entry *view = tlb_view(v, how);
 
-	if (view != v->mmu->none)
-		*spot_of(v, gla) = (struct spot){ gla & PAGE_MASK, view, w->gpa & PAGE_MASK, page,
-						  w->writable || intent == INTENT_WRITE };
+	if (view == v->mmu->none)
+		return;
+	*spot_of(v, gla) = (struct spot){ gla & PAGE_MASK, view, w->gpa & PAGE_MASK, page,
+					  w->writable || intent == INTENT_WRITE };
+	v->mmu->now->low_global |= w->global && !(gla >> 63);
 }
 
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
