@@ -160,6 +160,40 @@ main:	call enter_long
 	decl %ebp
 	jnz 2b
 
+	/* A global page of a device's, in several address spaces: INVLPG in one is for all. */
+	movl $1, %eax
+	cpuid
+	testl $1 << 17, %ecx
+	jz no_pcid
+	movq %cr4, %rax
+	orl $CR4_PGE | CR4_PCIDE, %eax
+	movq %rax, %cr4
+	movl $1, %r13d
+	shlq $63, %r13
+	movl $OFTEN, %ebp
+	movl $MAP_AT + LVT, %ebx
+2:	movl $APIC + P + W + G, %eax
+	movq %rax, pt
+	invlpg (%rbx)
+	call load
+	EQ(l, $0x100aa, %eax)
+	leaq pml4 + 1(%r13), %rax
+	movq %rax, %cr3
+	call load
+	EQ(l, $0x100aa, %eax)
+	movq $scratch + P + W + G, pt
+	movl %ebp, scratch + LVT
+	invlpg (%rbx)
+	call load
+	EQ(l, %ebp, %eax)
+	leaq pml4(%r13), %rax
+	movq %rax, %cr3
+	call load
+	EQ(l, %ebp, %eax)
+	decl %ebp
+	jnz 2b
+no_pcid:
+	movl $0, pt
 	/* Beside code: data in the page of a function that is called all the time; then the function itself. */
 	movl $code, %esi
 	movl $scratch, %edi
