@@ -253,10 +253,13 @@ static bool made_in(const struct generation *g, const struct block *b)
 	return (const u8 *)b >= g->meta.begin && (const u8 *)b < g->meta.end;
 }
 
-/* Takes the generation's blocks out of the page's list. */
-static void page_sweep(struct vcpu *v, u64 page, const struct generation *g)
+/*
+ * Takes the generation's blocks out of the page's list. The page stays marked, as what was code will be again, and marking has to wait for
+ * other vCPUs; unless somebody stores there: code_written().
+ */
+static void page_sweep(struct dbt *d, u64 page, const struct generation *g)
 {
-	struct block **at = &dbt_of(v)->pages[page];
+	struct block **at = &d->pages[page];
 
 	while (*at) {
 		if (made_in(g, *at))
@@ -264,8 +267,6 @@ static void page_sweep(struct vcpu *v, u64 page, const struct generation *g)
 		else
 			at = &(*at)->page_next;
 	}
-	if (!dbt_of(v)->pages[page])
-		page_unmark(v, page);
 }
 
 static void jumps_sweep(struct dbt *d, const struct generation *g)
@@ -287,7 +288,7 @@ static void generation_drop(struct vcpu *v, struct generation *g)
 		if (b->code)
 			block_drop(d, b);
 	for (struct block *b = g->blocks; b; b = b->made_next)
-		page_sweep(v, b->page, g);
+		page_sweep(d, b->page, g);
 	g->blocks = NULL;
 	d->stats->evictions++;
 }
@@ -333,6 +334,8 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 	struct dbt *d = dbt_of(v);
 
 	d->stats->code_stores++;
+	if (!d->pages[page])
+		page_unmark(v, page);
 	if (!page_covers(d->pages[page], offset, len))
 		return;
 	page_drop(v, page);

@@ -2,23 +2,24 @@
 /*
  * What generated code calls by the short way (thunks-system.c): instructions that kernels run often and that only C can do. What
  * is called finds the registers that C may destroy, RBX and the two that always are there in v->r[], and no others; so it must
- * not raise, but for dbt_direct_xstate(), which finds all. It returns where to go on: at the site's `resume`; at `moved`, if
+ * not raise, but for those at the end of the file, which find all. It returns where to go on: at the site's `resume`; at `moved`, if
  * what runs next is not what the block goes on with; or, having changed nothing, at `slow`, for src/emulate to do all of it.
  */
 #include "engines/dbt/count.h"
 
-static u64 done(struct vcpu *v, const struct site *s, u64 space_before)
-{
-	struct dbt *d = dbt_of(v);
-	bool stays = v->code_space[!!(s->block->mode & MODE_HIGH)] == space_before && !wants_out(v);
-
-	d->stats->direct++;
-	return likely(stays) ? s->resume : d->to.moved;
-}
-
+/* The code space that the site's block runs in. */
 static u64 space_of(const struct vcpu *v, const struct site *s)
 {
 	return v->code_space[!!(s->block->mode & MODE_HIGH)];
+}
+
+static u64 done(struct vcpu *v, const struct site *s, u64 space_before)
+{
+	struct dbt *d = dbt_of(v);
+	bool stays = space_of(v, s) == space_before && !wants_out(v);
+
+	d->stats->direct++;
+	return likely(stays) ? s->resume : d->to.moved;
 }
 
 /* The instruction is done, and something wants the loop, or its successor is to be looked up. */
