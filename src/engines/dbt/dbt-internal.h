@@ -210,7 +210,6 @@ struct dbt {
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
 	struct thunks to;
-	struct decoded *decoded;
 	struct tr *tr; /* what a translation works with */
 	struct finder *finder;
 	struct code_region *region;
@@ -311,12 +310,6 @@ void memory_reset(struct dbt *d); /* nothing is allocated */
 bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
-
-/* ---- decoded.c ---- */
-struct decoded *decoded_create(void); /* NULL: no memory; to be freed */
-/* code_decode(), of bytes that may be known; info is not NULL. */
-enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
-			      unsigned off);
 
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
