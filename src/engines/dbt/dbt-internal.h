@@ -29,6 +29,7 @@
 struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
+	u64 arg; /* an instruction's operand, for C */
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
 	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
 	u8 x87_seg; /* of x87_dp */
@@ -57,6 +58,7 @@ struct block {
 	struct block *hash_next, *page_next;
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
+	struct block *made_next; /* of its generation */
 	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
 	u16 off; /* in the page, where it is entered */
 	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
@@ -166,7 +168,11 @@ struct thunks { /* run-time addresses */
 	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
 	u64 jump_high; /* the same, most likely to the upper half of the address space */
 	u64 syscall, sysret; /* site in OUT_A */
-	u64 tsc; /* the same */
+	u64 iret; /* the same, of IRETQ in 64-bit code */
+	u64 tsc, tscp; /* the same */
+	u64 direct_cr3, direct_invlpg; /* the same: words.arg is the operand */
+	u64 direct_wrmsr, direct_cpuid, direct_xstate; /* the same */
+	u64 moved; /* site in OUT_A, whose instruction is done: not on at site.resume, though */
 	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
@@ -186,20 +192,31 @@ struct thunks { /* run-time addresses */
 };
 
 struct dbt_stats {
-	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
+	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
+		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
 	u64 by_op[NR_OPS];
+};
+
+/* The cache has parts that are filled one after the other. What a translation consists of lies in one. When all are full, one is emptied. */
+#define GENERATIONS 8
+struct generation {
+	struct part {
+		u8 *begin, *end;
+	} hot, cold, meta, touched;
+	struct block *blocks; /* made in it, stand-ins and dead ones too */
 };
 
 struct dbt {
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
 	size_t code_size;
-	u8 *hot_begin, *cold_begin; /* behind the thunks */
+	struct generation generation[GENERATIONS];
+	unsigned generations, now; /* how many there are; the one being filled */
+	u64 random; /* which one goes */
 	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
 	bool small_pages; /* it has none to give */
-	u8 *meta, *meta_end, *meta_next,
-		*meta_begin; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	u8 *meta, *meta_end,
+		*meta_next; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
 	/* Likewise the few words of theirs that generated code touches each time: close together, as each costs a place in the cache. */
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
@@ -294,6 +311,12 @@ void dbt_unwound(struct vcpu *v);
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
 void cache_flush(struct vcpu *v); /* drops every translation */
+void cache_make_room(struct vcpu *v); /* for one more block; drops some if it must */
+/* Changes whenever translations' memory is used again: what was known of any block or exit before is void then. */
+static inline u64 cache_reuses(const struct dbt *d)
+{
+	return d->stats->flushes + d->stats->evictions;
+}
 void cache_forget_jumps(struct vcpu *v);
 /* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
@@ -304,10 +327,12 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
 
 /* ---- memory.c ---- */
-int memory_create(struct dbt *d, unsigned cpus, struct error *err);
+int memory_create(struct dbt *d, const struct machine_config *config, struct error *err);
 void memory_destroy(struct dbt *d);
-void memory_reset(struct dbt *d); /* nothing is allocated */
-bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
+void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
+void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
+bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
+bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
 
@@ -325,13 +350,24 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* Guest registers to v->r[], but for the two that are there; vector registers to v->v, if they are loaded. */
+void thunk_save_guest(struct emit *e);
+void thunk_save_vectors(struct emit *e, const struct dbt *d); /* destroys EFLAGS */
 /* ---- thunks-string.c ---- */
 u64 emit_rep_movs(struct emit *e, const struct dbt *d, unsigned shift);
 u64 emit_rep_stos(struct emit *e, const struct dbt *d, unsigned shift);
 /* ---- thunks-system.c ---- */
 u64 emit_syscall(struct emit *e, const struct dbt *d);
 u64 emit_sysret(struct emit *e, const struct dbt *d);
-u64 emit_tsc(struct emit *e, struct vcpu *v);
+/* Code spaces, and the view of the TLB, of the other privilege. Destroys OUT_B; likewise these: */
+void thunk_change_level(struct emit *e, unsigned cpl);
+/* A segment of base 0, or all of the address space; selectors are the caller's. */
+void thunk_set_segment(struct emit *e, unsigned seg, u32 limit, u32 ar);
+void thunk_set_flat(struct emit *e, unsigned seg, u32 ar);
+u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux);
+u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *), bool raises);
+/* ---- thunks-iret.c ---- */
+u64 emit_iret(struct emit *e, const struct dbt *d);
 
 /* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
 u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */
@@ -345,6 +381,14 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x);
 u64 dbt_poll(struct vcpu *v, struct exit *x);
 u64 dbt_poll_site(struct vcpu *v, struct site *s);
 u64 dbt_miss(struct vcpu *v, struct site *s);
+
+/* ---- direct.c: likewise; what is unusual goes on at to.slow, what is done and not at site.resume at to.moved ---- */
+u64 dbt_direct_cr3(struct vcpu *v, struct site *s);
+u64 dbt_direct_invlpg(struct vcpu *v, struct site *s);
+u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s);
+u64 dbt_direct_cpuid(struct vcpu *v, struct site *s);
+u64 dbt_direct_xstate(struct vcpu *v, struct site *s);
+u64 dbt_moved(struct vcpu *v, struct site *s);
 
 /* ---- translate.c, region.c ---- */
 struct tr *tr_create(void); /* these to be freed; NULL: no memory */

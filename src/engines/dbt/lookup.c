@@ -66,8 +66,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		v->stop_now = true;
 		return d->to.leave;
 	}
-	if (!memory_ready(d))
-		cache_flush(v);
+	cache_make_room(v);
 	if (unlikely(!jumps_are_good(d, mode))) {
 		cache_forget_jumps(v);
 		d->mode = mode;
@@ -192,12 +191,12 @@ static struct block *found(struct vcpu *v)
 u64 dbt_link(struct vcpu *v, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
-	u64 flushes = d->stats->flushes;
+	u64 reuses = cache_reuses(d);
 
 	v->rip = target_of(v, x);
 	v->cur = &d->none;
 	u64 code = dbt_find(v);
-	if (flushes != d->stats->flushes || x->from->dead || x->to || code == d->to.leave)
+	if (reuses != cache_reuses(d) || x->from->dead || x->to || code == d->to.leave)
 		return code;
 	struct block *to = found(v);
 	if (to && to->page == x->from->page && to->page2 == ~0ull)
@@ -245,14 +244,14 @@ static void check_target(struct vcpu *v, struct exit *x)
 u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
-	u64 flushes = d->stats->flushes, from = v->r[17];
+	u64 reuses = cache_reuses(d), from = v->r[17];
 
 	v->rip = target_of(v, x);
 	v->cur = &d->none;
 	check_target(v, x);
 	u64 space = mmu_code_space(v, v->rip);
 	u64 code = dbt_find(v);
-	if (flushes != d->stats->flushes || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
+	if (reuses != cache_reuses(d) || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
 		return code;
 	struct block *to = found(v);
 	if (!to)

@@ -35,10 +35,11 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		const struct dbt_stats *s = v->engine_stats;
 		if (!s)
 			continue;
-		line("CPU %u: %llu blocks of %llu instructions, %llu bytes; cache emptied %llu times, code dropped "
-		     "%llu times",
+		line("CPU %u: %llu blocks of %llu instructions, %llu bytes; cache emptied %llu times, its oldest part "
+		     "%llu "
+		     "times; code dropped %llu times",
 		     k, (unsigned long long)s->blocks, (unsigned long long)s->insns, (unsigned long long)s->bytes,
-		     (unsigned long long)s->flushes, (unsigned long long)s->drops);
+		     (unsigned long long)s->flushes, (unsigned long long)s->evictions, (unsigned long long)s->drops);
 		line("CPU %u: calls from generated code: %llu instructions (%llu went elsewhere), %llu lookups, %llu "
 		     "jump "
 		     "misses, %llu links (%llu again), %llu polls; left for the loop %llu times; %llu blocks got "

@@ -15,7 +15,7 @@ static bool is_out(unsigned reg)
 	return reg == OUT_A || reg == OUT_B;
 }
 
-static void save_guest(struct emit *e)
+void thunk_save_guest(struct emit *e)
 {
 	for (unsigned r = 0; r < NR_GPR; r++)
 		if (!is_out(r))
@@ -53,7 +53,7 @@ static void vzeroupper(struct emit *e)
 	e8(e, 0x77);
 }
 
-static void save_vectors(struct emit *e, const struct dbt *d)
+void thunk_save_vectors(struct emit *e, const struct dbt *d)
 {
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
 	u8 *skip = e_jcc(e, CC_Z, 0);
@@ -78,8 +78,8 @@ static u64 to_c(struct emit *e, struct vcpu *v, void *fn)
 {
 	u64 here = emit_here(e);
 
-	save_guest(e);
-	save_vectors(e, dbt_of(v));
+	thunk_save_guest(e);
+	thunk_save_vectors(e, dbt_of(v));
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
 	u8 *skip = e_jcc(e, CC_Z, 0);
@@ -335,7 +335,15 @@ void thunks_emit(struct vcpu *v)
 	t->jump32 = emit_jump32(e, d, t->lookup);
 	t->syscall = emit_syscall(e, d);
 	t->sysret = emit_sysret(e, d);
-	t->tsc = emit_tsc(e, v);
+	t->iret = emit_iret(e, d);
+	t->tsc = emit_tsc(e, v, false);
+	t->tscp = emit_tsc(e, v, true);
+	t->moved = to_c(e, v, dbt_moved);
+	t->direct_cr3 = emit_direct(e, v, dbt_direct_cr3, false);
+	t->direct_invlpg = emit_direct(e, v, dbt_direct_invlpg, false);
+	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, false);
+	t->direct_cpuid = emit_direct(e, v, dbt_direct_cpuid, false);
+	t->direct_xstate = emit_direct(e, v, dbt_direct_xstate, true);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
 		t->rep_stos[k] = emit_rep_stos(e, d, k);

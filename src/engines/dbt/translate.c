@@ -444,7 +444,8 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 
 	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
-	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
+	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off) &&
+		 memory_ready_for_region(d);
 	if (b->hot && region_find(t, host, off)) {
 		choose(t);
 		region_choose_outs(t);
