@@ -201,6 +201,7 @@ struct vcpu {
 	const struct cpu_model *model;
 	struct mmu *mmu; /* src/mmu's per-vCPU state */
 	void *engine; /* the engine's per-vCPU state */
+	struct insn_shapes *shapes; /* what its code is decoded by; NULL: nothing is kept */
 	void *engine_stats; /* its own figures, from malloc: they outlive it */
 	struct vcpu_debug debug;
 	jmp_buf *unwind; /* landing for vcpu_raise: set by whoever runs instructions */

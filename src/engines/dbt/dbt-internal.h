@@ -243,7 +243,6 @@ struct dbt {
 	/* Accesses that go to devices, or store beside code; those that go there and elsewhere. */
 	u64 outside[PLACE_BITS / 64], mixed[PLACE_BITS / 64];
 	struct thunks to;
-	struct decoded *decoded;
 	struct tr *tr; /* what a translation works with */
 	struct finder *finder;
 	struct code_region *region;
@@ -354,12 +353,6 @@ bool memory_ready(struct dbt *d); /* for one more block; false: the current gene
 bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
-
-/* ---- decoded.c ---- */
-struct decoded *decoded_create(void); /* NULL: no memory; to be freed */
-/* code_decode(), of bytes that may be known; info is not NULL. */
-enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
-			      unsigned off);
 
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);

@@ -293,7 +293,8 @@ static void dbt_destroy(struct vcpu *v)
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
-	free(d->decoded);
+	free(v->shapes);
+	v->shapes = NULL;
 	free(d->tr);
 	free(d->finder);
 	free(d->region);
@@ -313,11 +314,11 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	if (!v->engine_stats)
 		v->engine_stats = calloc(1, sizeof(*d->stats));
 	d->stats = v->engine_stats;
-	d->decoded = decoded_create();
+	v->shapes = insn_shapes_create();
 	d->tr = tr_create();
 	d->finder = finder_create();
 	d->region = code_region_create();
-	if (!d->stats || !d->decoded || !d->tr || !d->finder || !d->region) {
+	if (!d->stats || !v->shapes || !d->tr || !d->finder || !d->region) {
 		dbt_destroy(v);
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	}

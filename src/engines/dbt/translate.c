@@ -50,7 +50,7 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	struct insn *i = &t->insn[t->n];
 	unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);
 	const u8 *bytes = host + off;
-	enum decode_status s = dbt_decode(t->v, i, &t->info[t->n], bytes, room, off);
+	enum decode_status s = code_decode(t->v, i, &t->info[t->n], bytes, room, off);
 
 	if (s == DECODE_MORE && room < 15) {
 		t->end_crosses = true;

@@ -224,6 +224,8 @@ static void interp_destroy(struct vcpu *v)
 	code_destroy(v);
 	if (in->tracer)
 		tracer_close(in->tracer);
+	free(v->shapes);
+	v->shapes = NULL;
 	free(in);
 	v->engine = NULL;
 	mmu_destroy(v);
@@ -237,11 +239,12 @@ static int interp_create(struct vcpu *v, struct error *err)
 	if (!in)
 		return error_set(err, ENOMEM, "no memory for the interpreter of CPU %u", v->id);
 	v->engine = in;
+	v->shapes = insn_shapes_create();
 	v->cur = &in->none;
 	in->none.base = in->none.index = SLOT_ZERO;
 	in->deterministic = config->deterministic;
 	in->base_insns = clock_now(v->machine->clock);
-	int r = mmu_create(v, err);
+	int r = v->shapes ? mmu_create(v, err) : error_set(err, ENOMEM, "no memory for the decoder of CPU %u", v->id);
 	if (!r)
 		r = code_create(v, err);
 	if (!r && config->trace && !(in->tracer = tracer_open(v, config->trace, err)))
