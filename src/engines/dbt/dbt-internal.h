@@ -110,6 +110,7 @@ struct slot {
 	struct block *block;
 	struct slot *next; /* of the same block */
 	u16 off, span;
+	u16 place; /* as which it is known to wander: off, or one more */
 	bool write;
 	u8 looks;
 };

@@ -212,7 +212,7 @@ static void note_wandering(struct dbt *d, const struct slot *s)
 	for (const struct slot *o = s->block->slots; o; o = o->next) {
 		bool soon = o->looks == LONGER_MAX || (o->looks == LONGER_MAX - 1 && o->count < SLOT_MISSES / 2);
 		if (o == s || soon) {
-			set_bit(d->wandering, place_bit(o->block->page, o->off));
+			set_bit(d->wandering, place_bit(o->block->page, o->place));
 			d->stats->hashed++;
 		}
 	}
