@@ -48,6 +48,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 
 #define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
+_Static_assert(JUMP_CACHE_BITS == 16, "the index is the low word of an address");
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
 	u64 code, page;
@@ -58,6 +59,7 @@ struct block {
 	struct block *hash_next, *page_next;
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
+	struct slot *slots; /* its own */
 	struct block *made_next; /* of its generation */
 	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
 	u16 off; /* in the page, where it is entered */
@@ -106,7 +108,9 @@ struct slot {
 	u32 listed; /* it is in one of dbt.low->filled */
 	u64 since; /* when the count began */
 	struct block *block;
+	struct slot *next; /* of the same block */
 	u16 off, span;
+	u16 place; /* as which it is known to wander: off, or one more */
 	bool write;
 	u8 looks;
 };
@@ -254,7 +258,7 @@ struct dbt {
 	s32 heat; /* entries after which a block is hot */
 	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
-	bool exact_flags, ymm, avx2;
+	bool exact_flags, ymm, avx2, bmi2;
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */

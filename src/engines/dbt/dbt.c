@@ -280,6 +280,7 @@ static void host_features(struct dbt *d)
 		if (!optional[k].has)
 			d->host_features[optional[k].f / 64] &= ~BIT(optional[k].f % 64);
 	d->ymm = __builtin_cpu_supports("avx");
+	d->bmi2 = __builtin_cpu_supports("bmi2");
 }
 
 static void dbt_destroy(struct vcpu *v)

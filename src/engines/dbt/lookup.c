@@ -120,6 +120,21 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	return b->code;
 }
 
+/*
+ * Whether what the entry leads to is there in this address space too, as a program's code is after a fork: the same linear address,
+ * and the same page there. All but the spaces' number is compared of the keys.
+ */
+static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 key, u16 mode)
+{
+	const struct block *b = e->block;
+	u64 gpa;
+
+	if ((e->key ^ key) << 15 || gla >> 47 || v->code_size != CODE_64 || b->mode != mode || b->page2 != ~0ull)
+		return false;
+	const u8 *host = mmu_fetch(v, gla, &gpa);
+	return host && ram_page_index(v->machine, host) == b->page;
+}
+
 u64 dbt_find(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -128,9 +143,15 @@ u64 dbt_find(struct vcpu *v)
 	v->r[17] = v->rip - (gla & ~PAGE_MASK);
 	u16 mode = mode_of(v);
 	if (likely(jumps_are_good(d, mode) && page_is_in_segment(v, mode))) {
-		const struct jump_entry *e = &d->jump[jump_hash(gla)];
-		if (likely(e->key == (gla ^ mmu_code_space(v, gla) ^ jump_key(mode))))
+		struct jump_entry *e = &d->jump[jump_hash(gla)];
+		u64 key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
+		if (likely(e->key == key))
 			return e->code;
+		if (is_shared(v, e, gla, key, mode)) {
+			e->key = key;
+			e->page = v->r[17];
+			return e->code;
+		}
 	}
 	return find_slowly(v, gla);
 }

@@ -21,8 +21,11 @@ void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, boo
 			    .span = (u16)span,
 			    .count = b ? FIRST_MISSES : ~0u,
 			    .block = b,
+			    .next = b ? b->slots : NULL,
 			    .off = (u16)off,
 			    .write = write };
+	if (b)
+		b->slots = s;
 }
 
 static void clear(struct low *l, unsigned which)
@@ -229,6 +232,18 @@ static bool extend(struct vcpu *v, struct slot *s, u64 gla)
 	return true;
 }
 
+/* The block is about to be translated anew: what is going to be found of its other slots soon is taken as found. */
+static void note_wandering(struct dbt *d, const struct slot *s)
+{
+	for (const struct slot *o = s->block->slots; o; o = o->next) {
+		bool soon = o->looks == LONGER_MAX || (o->looks == LONGER_MAX - 1 && o->count < SLOT_MISSES / 2);
+		if (o == s || soon) {
+			set_bit(d->wandering, place_bit(o->block->page, o->place));
+			d->stats->hashed++;
+		}
+	}
+}
+
 /* A slot's count is used up, or it could not be filled as SMAP is suspended, which no slot may outlast. */
 u64 dbt_hot(struct vcpu *v, struct slot *s)
 {
@@ -241,8 +256,7 @@ u64 dbt_hot(struct vcpu *v, struct slot *s)
 	if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX) {
 		slots_clear(d);
 	} else if ((often && s->looks >= LONGER_MAX) || ac) {
-		set_bit(d->wandering, place_bit(s->block->page, s->off));
-		d->stats->hashed++;
+		note_wandering(d, s);
 		block_retire(v, s->block);
 	} else if (extend(v, s, words_of(v)->fill_gla)) {
 		d->stats->slot_extends++;

@@ -161,8 +161,7 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	u64 here = emit_here(e);
 	struct mem key = jump_field(d, OUT_B, offsetof(struct jump_entry, key));
 
-	e_mov_rr(e, 4, OUT_B, OUT_A);
-	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
+	e_movzx_word(e, OUT_B, OUT_A);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	/* code_space[rip >> 63]: kernels and users both come here. */
@@ -185,7 +184,7 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 
 	e_op_rr(e, 0x33, 8, OUT_B, OUT_A);
 	e_alu_m(e, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(0)));
-	e_alu_imm(e, ALU_AND, 4, OUT_A, (1 << JUMP_CACHE_BITS) - 1);
+	e_movzx_word(e, OUT_A, OUT_A);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_A, 5);
 	e_alu_m(e, ALU_CMP, 8, OUT_B, jump_field(d, OUT_A, offsetof(struct jump_entry, key)));
 	e_jcc(e, CC_NZ, lookup);

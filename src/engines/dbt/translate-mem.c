@@ -129,8 +129,12 @@ u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 	struct emit *h = t->h;
 	u8 *miss;
 
-	e_mov_rr(h, 4, b, a);
-	e_shift_imm(h, SHIFT_SHR, 4, b, PAGE_SHIFT - 5);
+	if (t->d->bmi2) {
+		e_rorx(h, b, a, PAGE_SHIFT - 5);
+	} else {
+		e_mov_rr(h, 4, b, a);
+		e_shift_imm(h, SHIFT_SHR, 4, b, PAGE_SHIFT - 5);
+	}
 	e_alu_imm(h, ALU_AND, 4, b, (TLB_SIZE - 1) << 5);
 	e_alu_m(h, ALU_ADD, 8, b, at_gs(VCPU(tlb)));
 	e_alu_m(h, ALU_SUB, 8, a, at_reg(b, write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
