@@ -40,6 +40,10 @@ static void take_sipi(struct vcpu *v)
 		return;
 	u32 vector = atomic_load(&v->sipi_vector) & 0xff;
 	v->wait_sipi = false;
+	if (v->machine->deprivileged) {
+		v->machine->deprivileged->start(v);
+		return;
+	}
 	v->seg[SEG_CS].selector = (u16)(vector << 8);
 	v->seg[SEG_CS].base = (u64)vector << 12;
 	v->rip = 0;

@@ -74,12 +74,36 @@ struct intc_ops {
 	const struct irqchip_ops *irqchip;
 };
 
+/*
+ * What a platform does for a guest whose kernel runs deprivileged: at CPL 3, told apart from its programs by vcpu.guest_kernel. What
+ * privilege would do such a kernel asks for. On the vCPU's thread, between its instructions or within one; what faults unwinds.
+ */
+struct deprivileged_ops {
+	/* SYSCALL in 64-bit code, of kernel or program; next: the address after it. Leaves v->rip where the guest goes on, and may
+	 * change any state. */
+	void (*syscall)(struct vcpu *v, u64 next);
+	/* In place of delivery through the IDT: e, of the instruction at v->rip, or an event from outside; return_ip: where its handler
+	 * would return to. Emulates a privileged instruction that a kernel may expect to work, or enters a handler of the guest's. */
+	void (*deliver)(struct vcpu *v, const struct cpu_event *e, u64 return_ip);
+	/* In place of I/O privilege and bitmap: whether the guest, at its current level, may use the ports. */
+	bool (*may_use_port)(struct vcpu *v, u16 port, unsigned size);
+	/* A descriptor of the GDT or, by the selector's bit 2, the LDT; false: it lies outside. Accessed bits are not written. */
+	bool (*descriptor)(struct vcpu *v, u16 selector, u64 *low);
+	/* A store of the kernel's to RAM that it has mapped read-only: whether table_store() is to do it, which else is a page fault. */
+	bool (*is_table)(struct vcpu *v, u64 gpa);
+	/* Stores size bytes of one page, any alignment; or, with old: if *old is there, which then gets what was there. False: page fault. */
+	bool (*table_store)(struct vcpu *v, u64 gpa, unsigned size, u64 value, u64 *old);
+	/* EV_SIPI: another vCPU has started this one. */
+	void (*start)(struct vcpu *v);
+};
+
 /* ---- lifecycle ---- */
 enum machine_end {
 	END_NONE,
 	END_POWEROFF,
 	END_REBOOT,
 	END_TRIPLE_FAULT,
+	END_CRASHED, /* the guest said so, or broke a rule of the platform's after which it cannot go on */
 	END_DEBUG_EXIT,
 	END_TIMEOUT,
 	END_USER,
@@ -167,6 +191,7 @@ struct machine {
 	struct bus pio, mmio;
 	const struct intc_ops *intc;
 	void *intc_dev;
+	const struct deprivileged_ops *deprivileged; /* NULL: guest kernels have the CPU's privileges */
 	void *platform; /* the platform's own state: its devices */
 	/* FERR#: raised when an x87 exception meets CR0.NE clear. A PC wires it to IRQ 13 and lowers it when port F0h is written. */
 	struct irq_line ferr;

@@ -78,7 +78,8 @@ struct walk {
 	bool global, writable; /* writable: the same kind of access may write, and the dirty bit is set */
 };
 
-/* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. */
+/* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. If that is without PF_RSVD but has
+ * PF_P, w tells what is there. */
 bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct walk *w, u32 *error);
 
 /* ---- walk.c, for inspect.c ---- */
@@ -87,8 +88,8 @@ struct level {
 	u8 bits; /* how many */
 	bool may_map; /* PS = 1 maps a page here */
 };
-/* Where the walk of gla begins: the root table, the first level and how many there are. False: nothing is mapped there. */
-bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count);
+/* Where the walk of gla, by a program or not, begins: the root table, the first level and how many there are. False: nothing is mapped there. */
+bool walk_root(const struct vcpu *v, u64 gla, bool user, u64 *table, const struct level **first, unsigned *count);
 u64 walk_large_base(u64 e, unsigned shift, bool wide);
 #define WALK_ADDR_MASK (BIT(GPA_BITS) - PAGE_SIZE)
 
@@ -98,8 +99,11 @@ struct place { /* where a byte of linear memory is */
 	u8 *host; /* NULL: not RAM */
 	u64 gpa;
 	bool code; /* RAM page with decoded code */
+	bool table; /* of a store: RAM that deprivileged_ops.table_store() writes to */
 };
-/* Through the TLB or a walk; faults. Enters the page into the view. */
+/* Through the TLB or a walk; false: a page fault with that error code. Enters the page into the view. */
+bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p, u32 *error);
+/* The same, but faults. */
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p);
 
 /* A RAM page gets decoded code: no entry of this vCPU's may be written through any more. */

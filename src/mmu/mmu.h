@@ -50,6 +50,10 @@ void mmu_write(struct vcpu *v, u64 gla, const void *buf, unsigned len, enum mmu_
 /* Faults now if a later mmu_write(gla, len) would; makes nothing visible but accessed and dirty bits. */
 void mmu_probe_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
 void mmu_probe_read(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
+/* The same at the current level, but any length, and nothing unwinds: false where it would fault or is no RAM, and then nothing was read or
+ * written, unless others change the tables meanwhile. */
+bool mmu_try_read(struct vcpu *v, u64 gla, void *buf, u64 len);
+bool mmu_try_write(struct vcpu *v, u64 gla, const void *buf, u64 len);
 /* Host address of [gla, gla + len) for writing (or reading), if it lies in one page of plain RAM without watchpoint or decoded code; else
  * NULL. Faults as an access would. Good until the next guest instruction. Atomics and page-at-a-time strings use it. */
 u8 *mmu_direct_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);

@@ -42,7 +42,7 @@ static unsigned filter_bit(u64 gla)
 static void publish_spaces(struct vcpu *v)
 {
 	struct mmu *m = v->mmu;
-	u64 user = v->cpl == 3;
+	u64 user = !vcpu_is_supervisor(v);
 
 	v->code_space[0] = ((u64)m->now->space << 1 | user) << 48;
 	v->code_space[1] = ((u64)m->high_space << 1 | user) << 48;
@@ -433,9 +433,10 @@ void mmu_update_view(struct vcpu *v)
 
 	if (!m)
 		return;
-	if (v->cpl == 3 && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
+	bool user = !vcpu_is_supervisor(v);
+	if (user && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
 		mmu_dropped(v, 0, MMU_DROP_ALL);
-	if (v->cpl == 3)
+	if (user)
 		v->tlb = (v->cr0 & CR0_AM) && (v->rflags & FL_AC) ? m->none : context_view(m->now, VIEW_USER);
 	else
 		v->tlb = context_view(m->now,
