@@ -27,7 +27,8 @@
 #define F_REF	     1ull
 #define F_USE	     BIT(F_COUNT_BITS)
 #define F_COUNT_MASK (BIT(F_COUNT_BITS) - 1)
-#define F_COUNT_MAX  (F_COUNT_MASK - MACHINE_MAX_CPUS) /* for entries and pins: each vCPU may add a use while it changes a table */
+#define F_COUNT_MAX \
+	(F_COUNT_MASK - MACHINE_MAX_CPUS) /* for entries and pins: each vCPU may add a use while it changes a table */
 #define F_TYPE_SHIFT 56
 #define F_TYPE	     (7ull << F_TYPE_SHIFT)
 #define F_PINNED     BIT(59)
