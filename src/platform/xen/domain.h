@@ -45,6 +45,7 @@ struct xen_domain {
 	struct machine *machine;
 	struct shared_info *shared; /* host address of our frame */
 	u64 shared_mfn;
+	u64 pages; /* that it started with; toolstack.c's */
 	unsigned cpus;
 	struct xen_cpu cpu[MACHINE_MAX_CPUS];
 	pthread_mutex_t lock; /* vCPUs going up and down, callbacks */
