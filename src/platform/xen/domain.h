@@ -12,9 +12,11 @@
  * while guest memory is read or written by linear address, as that can fault; hypercalls copy in first.
  */
 #pragma once
-#include <xen/xen.h>
-
 #include "machine/machine.h"
+
+#define __XEN_INTERFACE_VERSION__ 0x00040e00 /* which names and fields the public headers have */
+#include <xen/xen.h>
+#include <xen/vcpu.h>
 
 #define XEN_MAX_CPUS \
 	32 /* vcpu_info[] of shared_info (XEN_LEGACY_MAX_VCPUS); more need none of it but register_vcpu_info */
@@ -68,7 +70,9 @@ struct xen_cpu {
 	struct xen_counts counts;
 	struct trap_info traps[256];
 	u64 kernel_ss, kernel_sp; /* stack_switch */
-	struct timer singleshot;
+	struct timer singleshot; /* VIRQ_TIMER */
+	struct vcpu_runstate_info runstate; /* time.c's: what the guest's copy at runstate_gla says, if that is not 0 */
+	_Atomic u64 runstate_gla;
 };
 
 struct xen_domain {
@@ -83,6 +87,8 @@ struct xen_domain {
 	struct device *status, *debug_exit;
 	struct xen_cpu cpu[MACHINE_MAX_CPUS];
 	pthread_mutex_t lock; /* vCPUs going up and down, callbacks */
+	bool no_fifo; /* event channels have the 2-level ABI alone */
+	_Atomic u64 vm_assist; /* a bit a VMASST_TYPE_* that is enabled */
 	struct xen_mm *mm;
 	struct xen_events *events;
 	struct xen_grants *grants;
