@@ -13,6 +13,7 @@
  */
 #pragma once
 #include "machine/machine.h"
+#include "platform/xen/xen.h"
 
 #define __XEN_INTERFACE_VERSION__ 0x00040e00 /* which names and fields the public headers have */
 #include <xen/xen.h>
@@ -22,7 +23,6 @@
 	32 /* vcpu_info[] of shared_info (XEN_LEGACY_MAX_VCPUS); more need none of it but register_vcpu_info */
 #define XEN_DOMID 1 /* the guest's; DOMID_SELF, and 0 is the back ends' */
 
-struct xen_config;
 struct device;
 struct xen_mm;
 struct xen_events;
@@ -62,6 +62,7 @@ struct xen_cpu {
 	/* What another vCPU has prepared it to start with; under the domain's lock. Owned; NULL: nothing, or it has started. */
 	struct vcpu_guest_context *initial;
 	bool initialised; /* likewise */
+	u64 info_mfn; /* where register_vcpu_info put `info`; 0: it is where it was */
 	struct xen_entry event, failsafe, syscall;
 	u64 io_bitmap; /* gla of the kernel's map of ports that its programs may not use */
 	u32 io_ports; /* how many it has */
@@ -81,10 +82,10 @@ struct xen_domain {
 	u64 shared_mfn;
 	unsigned cpus;
 	u64 frames; /* that the domain began with: --mem */
-	u64 spare_mfn; /* of ours: vcpu_info of those that shared_info has none for, until they have told another place */
-	struct error crash; /* why the domain cannot go on; the first reason, under `lock` */
-	const struct xen_config *config; /* the caller's, a copy */
-	struct device *status, *debug_exit;
+	char crash[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */
+	struct xen_config config; /* the caller's: a copy, less what it points to */
+	struct device *status, *debug; /* ports: our init's exit status, debug exit */
+	bool used; /* a guest was loaded before: memory is not zero */
 	struct xen_cpu cpu[MACHINE_MAX_CPUS];
 	pthread_mutex_t lock; /* vCPUs going up and down, callbacks */
 	bool no_fifo; /* event channels have the 2-level ABI alone */
