@@ -67,6 +67,10 @@ bool events_take(struct vcpu *v)
 		atomic_fetch_and(&v->events, ~EV_TLB);
 		mmu_flush_all(v);
 	}
+	if (events & EV_FLUSH) {
+		atomic_fetch_and(&v->events, ~EV_FLUSH);
+		mmu_take_flushes(v);
+	}
 	if (events & EV_CODE) {
 		atomic_fetch_and(&v->events, ~EV_CODE);
 		mmu_take_code_mail(v);

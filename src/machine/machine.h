@@ -178,6 +178,8 @@ struct machine {
 	_Atomic u64 *code_cpus;
 	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
 	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
+	/* By RAM page, a bit a vCPU: may have a fast write to it, or a store under way. NULL: nobody wants to know. src/mmu/tables.c */
+	_Atomic u64 *write_cpus;
 
 	/* While writes are logged: a bit a RAM page that something else than a vCPU wrote. Else NULL. */
 	_Atomic u64 *_Atomic written;
@@ -245,6 +247,7 @@ void vcpu_set_current(struct vcpu *v); /* tests, and whoever runs a vCPU on a th
 
 #define PAGE_HAS_CODE 1u /* machine.code_pages: some engine decoded code here */
 #define PAGE_WRITTEN  2u /* some TLB may hold a fast write */
+#define PAGE_TABLE    4u /* a page table that its guest may not write: mmu_protect_page() */
 
 #define LOW_RAM_LIMIT 0xc0000000ull /* RAM below 4 GiB ends here at the latest; devices live above */
 #define HIGH_RAM_BASE 0x100000000ull

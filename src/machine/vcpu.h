@@ -74,6 +74,7 @@ enum cpu_mode { MODE_REAL, MODE_V86, MODE_PROTECTED, MODE_COMPAT, MODE_LONG };
 #define EV_TLB	  0x20u /* flush the whole TLB before the next guest instruction */
 #define EV_CODE	  0x40u /* decoded code may be stale: mmu_take_code_mail() */
 #define EV_WRITES 0x100u /* pages got decoded code: no fast writes to them: mmu_drop_writes() */
+#define EV_FLUSH  0x200u /* another vCPU wants translations flushed: mmu_take_flushes() */
 #define EV_TIMER  0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
 
 enum event_type {

@@ -31,6 +31,7 @@ bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acces
 		return true;
 	}
 	struct walk w;
+again:
 	if (!mmu_walk(v, gla, intent, how, &w, error))
 		return table_place(v, intent, *error, &w, p);
 	p->gpa = w.gpa;
@@ -42,7 +43,12 @@ bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acces
 	tlb_fill(v, gla, how, &w, page);
 	if (unlikely(m->tap && m->tap->stores) && intent == INTENT_WRITE)
 		m->tap->stores(m->tap, page);
-	p->code = intent == INTENT_WRITE && !page_may_be_written(m, ram_page_index(m, page));
+	if (intent != INTENT_WRITE)
+		return true;
+	enum writable may = page_writable(v, ram_page_index(m, page));
+	if (unlikely(may == WRITABLE_NOT)) /* it became a page table since the walk saw the entry */
+		goto again;
+	p->code = may == WRITABLE_CODE;
 	return true;
 }
 

@@ -53,11 +53,24 @@ struct code_mail {
 	bool lost; /* more than fit */
 };
 
+/* What others want flushed. */
+#define FLUSH_MAILS 32
+struct flush_mail {
+	pthread_mutex_t lock;
+	u64 page[FLUSH_MAILS];
+	unsigned pages;
+	bool all;
+	u64 posted;
+	_Atomic u64 taken; /* of those posted, how many are done */
+};
+
 #define EPOCH_AWAY (~0ull)
 struct mmu {
 	_Atomic u64 epoch; /* machine.code_epoch whose fast writes are dropped; EPOCH_AWAY: touches no memory */
 	u64 epoch_seen;
 	struct code_mail mail;
+	struct flush_mail flushes;
+	_Atomic u64 walks; /* begun and ended, while machine.write_cpus is there */
 	struct tlb_context context[TLB_CONTEXTS];
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
@@ -109,8 +122,10 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 /* A RAM page gets decoded code: no entry of this vCPU's may be written through any more. */
 void tlb_drop_writer(struct vcpu *v, u64 page_index);
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host);
-/* Whether a page may be written without telling anybody; notes that it is, for the day it gets code. */
-bool page_may_be_written(struct machine *m, u64 index);
+/* Whether a page may be written without telling anybody, or whoever has code there, or not at all as it has become a page table; notes that it
+ * is, for the day it gets code or becomes one. */
+enum writable { WRITABLE_FAST, WRITABLE_CODE, WRITABLE_NOT };
+enum writable page_writable(struct vcpu *v, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 void fetch_note(struct vcpu *v, u64 gla, bool global);

@@ -80,6 +80,7 @@ struct xen_domain {
 	struct machine *machine;
 	struct shared_info *shared; /* host address of our frame */
 	u64 shared_mfn;
+	u64 pages; /* that it started with; toolstack.c's */
 	unsigned cpus;
 	u64 frames; /* that the domain began with: --mem */
 	char crash[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */

@@ -15,7 +15,7 @@
  *
  * Two things outlive an entry: translations in vCPUs' TLBs, and walks that are under way. Frames of the domain may be read by
  * stale ones, that is the guest's affair, but a page table may neither be written through a stale writable translation nor be walked once
- * it is plain memory: mm_flush.c.
+ * it is plain memory: mm-flush.c.
  */
 #pragma once
 #include <errno.h>
@@ -27,7 +27,8 @@
 #define F_REF	     1ull
 #define F_USE	     BIT(F_COUNT_BITS)
 #define F_COUNT_MASK (BIT(F_COUNT_BITS) - 1)
-#define F_COUNT_MAX  (F_COUNT_MASK - MACHINE_MAX_CPUS) /* for entries and pins: each vCPU may add a use while it changes a table */
+#define F_COUNT_MAX \
+	(F_COUNT_MASK - MACHINE_MAX_CPUS) /* for entries and pins: each vCPU may add a use while it changes a table */
 #define F_TYPE_SHIFT 56
 #define F_TYPE	     (7ull << F_TYPE_SHIFT)
 #define F_PINNED     BIT(59)
@@ -112,7 +113,7 @@ static inline u64 entry_load(const u64 *p)
 	return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-/* ---- mm_types.c ---- */
+/* ---- mm-types.c ---- */
 /* A reference, and a use as FRAME_WRITABLE if writable. Lock-free. -EINVAL: not the domain's; or in use as something else. */
 int frame_get(struct xen_mm *mm, u64 mfn, bool writable);
 void frame_put(struct xen_domain *d, u64 mfn, bool writable);
@@ -127,18 +128,18 @@ int frame_release(struct xen_domain *d, u64 mfn);
 int type_pin(struct xen_domain *d, u64 mfn, enum frame_type type);
 int type_unpin(struct xen_domain *d, u64 mfn);
 
-/* ---- mm_entry.c ---- */
+/* ---- mm-entry.c ---- */
 /* Whether an entry of a table of this level may be; takes what it needs. The lock held for levels above L1. */
 int entry_get(struct xen_domain *d, u64 e, enum frame_type level);
 void entry_put(struct xen_domain *d, u64 e, enum frame_type level);
 /* The L1 entry of gla in the tables under the kernel's root: its table's mfn, 0: there is none. */
 u64 entry_find(struct vcpu *v, u64 gla, unsigned *index);
 
-/* ---- mm_gdt.c ---- */
+/* ---- mm-gdt.c ---- */
 int descriptors_validate(u64 *desc);
 void ldt_set(struct vcpu *v, u64 gla, unsigned entries);
 
-/* ---- mm_flush.c ---- */
+/* ---- mm-flush.c ---- */
 void mm_lock(struct xen_domain *d);
 void mm_unlock(struct xen_domain *d);
 /* The frame becomes a table, no writable entry names it any more: nor does any TLB, when it returns. The lock held. */

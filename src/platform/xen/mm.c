@@ -8,12 +8,13 @@
 
 #include "platform/xen/mm-internal.h"
 
-#define LOW_FRAMES     (LOW_RAM_LIMIT >> PAGE_SHIFT)
-#define HIGH_FRAME     (HIGH_RAM_BASE >> PAGE_SHIFT)
-#define PTES_PAGE      (PAGE_SIZE / 8)
-#define TABLES_L1	 ((MACHINE_MAX_CPUS * (GDT_PAGES + LDT_PAGES)) / TABLE_ENTRIES)
-#define OWN_FIXED      (1 + 1 + 1 + TABLES_L1 + 2) /* L3, L2 of the descriptor tables, zeros, selectors; and mfn 0, a spare */
-#define SHOWN	       (PTE_P | PTE_A)
+#define LOW_FRAMES (LOW_RAM_LIMIT >> PAGE_SHIFT)
+#define HIGH_FRAME (HIGH_RAM_BASE >> PAGE_SHIFT)
+#define PTES_PAGE  (PAGE_SIZE / 8)
+#define TABLES_L1  ((MACHINE_MAX_CPUS * (GDT_PAGES + LDT_PAGES)) / TABLE_ENTRIES)
+#define OWN_FIXED \
+	(1 + 1 + 1 + TABLES_L1 + 2) /* L3, L2 of the descriptor tables, zeros, selectors; and mfn 0, a spare */
+#define SHOWN (PTE_P | PTE_A)
 
 static u64 pages_for(u64 n, u64 per_page)
 {
@@ -162,7 +163,7 @@ int mm_create(struct xen_domain *d, struct error *err)
 	mm->next = frames;
 	mm->frame = calloc(mm->limit, sizeof(*mm->frame));
 	mm->pool = calloc(frames, sizeof(*mm->pool));
-	if (!mm->frame || !mm->pool || mmu_protect_pages(m) || make_hidden(d)) {
+	if (!mm->frame || !mm->pool || mmu_track_writers(m) || make_hidden(d)) {
 		mm_destroy(d);
 		return error_set(err, ENOMEM, "no memory for the types of %llu frames", (unsigned long long)frames);
 	}
@@ -175,7 +176,7 @@ void mm_destroy(struct xen_domain *d)
 
 	if (!mm)
 		return;
-	mmu_protect_none(d->machine);
+	mmu_untrack_writers(d->machine);
 	pthread_mutex_destroy(&mm->lock);
 	pthread_mutex_destroy(&mm->pool_lock);
 	free(mm->frame);

@@ -12,7 +12,7 @@ enum frame_type { FRAME_NONE, FRAME_WRITABLE, FRAME_L1, FRAME_L2, FRAME_L3, FRAM
 
 /* How many frames a machine needs beside the domain's own: ours, and `others` for mm_alloc(). */
 u64 mm_overhead(u64 domain_frames, unsigned cpus, unsigned others);
-/* frames: of the whole machine; none is owned by the domain yet. Those for ourselves are taken at its end. Sets machine.tables. */
+/* frames: of the whole machine; none is owned by the domain yet. Those for ourselves are taken at its end. */
 int mm_create(struct xen_domain *d, struct error *err);
 void mm_destroy(struct xen_domain *d);
 

@@ -3,10 +3,8 @@
  * memory_op (memory.h): what the domain has, where the machine-to-physical table is, and ballooning. A frame that the guest gives back
  * is the domain's no longer; it goes to the pool, and its memory to the host, once nothing refers to it.
  */
-#include <string.h>
-#include <xen/memory.h>
-
 #include "platform/xen/mm-internal.h"
+#include <xen/memory.h>
 
 #define ORDER_MAX 9 /* pages of 2 MiB are the largest that anybody asks for */
 

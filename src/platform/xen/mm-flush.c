@@ -13,11 +13,9 @@ void mm_lock(struct xen_domain *d)
 
 	if (likely(!pthread_mutex_trylock(&d->mm->lock)))
 		return;
-	if (v)
-		mmu_leave(v);
+	bool was_here = mmu_go_away(v);
 	pthread_mutex_lock(&d->mm->lock);
-	if (v)
-		mmu_come_back(v);
+	mmu_come_back(v, was_here);
 }
 
 void mm_unlock(struct xen_domain *d)
@@ -43,7 +41,7 @@ void flush_cpus(struct vcpu *v, u64 cpus, u64 gla)
 	cpus &= m->config.cpus < 64 ? BIT(m->config.cpus) - 1 : ~0ull;
 	mmu_flush_others(v, cpus & ~BIT(v->id), gla);
 	if (own && gla == FLUSH_ALL)
-		mmu_set_cr3(v, v->cr3);
+		mmu_flush_all(v);
 	else if (own)
 		mmu_flush_page(v, gla);
 }

@@ -7,7 +7,6 @@
  * Present code and data descriptors get DPL 3, as the guest kernel runs there, and their accessed bit, as the CPU could not set it.
  */
 #include <string.h>
-#include <xen/xen.h>
 
 #include "platform/xen/mm-internal.h"
 

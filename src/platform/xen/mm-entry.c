@@ -8,7 +8,6 @@
  * Nothing here flushes TLBs: the ABI leaves that to the guest.
  */
 #include <string.h>
-#include <xen/xen.h>
 
 #include "platform/xen/mm-internal.h"
 
@@ -83,8 +82,7 @@ static int plain_write(struct xen_domain *d, u64 mfn, unsigned index, u64 value)
 	return 0;
 }
 
-static int update_high(struct xen_domain *d, u64 mfn, enum frame_type level, unsigned index, u64 e,
-		       u64 keep)
+static int update_high(struct xen_domain *d, u64 mfn, enum frame_type level, unsigned index, u64 e, u64 keep)
 {
 	int r;
 

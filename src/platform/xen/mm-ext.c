@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* mmuext_op (xen.h): pins, roots, flushes, LDTs. Operations take effect one after the other, up to the first that is refused. */
 #include <string.h>
-#include <xen/xen.h>
 
 #include "platform/xen/mm-internal.h"
 
@@ -14,9 +13,8 @@ static int pin(struct vcpu *v, const struct mmuext_op *op)
 	int r;
 
 	mm_lock(d);
-	r = op->cmd == MMUEXT_UNPIN_TABLE ?
-		    type_unpin(d, op->arg1.mfn) :
-		    type_pin(d, op->arg1.mfn, FRAME_L1 + (op->cmd - MMUEXT_PIN_L1_TABLE));
+	r = op->cmd == MMUEXT_UNPIN_TABLE ? type_unpin(d, op->arg1.mfn)
+					  : type_pin(d, op->arg1.mfn, FRAME_L1 + (op->cmd - MMUEXT_PIN_L1_TABLE));
 	mm_unlock(d);
 	return r;
 }
