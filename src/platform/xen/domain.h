@@ -16,8 +16,17 @@
 #include "platform/xen/xen.h"
 
 #define __XEN_INTERFACE_VERSION__ 0x00040e00 /* which names and fields the public headers have */
+/* clang-format off: the first is what the others need */
 #include <xen/xen.h>
+#include <xen/arch-x86/cpuid.h>
+#include <xen/callback.h>
+#include <xen/errno.h>
+#include <xen/features.h>
+#include <xen/physdev.h>
+#include <xen/sched.h>
 #include <xen/vcpu.h>
+#include <xen/version.h>
+/* clang-format on */
 
 #define XEN_MAX_CPUS \
 	32 /* vcpu_info[] of shared_info (XEN_LEGACY_MAX_VCPUS); more need none of it but register_vcpu_info */
@@ -83,7 +92,8 @@ struct xen_domain {
 	u64 pages; /* that it started with; toolstack.c's */
 	unsigned cpus;
 	u64 frames; /* that the domain began with: --mem */
-	char crash[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */
+	char crash
+		[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */
 	struct xen_config config; /* the caller's: a copy, less what it points to */
 	struct device *status, *debug; /* ports: our init's exit status, debug exit */
 	bool used; /* a guest was loaded before: memory is not zero */
