@@ -8,7 +8,7 @@
  * machine addresses, so mfn = gpa >> 12. A domain owns a part of the frames, in an order of its own (mfn != pfn); the others are
  * ours: shared_info, grant tables, the machine-to-physical table and the page tables that show it.
  *
- * Locks, in the order in which they are taken: mm (page types, page tables), grants, xenstore, a back end's own, events. None is held
+ * Locks, in the order in which they are taken: xenstore, a back end's own, grants, mm (page types, page tables), events. None is held
  * while guest memory is read or written by linear address, as that can fault; hypercalls copy in first.
  */
 #pragma once
