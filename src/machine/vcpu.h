@@ -74,6 +74,7 @@ enum cpu_mode { MODE_REAL, MODE_V86, MODE_PROTECTED, MODE_COMPAT, MODE_LONG };
 #define EV_TLB	  0x20u /* flush the whole TLB before the next guest instruction */
 #define EV_CODE	  0x40u /* decoded code may be stale: mmu_take_code_mail() */
 #define EV_WRITES 0x100u /* pages got decoded code: no fast writes to them: mmu_drop_writes() */
+#define EV_FLUSH  0x200u /* another vCPU wants translations flushed: mmu_take_flushes() */
 #define EV_TIMER  0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
 
 enum event_type {
@@ -133,6 +134,7 @@ struct vcpu {
 	s64 left; /* the engine's instruction budget */
 	u64 engine_words[64]; /* the engine's: what generated code addresses off the vCPU */
 	u8 cpl;
+	bool guest_kernel; /* a deprivileged kernel runs, at CPL 3: it sees memory as the supervisor does (machine.deprivileged) */
 	u8 mode; /* enum cpu_mode, derived: vcpu_update_mode() */
 	u8 code_size; /* enum code_size, derived */
 	bool halted;
@@ -152,6 +154,7 @@ struct vcpu {
 	struct x87 x87;
 
 	u64 cr0, cr2, cr3, cr4, efer, xcr0;
+	u64 user_cr3; /* machine.deprivileged: the root of what its programs see; 0: nothing */
 	u32 pkru, pkrs; /* protection keys' rights: of user pages, of supervisor pages */
 	u64 dr[8]; /* 4 and 5 unused */
 	u64 pdpte[4]; /* PAE paging: loaded with CR3 (SDM vol. 3, 4.4.1) */
@@ -220,6 +223,11 @@ void vcpu_nmi(struct vcpu *v); /* any thread */
 /* Sets event bits and wakes or kicks the vCPU. Any thread. */
 void vcpu_post(struct vcpu *v, u32 events);
 
+/* Whether accesses at the current level have the supervisor's rights (SDM vol. 3, 4.6). */
+static inline bool vcpu_is_supervisor(const struct vcpu *v)
+{
+	return v->cpl != 3 || v->guest_kernel;
+}
 static inline bool vcpu_long(const struct vcpu *v) /* 64-bit code */
 {
 	return v->mode == MODE_LONG;

@@ -24,7 +24,7 @@ static void drop_context_writes(struct machine *m, struct tlb_context *c)
 		struct tlb_entry *e = &c->entry[k];
 		u64 empty = tlb_empty_tag(k & (TLB_SIZE - 1));
 
-		if (e->wr != empty && (m->code_pages[ram_page_index(m, e->host)] & PAGE_HAS_CODE))
+		if (e->wr != empty && (m->code_pages[ram_page_index(m, e->host)] & (PAGE_HAS_CODE | PAGE_TABLE)))
 			e->wr = empty;
 	}
 }
@@ -53,7 +53,8 @@ u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 			atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
 	} else {
 		atomic_fetch_or(&m->code_cpus[page_index], cpu);
-		old = atomic_exchange(&m->code_pages[page_index], PAGE_HAS_CODE);
+		old = atomic_fetch_or(&m->code_pages[page_index], PAGE_HAS_CODE);
+		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 		if (old & PAGE_WRITTEN)
 			atomic_fetch_add(&m->code_epoch, 1);
 	}

@@ -53,11 +53,24 @@ struct code_mail {
 	bool lost; /* more than fit */
 };
 
+/* What others want flushed. */
+#define FLUSH_MAILS 32
+struct flush_mail {
+	pthread_mutex_t lock;
+	u64 page[FLUSH_MAILS];
+	unsigned pages;
+	bool all;
+	u64 posted;
+	_Atomic u64 taken; /* of those posted, how many are done */
+};
+
 #define EPOCH_AWAY (~0ull)
 struct mmu {
 	_Atomic u64 epoch; /* machine.code_epoch whose fast writes are dropped; EPOCH_AWAY: touches no memory */
 	u64 epoch_seen;
 	struct code_mail mail;
+	struct flush_mail flushes;
+	_Atomic u64 walks; /* begun and ended, while machine.write_cpus is there */
 	struct tlb_context context[TLB_CONTEXTS];
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
@@ -78,7 +91,8 @@ struct walk {
 	bool global, writable; /* writable: the same kind of access may write, and the dirty bit is set */
 };
 
-/* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. */
+/* Translates with all checks, sets accessed and dirty bits; false: *error is the page-fault error code. If that is without PF_RSVD but has
+ * PF_P, w tells what is there. */
 bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct walk *w, u32 *error);
 
 /* ---- walk.c, for inspect.c ---- */
@@ -87,8 +101,8 @@ struct level {
 	u8 bits; /* how many */
 	bool may_map; /* PS = 1 maps a page here */
 };
-/* Where the walk of gla begins: the root table, the first level and how many there are. False: nothing is mapped there. */
-bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count);
+/* Where the walk of gla, by a program or not, begins: the root table, the first level and how many there are. False: nothing is mapped there. */
+bool walk_root(const struct vcpu *v, u64 gla, bool user, u64 *table, const struct level **first, unsigned *count);
 u64 walk_large_base(u64 e, unsigned shift, bool wide);
 #define WALK_ADDR_MASK (BIT(GPA_BITS) - PAGE_SIZE)
 
@@ -98,15 +112,20 @@ struct place { /* where a byte of linear memory is */
 	u8 *host; /* NULL: not RAM */
 	u64 gpa;
 	bool code; /* RAM page with decoded code */
+	bool table; /* of a store: RAM that deprivileged_ops.table_store() writes to */
 };
-/* Through the TLB or a walk; faults. Enters the page into the view. */
+/* Through the TLB or a walk; false: a page fault with that error code. Enters the page into the view. */
+bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p, u32 *error);
+/* The same, but faults. */
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p);
 
 /* A RAM page gets decoded code: no entry of this vCPU's may be written through any more. */
 void tlb_drop_writer(struct vcpu *v, u64 page_index);
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host);
-/* Whether a page may be written without telling anybody; notes that it is, for the day it gets code. */
-bool page_may_be_written(struct machine *m, u64 index);
+/* Whether a page may be written without telling anybody, or whoever has code there, or not at all as it has become a page table; notes that it
+ * is, for the day it gets code or becomes one. */
+enum writable { WRITABLE_FAST, WRITABLE_CODE, WRITABLE_NOT };
+enum writable page_writable(struct vcpu *v, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 void fetch_note(struct vcpu *v, u64 gla, bool global);

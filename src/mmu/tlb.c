@@ -42,7 +42,7 @@ static unsigned filter_bit(u64 gla)
 static void publish_spaces(struct vcpu *v)
 {
 	struct mmu *m = v->mmu;
-	u64 user = v->cpl == 3;
+	u64 user = !vcpu_is_supervisor(v);
 
 	v->code_space[0] = ((u64)m->now->space << 1 | user) << 48;
 	v->code_space[1] = ((u64)m->high_space << 1 | user) << 48;
@@ -122,13 +122,20 @@ static bool large_has(const struct tlb_context *c, u64 key)
 	return c->large[bit / 64] >> (bit % 64) & 1;
 }
 
-bool page_may_be_written(struct machine *m, u64 index)
+enum writable page_writable(struct vcpu *v, u64 index)
 {
-	u8 state = atomic_load_explicit(&m->code_pages[index], memory_order_relaxed);
+	struct machine *m = v->machine;
+	_Atomic u8 *page = &m->code_pages[index];
 
+	if (unlikely(m->write_cpus) &&
+	    !(atomic_load_explicit(&m->write_cpus[index], memory_order_relaxed) & BIT(v->id)))
+		atomic_fetch_or(&m->write_cpus[index], BIT(v->id));
+	u8 state = atomic_load_explicit(page, memory_order_relaxed);
 	if (state == 0)
-		state = atomic_fetch_or(&m->code_pages[index], PAGE_WRITTEN);
-	return !(state & PAGE_HAS_CODE);
+		state = atomic_fetch_or(page, PAGE_WRITTEN);
+	if (unlikely(state & PAGE_TABLE))
+		return WRITABLE_NOT;
+	return state & PAGE_HAS_CODE ? WRITABLE_CODE : WRITABLE_FAST;
 }
 
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
@@ -209,7 +216,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
-	if (w->writable && likely(!told) && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
+	if (w->writable && likely(!told) && page_writable(v, ram_page_index(v->machine, page_host)) == WRITABLE_FAST)
 		e->wr = page;
 	e->host = page_host;
 	ram_use(v->machine, page_host);
@@ -433,9 +440,10 @@ void mmu_update_view(struct vcpu *v)
 
 	if (!m)
 		return;
-	if (v->cpl == 3 && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
+	bool user = !vcpu_is_supervisor(v);
+	if (user && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
 		mmu_dropped(v, 0, MMU_DROP_ALL);
-	if (v->cpl == 3)
+	if (user)
 		v->tlb = (v->cr0 & CR0_AM) && (v->rflags & FL_AC) ? m->none : context_view(m->now, VIEW_USER);
 	else
 		v->tlb = context_view(m->now,
@@ -472,6 +480,7 @@ int mmu_create(struct vcpu *v, struct error *err)
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
 	}
 	pthread_mutex_init(&m->mail.lock, NULL);
+	pthread_mutex_init(&m->flushes.lock, NULL);
 	m->epoch = EPOCH_AWAY;
 	v->mmu = m;
 	view_clear(m->none);
@@ -486,6 +495,7 @@ void mmu_destroy(struct vcpu *v)
 {
 	if (v->mmu) {
 		pthread_mutex_destroy(&v->mmu->mail.lock);
+		pthread_mutex_destroy(&v->mmu->flushes.lock);
 		free(v->mmu->writer);
 	}
 	free(v->mmu);
