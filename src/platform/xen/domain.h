@@ -29,6 +29,7 @@ struct xen_events;
 struct xen_grants;
 struct xen_store;
 struct xen_console;
+struct xen_backends;
 
 /* Where the guest kernel is entered for a reason of its own: callback_op. */
 struct xen_entry {
@@ -80,10 +81,10 @@ struct xen_domain {
 	struct machine *machine;
 	struct shared_info *shared; /* host address of our frame */
 	u64 shared_mfn;
-	u64 pages; /* that it started with; toolstack.c's */
 	unsigned cpus;
 	u64 frames; /* that the domain began with: --mem */
-	char crash[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */
+	char crash
+		[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */
 	struct xen_config config; /* the caller's: a copy, less what it points to */
 	struct device *status, *debug; /* ports: our init's exit status, debug exit */
 	bool used; /* a guest was loaded before: memory is not zero */
@@ -96,6 +97,7 @@ struct xen_domain {
 	struct xen_grants *grants;
 	struct xen_store *store;
 	struct xen_console *console;
+	struct xen_backends *backends;
 };
 
 static inline struct xen_domain *xen_of(const struct vcpu *v)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "devices/devices.h"
+#include "platform/xen/backends.h"
 #include "platform/xen/build.h"
 #include "platform/xen/console.h"
 #include "platform/xen/events.h"
@@ -34,13 +35,13 @@ u64 xen_ram_size(u64 mem, unsigned cpus)
 void xen_limit_features(u64 feature[2])
 {
 	/* What a kernel at CPL 3 cannot use, or has been told by the ABI not to expect. */
-	static const enum feature hidden[] = { FEAT_VME,  FEAT_PSE,	FEAT_PSE36,   FEAT_PGE,	     FEAT_PCID,
-					       FEAT_MTRR, FEAT_APIC,	FEAT_X2APIC,  FEAT_MONITOR,  FEAT_PDPE1GB,
-					       FEAT_PKU,  FEAT_PKS,	FEAT_SMEP,    FEAT_SMAP,     FEAT_UMIP,
-					       FEAT_MCE,  FEAT_INVPCID, FEAT_XSAVES,  FEAT_FSGSBASE, FEAT_TSC_DEADLINE,
-					       FEAT_SEP,  FEAT_XSAVE,	FEAT_XSAVEOPT, FEAT_XSAVEC,  FEAT_XGETBV1,
-					       FEAT_AVX,  FEAT_AVX2,	FEAT_F16C,    FEAT_FMA,	     FEAT_TSC_ADJUST,
-					       FEAT_SPEC_CTRL };
+	static const enum feature hidden[] = {
+		FEAT_VME,    FEAT_PSE,	      FEAT_PSE36,    FEAT_PGE,	   FEAT_PCID,	  FEAT_MTRR,	     FEAT_APIC,
+		FEAT_X2APIC, FEAT_MONITOR,    FEAT_PDPE1GB,  FEAT_PKU,	   FEAT_PKS,	  FEAT_SMEP,	     FEAT_SMAP,
+		FEAT_UMIP,   FEAT_MCE,	      FEAT_INVPCID,  FEAT_XSAVES,  FEAT_FSGSBASE, FEAT_TSC_DEADLINE, FEAT_SEP,
+		FEAT_XSAVE,  FEAT_XSAVEOPT,   FEAT_XSAVEC,   FEAT_XGETBV1, FEAT_AVX,	  FEAT_AVX2,	     FEAT_F16C,
+		FEAT_FMA,    FEAT_TSC_ADJUST, FEAT_SPEC_CTRL
+	};
 
 	for (unsigned k = 0; k < ARRAY_SIZE(hidden); k++)
 		feature[hidden[k] / 64] &= ~BIT(hidden[k] % 64);
@@ -141,6 +142,7 @@ static const struct intc_ops intc = {
 
 static void release_parts(struct xen_domain *d)
 {
+	backends_destroy(d);
 	if (d->grants)
 		grants_destroy(d);
 	if (d->console)
@@ -197,6 +199,8 @@ static int make_back_ends(struct xen_domain *d, const struct build_pages *pages,
 		r = grants_create(d, grants_mfn, err);
 	if (!r)
 		r = toolstack_create(d, d->config.balloon, err);
+	if (!r)
+		r = backends_create(d, err);
 	if (r)
 		return r;
 	pages->start->store_evtchn = store_port(d);
@@ -243,6 +247,10 @@ int xen_create(struct machine *m, const struct xen_config *cfg, struct error *er
 	d->status = guest_status_new(m, err);
 	d->debug = d->status ? debug_ports_new(m, cfg->debug_exit, err) : NULL;
 	if (!d->debug) {
+		xen_destroy(m);
+		return err->code;
+	}
+	if (toolstack_list(d, err)) {
 		xen_destroy(m);
 		return err->code;
 	}
