@@ -8,7 +8,7 @@
  * machine addresses, so mfn = gpa >> 12. A domain owns a part of the frames, in an order of its own (mfn != pfn); the others are
  * ours: shared_info, grant tables, the machine-to-physical table and the page tables that show it.
  *
- * Locks, in the order in which they are taken: mm (page types, page tables), grants, xenstore, a back end's own, events. None is held
+ * Locks, in the order in which they are taken: xenstore, a back end's own, grants, mm (page types, page tables), events. None is held
  * while guest memory is read or written by linear address, as that can fault; hypercalls copy in first.
  */
 #pragma once
@@ -38,6 +38,7 @@ struct xen_events;
 struct xen_grants;
 struct xen_store;
 struct xen_console;
+struct xen_backends;
 
 /* Where the guest kernel is entered for a reason of its own: callback_op. */
 struct xen_entry {
@@ -89,7 +90,6 @@ struct xen_domain {
 	struct machine *machine;
 	struct shared_info *shared; /* host address of our frame */
 	u64 shared_mfn;
-	u64 pages; /* that it started with; toolstack.c's */
 	unsigned cpus;
 	u64 frames; /* that the domain began with: --mem */
 	char crash
@@ -106,6 +106,7 @@ struct xen_domain {
 	struct xen_grants *grants;
 	struct xen_store *store;
 	struct xen_console *console;
+	struct xen_backends *backends;
 };
 
 static inline struct xen_domain *xen_of(const struct vcpu *v)

@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "devices/devices.h"
+#include "platform/xen/backends.h"
 #include "platform/xen/build.h"
 #include "platform/xen/console.h"
 #include "platform/xen/events.h"
@@ -141,6 +142,7 @@ static const struct intc_ops intc = {
 
 static void release_parts(struct xen_domain *d)
 {
+	backends_destroy(d);
 	if (d->grants)
 		grants_destroy(d);
 	if (d->console)
@@ -197,6 +199,8 @@ static int make_back_ends(struct xen_domain *d, const struct build_pages *pages,
 		r = grants_create(d, grants_mfn, err);
 	if (!r)
 		r = toolstack_create(d, d->config.balloon, err);
+	if (!r)
+		r = backends_create(d, err);
 	if (r)
 		return r;
 	pages->start->store_evtchn = store_port(d);
@@ -243,6 +247,10 @@ int xen_create(struct machine *m, const struct xen_config *cfg, struct error *er
 	d->status = guest_status_new(m, err);
 	d->debug = d->status ? debug_ports_new(m, cfg->debug_exit, err) : NULL;
 	if (!d->debug) {
+		xen_destroy(m);
+		return err->code;
+	}
+	if (toolstack_list(d, err)) {
 		xen_destroy(m);
 		return err->code;
 	}
