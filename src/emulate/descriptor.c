@@ -8,12 +8,6 @@ bool descriptor_read(struct vcpu *v, u16 selector, struct descriptor *d)
 	u64 base = v->gdtr.base;
 	u32 limit = v->gdtr.limit;
 
-	d->selector = selector;
-	d->high = 0;
-	if (unlikely(v->machine->deprivileged)) {
-		d->gla = 0;
-		return v->machine->deprivileged->descriptor(v, selector, &d->low);
-	}
 	if (selector & SEL_TI) {
 		if (v->ldtr.ar & AR_UNUSABLE)
 			return false;
@@ -22,8 +16,10 @@ bool descriptor_read(struct vcpu *v, u16 selector, struct descriptor *d)
 	}
 	if (offset + 7 > limit)
 		return false;
+	d->selector = selector;
 	d->gla = long_active(v) ? base + offset : (u32)(base + offset);
 	d->low = mmu_load(v, d->gla, 8, MMU_SUPERVISOR);
+	d->high = 0;
 	return true;
 }
 
@@ -37,8 +33,6 @@ bool descriptor_read_high(struct vcpu *v, struct descriptor *d)
 {
 	u32 limit = d->selector & SEL_TI ? v->ldtr.limit : v->gdtr.limit;
 
-	if (unlikely(v->machine->deprivileged)) /* has none of 16 bytes */
-		return false;
 	if ((d->selector & ~(SEL_RPL | SEL_TI)) + 15 > limit)
 		return false;
 	d->high = mmu_load(v, d->gla + 8, 8, MMU_SUPERVISOR);
@@ -53,7 +47,7 @@ void descriptor_set_accessed(struct vcpu *v, struct descriptor *d)
 	if (d->low & BIT(40))
 		return;
 	d->low |= BIT(40);
-	if (unlikely(v->machine->deprivileged))
+	if (unlikely(v->machine->deprivileged)) /* which keeps its guest's tables */
 		return;
 	mmu_store(v, d->gla + 5, 1, d->low >> 40 & 0xff, MMU_SUPERVISOR);
 }

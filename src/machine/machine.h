@@ -87,8 +87,6 @@ struct deprivileged_ops {
 	void (*deliver)(struct vcpu *v, const struct cpu_event *e, u64 return_ip);
 	/* In place of I/O privilege and bitmap: whether the guest, at its current level, may use the ports. */
 	bool (*may_use_port)(struct vcpu *v, u16 port, unsigned size);
-	/* A descriptor of the GDT or, by the selector's bit 2, the LDT; false: it lies outside. Accessed bits are not written. */
-	bool (*descriptor)(struct vcpu *v, u16 selector, u64 *low);
 	/* A store of the kernel's to RAM that it has mapped read-only: whether table_store() is to do it, which else is a page fault. */
 	bool (*is_table)(struct vcpu *v, u64 gpa);
 	/* Stores size bytes of one page, any alignment; or, with old: if *old is there, which then gets what was there. False: page fault. */

@@ -123,6 +123,7 @@ static inline void guest_start(unsigned cpus)
 	m->platform = d;
 	d->machine = m;
 	d->cpus = cpus;
+	d->frames = GUEST_FRAMES;
 	d->shared = frame(GUEST_SHARED);
 	for (unsigned i = 0; i < cpus; i++) {
 		d->cpu[i].v = m->vcpu[i];

@@ -242,7 +242,7 @@ static int op_rm(struct request *q)
 		r = n->parent ? may_change(q) : -EINVAL;
 	if (r)
 		return r;
-	tree_remove(q->tree, n);
+	tree_delete(q->tree, n);
 	return changed(q, true);
 }
 

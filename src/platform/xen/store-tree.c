@@ -240,7 +240,7 @@ int tree_write(struct store_tree *t, u16 who, const char *path, const void *valu
 	return r;
 }
 
-void tree_remove(struct store_tree *t, struct store_node *n)
+void tree_delete(struct store_tree *t, struct store_node *n)
 {
 	struct store_node **at = &n->parent->child;
 

@@ -46,5 +46,5 @@ unsigned tree_bits(const struct store_node *n, u16 who); /* what who may do with
 /* 0, or -EACCES, -ENOSPC, -ENOMEM. Without value the node is just made. */
 int tree_write(struct store_tree *t, u16 who, const char *path, const void *value, u32 len);
 /* With all below it, whoever owns that. n is not the root. */
-void tree_remove(struct store_tree *t, struct store_node *n);
+void tree_delete(struct store_tree *t, struct store_node *n);
 void tree_set_perms(struct store_tree *t, struct store_node *n, const struct store_perm *p, unsigned count);

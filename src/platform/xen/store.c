@@ -167,7 +167,7 @@ void store_remove(struct xen_domain *d, const char *path)
 	pthread_mutex_lock(&d->store->lock);
 	n = tree_find(d->store->tree, path);
 	if (n && n->parent) {
-		tree_remove(d->store->tree, n);
+		tree_delete(d->store->tree, n);
 		store_changed(d->store, path, true);
 	}
 	pthread_mutex_unlock(&d->store->lock);

@@ -52,7 +52,7 @@ static void put_cpus(struct xen_domain *d)
 
 static void set_target(struct xen_domain *d, u64 balloon)
 {
-	u64 kib = d->pages * PAGE_KIB;
+	u64 kib = d->frames * PAGE_KIB;
 
 	store_write(d, STORE_HOME "/memory/target", "%llu", (unsigned long long)(kib - MIN(kib, balloon >> 10)));
 }
@@ -67,7 +67,7 @@ static int put_domain(struct xen_domain *d, u64 balloon)
 		return -ENOMEM;
 	store_write(d, STORE_HOME "/domid", "%d", XEN_DOMID);
 	store_write(d, STORE_HOME "/name", "sextant");
-	store_write(d, STORE_HOME "/memory/static-max", "%llu", (unsigned long long)d->pages * PAGE_KIB);
+	store_write(d, STORE_HOME "/memory/static-max", "%llu", (unsigned long long)d->frames * PAGE_KIB);
 	set_target(d, balloon);
 	store_write(d, STORE_HOME "/control/platform-feature-multiprocessor-suspend", "1");
 	store_write(d, STORE_HOME "/control/platform-feature-xs_reset_watches", "1");
@@ -109,12 +109,12 @@ static void shutdown_command(void *arg, const char *args, struct text *out)
 static void balloon_info(void *arg, struct text *out)
 {
 	struct xen_domain *d = arg;
-	u64 target = d->pages * PAGE_KIB;
+	u64 target = d->frames * PAGE_KIB;
 
 	store_read_number(d, STORE_HOME "/memory/target", &target);
 	text_printf(out, "the guest has given up %llu MiB, and is to give up %llu\n",
-		    (unsigned long long)(d->pages - MIN(d->pages, mm_total_pages(d))) * PAGE_KIB >> 10,
-		    (unsigned long long)(d->pages * PAGE_KIB - MIN(d->pages * PAGE_KIB, target)) >> 10);
+		    (unsigned long long)(d->frames - MIN(d->frames, mm_total_pages(d))) * PAGE_KIB >> 10,
+		    (unsigned long long)(d->frames * PAGE_KIB - MIN(d->frames * PAGE_KIB, target)) >> 10);
 }
 
 static void balloon_command(void *arg, const char *args, struct text *out)
@@ -124,7 +124,7 @@ static void balloon_command(void *arg, const char *args, struct text *out)
 
 	if (!text_parse_bytes(args, &bytes))
 		text_puts(out, "balloon SIZE: a number of MiB, or one with a suffix K, M or G\n");
-	else if (bytes >= d->pages << PAGE_SHIFT)
+	else if (bytes >= d->frames << PAGE_SHIFT)
 		text_puts(out, "that would leave the guest nothing\n");
 	else
 		toolstack_set_balloon(d, bytes);
@@ -182,7 +182,6 @@ int toolstack_list(struct xen_domain *d, struct error *err)
 
 int toolstack_create(struct xen_domain *d, u64 balloon, struct error *err)
 {
-	d->pages = mm_total_pages(d);
 	if (put_domain(d, balloon))
 		return error_set(err, ENOMEM, "no memory for the store");
 	return 0;
