@@ -189,6 +189,9 @@ static bool execute(struct vcpu *v, struct insn *i)
 		simd_update(v);
 		return true;
 	case OP_XSETBV: counts->others++; return set_xcr0(v, i);
+	/* A kernel that has asked for I/O privilege may; but there is no IF of its own for it to change. */
+	case OP_CLI:
+	case OP_STI: counts->others++; return xen_cpu_of(v)->iopl > 0;
 	case OP_WBINVD:
 	case OP_INVD: counts->others++; return true; /* no caches */
 	default: return false;
