@@ -264,9 +264,9 @@ static void bad_paths(void **state)
 	assert_string_equal(client_ask(XS_READ, long_path), "EINVAL");
 	long_path[2048] = 0;
 	assert_string_equal(client_ask(XS_READ, long_path), "ENOENT");
-	long_path[2048] = 'a';
+	long_path[2048] = long_path[2049] = 'a';
 	long_path[0] = '/';
-	long_path[3072] = 0;
+	long_path[3073] = 0;
 	assert_string_equal(client_ask(XS_READ, long_path), "EINVAL");
 	assert_string_equal(client_call(XS_WRITE, "data", 4), "EINVAL");
 	assert_string_equal(client_call(XS_WRITE, "", 0), "EINVAL");
