@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What hypercalls' arguments point to: guest memory by linear address, without unwinding. See domain.h. */
-#include <xen/errno.h>
 
 #include "mmu/mmu.h"
 #include "platform/xen/domain.h"

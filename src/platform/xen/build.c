@@ -57,9 +57,8 @@ void build_reset_cpu(struct vcpu *v)
 	v->seg[SEG_CS] = (struct segment){ .limit = ~0u,
 					   .ar = AR_FLAT_CODE | AR_L | 3 << AR_DPL_SHIFT,
 					   .selector = FLAT_KERNEL_CS };
-	v->seg[SEG_SS] = (struct segment){ .limit = ~0u,
-					   .ar = AR_FLAT_DATA | 3 << AR_DPL_SHIFT,
-					   .selector = FLAT_KERNEL_SS };
+	v->seg[SEG_SS] =
+		(struct segment){ .limit = ~0u, .ar = AR_FLAT_DATA | 3 << AR_DPL_SHIFT, .selector = FLAT_KERNEL_SS };
 	vcpu_update_mode(v);
 }
 

@@ -1,11 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Small hypercalls: of the CPU's own state, of where the kernel is entered, of ports, of the version, of what it says early. */
 #include <string.h>
-#include <xen/callback.h>
-#include <xen/errno.h>
-#include <xen/features.h>
-#include <xen/physdev.h>
-#include <xen/version.h>
 
 #include "emulate/emulate.h"
 #include "platform/xen/console.h"
@@ -210,7 +205,7 @@ s64 hypercall_console_io(struct vcpu *v, const u64 arg[6])
 
 #define XEN_MAJOR 4
 #define XEN_MINOR 17
-#define FEATURES                                                                                      \
+#define FEATURES                                                                                                      \
 	(1u << XENFEAT_pae_pgdir_above_4gb | 1u << XENFEAT_mmu_pt_update_preserve_ad | 1u << XENFEAT_highmem_assist | \
 	 1u << XENFEAT_gnttab_map_avail_bits)
 

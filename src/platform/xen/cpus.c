@@ -8,9 +8,6 @@
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
-#include <xen/errno.h>
-#include <xen/sched.h>
-#include <xen/vcpu.h>
 
 #include "emulate/emulate.h"
 #include "platform/xen/build.h"

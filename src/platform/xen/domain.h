@@ -16,8 +16,17 @@
 #include "platform/xen/xen.h"
 
 #define __XEN_INTERFACE_VERSION__ 0x00040e00 /* which names and fields the public headers have */
+/* clang-format off: the first is what the others need */
 #include <xen/xen.h>
+#include <xen/arch-x86/cpuid.h>
+#include <xen/callback.h>
+#include <xen/errno.h>
+#include <xen/features.h>
+#include <xen/physdev.h>
+#include <xen/sched.h>
 #include <xen/vcpu.h>
+#include <xen/version.h>
+/* clang-format on */
 
 #define XEN_MAX_CPUS \
 	32 /* vcpu_info[] of shared_info (XEN_LEGACY_MAX_VCPUS); more need none of it but register_vcpu_info */

@@ -3,16 +3,15 @@
  * Privileged instructions of a guest kernel, which at CPL 3 fault: those that kernels use all the same are done here, for what they
  * may mean to a guest that has no control registers of its own. Which they are is found out by decoding anew: none is frequent.
  */
-#include <xen/arch-x86/cpuid.h>
 
 #include "emulate/emulate.h"
 
 #include "platform/xen/traps.h"
 #include "x86/msr.h"
 
-#define XEN_LEAF	0x40000000u
-#define XEN_LEAVES	3
-#define XEN_VERSION	(4u << 16 | 17)
+#define XEN_LEAF    0x40000000u
+#define XEN_LEAVES  3
+#define XEN_VERSION (4u << 16 | 17)
 
 static bool next_is(struct vcpu *v, const u8 *bytes, unsigned n)
 {
@@ -190,6 +189,9 @@ static bool execute(struct vcpu *v, struct insn *i)
 		simd_update(v);
 		return true;
 	case OP_XSETBV: counts->others++; return set_xcr0(v, i);
+	/* A kernel that has asked for I/O privilege may; but there is no IF of its own for it to change. */
+	case OP_CLI:
+	case OP_STI: counts->others++; return xen_cpu_of(v)->iopl > 0;
 	case OP_WBINVD:
 	case OP_INVD: counts->others++; return true; /* no caches */
 	default: return false;

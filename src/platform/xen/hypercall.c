@@ -5,7 +5,6 @@
  */
 #include "platform/xen/hypercall.h"
 
-#include <xen/errno.h>
 
 #include "emulate/emulate.h"
 #include "platform/xen/events.h"
@@ -89,8 +88,8 @@ void hypercall(struct vcpu *v, u64 next)
 
 /* ---- multicall ---- */
 
-#define BATCH	    32
-#define CALLS_MAX   (1u << 20) /* of one multicall: no guest's has more */
+#define BATCH	  32
+#define CALLS_MAX (1u << 20) /* of one multicall: no guest's has more */
 
 /* None of them may be a multicall, which would nest without end, or iret. */
 static s64 one(struct vcpu *v, const struct multicall_entry *e)

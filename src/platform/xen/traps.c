@@ -9,13 +9,12 @@
  */
 #include "platform/xen/traps.h"
 
-#include <xen/errno.h>
 
 #include "emulate/descriptor.h"
 #include "platform/xen/events.h"
 #include "platform/xen/hypercall.h"
 
-#define CLEARED_FLAGS (FL_TF | FL_NT | FL_RF | FL_VM | FL_AC)
+#define CLEARED_FLAGS	 (FL_TF | FL_NT | FL_RF | FL_VM | FL_AC)
 #define FRAME_MASK_SHIFT 32 /* of the event mask in the frame's CS */
 
 void traps_set_kernel(struct vcpu *v, bool kernel)
@@ -70,7 +69,9 @@ static bool enter(struct vcpu *v, const struct frame *f, const struct xen_entry 
 	sp -= n * 8;
 	traps_set_kernel(v, true);
 	if (!to->rip || guest_write(v, sp, words, n * 8)) {
-		xen_crash(v, to->rip ? "no stack to enter its kernel on at %#llx" : "a kernel without entry for what happened at %#llx",
+		xen_crash(v,
+			  to->rip ? "no stack to enter its kernel on at %#llx"
+				  : "a kernel without entry for what happened at %#llx",
 			  (unsigned long long)(to->rip ? sp : f->rip));
 		return false;
 	}
@@ -125,8 +126,8 @@ static void enter_trap(struct vcpu *v, const struct cpu_event *e, u64 return_ip)
 	if (e->type == EVENT_EXCEPTION && e->vector == EXC_PF)
 		__atomic_store_n(&atomic_load(&c->info)->arch.cr2, e->cr2, __ATOMIC_RELAXED);
 	if (!to.rip)
-		xen_crash(v, "exception %u (error code %#x) at %#llx, which its kernel has no handler for", e->vector, e->error,
-			  (unsigned long long)v->rip);
+		xen_crash(v, "exception %u (error code %#x) at %#llx, which its kernel has no handler for", e->vector,
+			  e->error, (unsigned long long)v->rip);
 	else
 		enter(v, &f, &to);
 }

@@ -214,7 +214,7 @@ int xen_boot(struct machine *m, const struct boot_config *c, struct error *err)
 {
 	struct xen_domain *d = m->platform;
 	struct build_pages pages;
-	u64 grants_mfn;
+	u64 grants_mfn = 0;
 	int r;
 
 	release_parts(d);
