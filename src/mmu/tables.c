@@ -152,7 +152,8 @@ void mmu_protect_page(struct machine *m, u64 page_index)
 		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 }
 
-void mmu_unprotect_page(struct machine *m, u64 page_index)
+/* A root's upper half was compared with the next one's, or will be. */
+void mmu_unprotect_page(struct machine *m, u64 page_index, bool root)
 {
 	struct vcpu *v = vcpu_current(), *o;
 	unsigned turns = 0;
@@ -164,7 +165,47 @@ void mmu_unprotect_page(struct machine *m, u64 page_index)
 		while (seen & 1 && atomic_load(&o->mmu->walks) == seen)
 			relax(&turns);
 	}
-	atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_TABLE);
+	u8 old = atomic_fetch_and(&m->code_pages[page_index], (u8) ~(PAGE_TABLE | PAGE_WALKED | PAGE_WALKED << 1));
+	for (unsigned half = 0; half < (root ? 1 : 2); half++)
+		if (old & PAGE_WALKED << half)
+			atomic_fetch_add(&m->table_changes[half], 1);
+}
+
+/* ---- what has changed ---- */
+
+/*
+ * Why nothing is overlooked: a walk marks a table before it reads an entry of it, an entry is changed before the mark is looked at. A
+ * translation that allows less than its entry is no harm: it is walked again before it is a fault.
+ */
+static bool restricts(u64 old, u64 next)
+{
+	const u64 less = PTE_W | PTE_U | PTE_A | PTE_D;
+
+	if (!(old & PTE_P))
+		return false;
+	return !(next & PTE_P) || ((old ^ next) & (WALK_ADDR_MASK | PTE_PS)) || (old & ~next & less) ||
+	       (next & ~old & PTE_NX);
+}
+
+void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u64 gla)
+{
+	struct vcpu *v = vcpu_current();
+	bool known = gla != MMU_FLUSH_ALL && v && v->mmu;
+	u8 state;
+
+	if (!restricts(old, next))
+		return;
+	state = atomic_load(&m->code_pages[ram_page_index(m, (const u8 *)entry)]);
+	if (known)
+		mmu_flush_page(v, gla);
+	for (unsigned half = 0; half < 2; half++) {
+		if (!(state & PAGE_WALKED << half))
+			continue;
+		u64 n = atomic_fetch_add(&m->table_changes[half], 1);
+		/* Of the upper half that was all there was to be done here: kernels protect pages of theirs all the time. */
+		if (known && half && gla >> 63 && v->mmu->seen_high == n)
+			v->mmu->seen_high = n + 1;
+	}
 }
 
 /* ---- flushes ---- */
@@ -226,7 +267,7 @@ void mmu_take_flushes(struct vcpu *v)
 	b->pages = 0;
 	pthread_mutex_unlock(&b->lock);
 	if (all)
-		mmu_flush_all(v);
+		mmu_flush_stale(v);
 	for (unsigned k = 0; !all && k < pages; k++)
 		mmu_flush_page(v, page[k]);
 	atomic_store(&b->taken, posted);
