@@ -108,28 +108,35 @@ static struct vcpu *other(struct machine *m, const struct vcpu *v, unsigned k)
 
 /* ---- tables ---- */
 
-static void await_writers(struct machine *m, struct vcpu *v, u64 cpus)
+/* Returns who has dropped them. Not those that are away: they will, but only for pages that are tables then. */
+static u64 await_writers(struct machine *m, struct vcpu *v, u64 cpus)
 {
 	u64 epoch = atomic_fetch_add(&m->code_epoch, 1) + 1;
 	unsigned turns = 0;
 	struct vcpu *o;
 	bool was_here;
+	u64 seen, done = 0;
 
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		if ((o = other(m, v, k)))
 			post_quietly(o, EV_WRITES);
 	was_here = mmu_go_away(v);
-	for (; cpus; cpus &= cpus - 1)
-		while ((o = other(m, v, (unsigned)__builtin_ctzll(cpus))) && atomic_load(&o->mmu->epoch) < epoch)
+	for (; cpus; cpus &= cpus - 1) {
+		o = other(m, v, (unsigned)__builtin_ctzll(cpus));
+		while (o && (seen = atomic_load(&o->mmu->epoch)) < epoch)
 			relax(&turns);
+		if (o && seen != EPOCH_AWAY)
+			done |= BIT(o->id);
+	}
 	mmu_come_back(v, was_here);
+	return done;
 }
 
 void mmu_protect_page(struct machine *m, u64 page_index)
 {
 	u8 old = atomic_fetch_or(&m->code_pages[page_index], PAGE_TABLE);
 	struct vcpu *v = vcpu_current();
-	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others;
+	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others, done = 0;
 
 	if (!cpus && (m->write_cpus || !(old & PAGE_WRITTEN)))
 		return;
@@ -137,10 +144,12 @@ void mmu_protect_page(struct machine *m, u64 page_index)
 		tlb_drop_writer(v, page_index);
 	others = v ? cpus & ~BIT(v->id) : cpus;
 	if (others)
-		await_writers(m, v, others);
-	if (cpus)
-		atomic_fetch_and(&m->write_cpus[page_index], ~cpus);
-	atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
+		done = await_writers(m, v, others);
+	done |= cpus & ~others;
+	if (done)
+		atomic_fetch_and(&m->write_cpus[page_index], ~done);
+	if (done == cpus)
+		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 }
 
 /* A root's upper half was compared with the next one's, or will be. */
