@@ -384,6 +384,11 @@ u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value)
 	}
 	if (unlikely(p[0].table) && first == size && (p[0].gpa & 7) + size <= 8)
 		return table_cmpxchg(v, gla, &p[0], size, old & mask, new_value & mask);
+	/* Parts of two entries are not exchanged in one go. */
+	if (unlikely(p[0].table))
+		table_refused(v, gla);
+	if (unlikely(first < size && p[1].table))
+		table_refused(v, gla + first);
 	/* Two pages, or a device: no host instruction does this, so all who split a lock take turns. */
 	u64 seen = 0;
 	pthread_mutex_lock(&v->machine->bus_lock);
@@ -406,6 +411,8 @@ bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2])
 	resolve_span(v, gla, 16, INTENT_WRITE, MMU_EXPLICIT, p);
 	if (unlikely(v->mmu->watching))
 		watch_check(v, gla, 16, false);
+	if (unlikely(p[0].table))
+		table_refused(v, gla);
 	if (!p[0].host) {
 		u64 seen[2];
 		place_read(v, &p[0], seen, 16);

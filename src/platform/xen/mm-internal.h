@@ -72,6 +72,7 @@ struct xen_mm {
 	_Atomic u64 total; /* frames that the domain owns */
 	u64 initial; /* that many when it began */
 	bool built; /* the domain runs */
+	_Atomic u64 held_refs, held_writes; /* by mm_get(), all frames together */
 };
 
 static inline enum frame_type word_type(u64 w)

@@ -70,7 +70,7 @@ static u64 take(struct xen_domain *d, u64 frames)
 
 u64 mm_alloc(struct xen_domain *d)
 {
-	return take(d, 1);
+	return atomic_load(&d->mm->total) ? 0 : take(d, 1);
 }
 
 /* ---- slot 256 ---- */
@@ -215,12 +215,16 @@ u8 *mm_get(struct xen_domain *d, u64 mfn, enum frame_type as)
 {
 	if (as > FRAME_WRITABLE || frame_get(d->mm, mfn, as == FRAME_WRITABLE))
 		return NULL;
+	atomic_fetch_add_explicit(&d->mm->held_refs, 1, memory_order_relaxed);
+	atomic_fetch_add_explicit(&d->mm->held_writes, as == FRAME_WRITABLE, memory_order_relaxed);
 	ram_use(d->machine, frame_host(d, mfn));
 	return frame_host(d, mfn);
 }
 
 void mm_put(struct xen_domain *d, u64 mfn, enum frame_type as)
 {
+	atomic_fetch_sub_explicit(&d->mm->held_refs, 1, memory_order_relaxed);
+	atomic_fetch_sub_explicit(&d->mm->held_writes, as == FRAME_WRITABLE, memory_order_relaxed);
 	frame_put(d, mfn, as == FRAME_WRITABLE);
 }
 
