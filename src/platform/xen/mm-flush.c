@@ -23,14 +23,27 @@ void mm_unlock(struct xen_domain *d)
 	pthread_mutex_unlock(&d->mm->lock);
 }
 
+#define PARTS_MAX 4096
+
+/* A stop waits for the end of a hypercall, as that is where the guest can go on later. */
+int hypercall_breathe(struct vcpu *v)
+{
+	u32 events = atomic_load_explicit(&v->events, memory_order_relaxed);
+
+	if (likely(!(events & (EV_STOP | EV_TLB | EV_FLUSH | EV_WRITES))))
+		return 0;
+	mmu_come_back(v, mmu_go_away(v));
+	return events & EV_STOP && ++xen_cpu_of(v)->parts > PARTS_MAX ? -EAGAIN : 0;
+}
+
 void flush_before_table(struct xen_domain *d, u64 mfn)
 {
 	mmu_protect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)));
 }
 
-void flush_after_table(struct xen_domain *d, u64 mfn)
+void flush_after_table(struct xen_domain *d, u64 mfn, bool root)
 {
-	mmu_unprotect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)));
+	mmu_unprotect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)), root);
 }
 
 void flush_cpus(struct vcpu *v, u64 cpus, u64 gla)
@@ -41,7 +54,7 @@ void flush_cpus(struct vcpu *v, u64 cpus, u64 gla)
 	cpus &= m->config.cpus < 64 ? BIT(m->config.cpus) - 1 : ~0ull;
 	mmu_flush_others(v, cpus & ~BIT(v->id), gla);
 	if (own && gla == FLUSH_ALL)
-		mmu_flush_all(v);
+		mmu_flush_stale(v);
 	else if (own)
 		mmu_flush_page(v, gla);
 }

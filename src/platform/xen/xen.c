@@ -251,7 +251,7 @@ int xen_create(struct machine *m, const struct xen_config *cfg, struct error *er
 		xen_destroy(m);
 		return err->code;
 	}
-	if (toolstack_list(d, err)) {
+	if (toolstack_list(d, err) || mm_add_inspect(d, err)) {
 		xen_destroy(m);
 		return err->code;
 	}
