@@ -340,6 +340,7 @@ int build_domain(struct xen_domain *d, const struct boot_config *c, struct build
 		r = mm_pin_initial(d, mfn_of(&b, b.l4), err);
 	if (!r)
 		r = start_cpu(&b, &k.elf, err);
+	pages->early_console = strstr(cmdline, "earlyprintk=xen");
 	pages->store_mfn = mfn_of(&b, b.store);
 	pages->console_mfn = mfn_of(&b, b.console);
 	return r;

@@ -184,7 +184,7 @@ s64 hypercall_vm_assist(struct vcpu *v, const u64 arg[6])
 #define PIECE	 4096u /* bytes at once */
 #define TEXT_MAX 65536u /* of one call; what is longer loses its end */
 
-/* (write, length, address) */
+/* (write, length, address). A hypervisor's own console shows it; here it would come between the guest's and its user, who may ask for it. */
 s64 hypercall_console_io(struct vcpu *v, const u64 arg[6])
 {
 	u32 left = MIN((u32)arg[1], TEXT_MAX), len;
@@ -196,7 +196,8 @@ s64 hypercall_console_io(struct vcpu *v, const u64 arg[6])
 		len = MIN(left, PIECE);
 		if (guest_read(v, gla, text, len))
 			return -XEN_EFAULT;
-		console_write(xen_of(v), text, len);
+		if (xen_of(v)->early_console)
+			console_write(xen_of(v), text, len);
 	}
 	return 0;
 }

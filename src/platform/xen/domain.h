@@ -96,6 +96,7 @@ struct xen_domain {
 		[160]; /* why the domain cannot go on, the first reason; under `lock`. Empty: it can, or has said so itself */
 	struct xen_config config; /* the caller's: a copy, less what it points to */
 	struct device *status, *debug; /* ports: our init's exit status, debug exit */
+	bool early_console; /* console_io is shown */
 	bool used; /* a guest was loaded before: memory is not zero */
 	struct xen_cpu cpu[MACHINE_MAX_CPUS];
 	pthread_mutex_t lock; /* vCPUs going up and down, callbacks */

@@ -5,7 +5,6 @@
  */
 #include "platform/xen/hypercall.h"
 
-
 #include "emulate/emulate.h"
 #include "platform/xen/events.h"
 #include "platform/xen/grants.h"

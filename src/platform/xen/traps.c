@@ -9,7 +9,6 @@
  */
 #include "platform/xen/traps.h"
 
-
 #include "emulate/descriptor.h"
 #include "platform/xen/events.h"
 #include "platform/xen/hypercall.h"

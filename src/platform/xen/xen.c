@@ -227,6 +227,7 @@ int xen_boot(struct machine *m, const struct boot_config *c, struct error *err)
 	if (!r)
 		r = build_domain(d, c, &pages, err);
 	d->used = true;
+	d->early_console = !r && pages.early_console;
 	return r ? r : make_back_ends(d, &pages, grants_mfn, err);
 }
 
