@@ -128,7 +128,7 @@ bool tree_path_valid(const char *path)
 	static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-/_@";
 	size_t len = strlen(path);
 
-	return path[0] == '/' && len < XENSTORE_ABS_PATH_MAX && strspn(path, letters) == len && !strstr(path, "//") &&
+	return path[0] == '/' && len <= XENSTORE_ABS_PATH_MAX && strspn(path, letters) == len && !strstr(path, "//") &&
 	       (len == 1 || path[len - 1] != '/');
 }
 

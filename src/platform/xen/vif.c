@@ -68,15 +68,16 @@ static u32 guest_takes(struct vif *n)
 	return takes;
 }
 
+/* Split ones first: the other key may be of a driver that was there before. */
 static int get_ports(struct xenbus *x, u32 *tx, u32 *rx, struct error *err)
 {
 	u64 a, b;
 
-	if (xenbus_get_number(x, "event-channel", ~0u, &a))
+	if (!xenbus_get_number(x, "event-channel-tx", ~0u, &a) || !xenbus_get_number(x, "event-channel-rx", ~0u, &b)) {
+		if (!xenbus_get_number(x, "event-channel", ~0u, &a))
+			return error_set(err, EINVAL, "no event-channel-tx and -rx, nor event-channel");
 		b = a;
-	else if (!xenbus_get_number(x, "event-channel-tx", ~0u, &a) ||
-		 !xenbus_get_number(x, "event-channel-rx", ~0u, &b))
-		return error_set(err, EINVAL, "no event-channel, nor event-channel-tx and -rx");
+	}
 	*tx = (u32)a;
 	*rx = (u32)b;
 	return 0;
