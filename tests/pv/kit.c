@@ -10,9 +10,8 @@
 #define FAIL	  34
 #define VIRT_BASE 0xffffffff80000000ull
 
-/* Called by kit.S, and by the compiler. */
+/* Called by kit.S. */
 void kit_main(struct start_info *si), kit_cpu(unsigned cpu), kit_event(struct cpu *c), kit_unexpected(void);
-void *memset(void *to, int value, size_t n), *memcpy(void *to, const void *from, size_t n);
 
 extern u8 stacks[], stubs[], enter_event[], enter_failsafe[], enter_syscall[], start_cpu[];
 

@@ -67,6 +67,8 @@ struct cpu *this_cpu(void);
 #define RO     (PTE_P | PTE_U | PTE_A)
 #define RW     (RO | PTE_W | PTE_D)
 
+void *memset(void *to, int value, size_t n), *memcpy(void *to, const void *from, size_t n);
+
 /* ---- what a guest has and gives ---- */
 void guest_main(const char *which);
 /* On a further CPU, which boot_cpu() has started. */
