@@ -298,12 +298,22 @@ void kit_cpu(unsigned cpu)
 		relax();
 }
 
+static const char *last_word(const char *line)
+{
+	const char *word = line;
+
+	for (; *line; line++)
+		if (*line == ' ')
+			word = line + 1;
+	return word;
+}
+
 void kit_main(struct start_info *si)
 {
 	start_info = si;
 	register_entries();
 	EQ(0, map_as(shared_page, si->shared_info | RW));
-	guest_main((const char *)si->cmd_line + sizeof("earlyprintk=xen"));
+	guest_main(last_word((const char *)si->cmd_line));
 	quit(PASS);
 }
 
