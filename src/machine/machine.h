@@ -180,6 +180,8 @@ struct machine {
 	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 	/* By RAM page, a bit a vCPU: may have a fast write to it, or a store under way. NULL: nobody wants to know. src/mmu/tables.c */
 	_Atomic u64 *write_cpus;
+	/* Counts what became less in tables that walks have read: for the lower and the upper half of the address space. */
+	_Atomic u64 table_changes[2];
 
 	/* While writes are logged: a bit a RAM page that something else than a vCPU wrote. Else NULL. */
 	_Atomic u64 *_Atomic written;
@@ -248,6 +250,7 @@ void vcpu_set_current(struct vcpu *v); /* tests, and whoever runs a vCPU on a th
 #define PAGE_HAS_CODE 1u /* machine.code_pages: some engine decoded code here */
 #define PAGE_WRITTEN  2u /* some TLB may hold a fast write */
 #define PAGE_TABLE    4u /* a page table that its guest may not write: mmu_protect_page() */
+#define PAGE_WALKED   8u /* of such: a walk of the address space's lower half has read it; shifted by 1: of the upper */
 
 #define LOW_RAM_LIMIT 0xc0000000ull /* RAM below 4 GiB ends here at the latest; devices live above */
 #define HIGH_RAM_BASE 0x100000000ull

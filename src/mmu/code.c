@@ -49,8 +49,11 @@ u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 
 	pthread_mutex_lock(&m->code_lock);
 	if (!has_code) {
-		if (!(atomic_fetch_and(&m->code_cpus[page_index], ~cpu) & ~cpu))
+		/* Others may not have dropped their fast writes yet, and will not once it has no code. */
+		if (!(atomic_fetch_and(&m->code_cpus[page_index], ~cpu) & ~cpu)) {
+			atomic_fetch_or(&m->code_pages[page_index], PAGE_WRITTEN);
 			atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
+		}
 	} else {
 		atomic_fetch_or(&m->code_cpus[page_index], cpu);
 		old = atomic_fetch_or(&m->code_pages[page_index], PAGE_HAS_CODE);

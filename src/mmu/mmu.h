@@ -141,8 +141,15 @@ void mmu_take_code_mail(struct vcpu *v); /* EV_CODE was posted */
 int mmu_track_writers(struct machine *m); /* before vCPUs run */
 void mmu_untrack_writers(struct machine *m);
 void mmu_protect_page(struct machine *m, u64 page_index);
-void mmu_unprotect_page(struct machine *m, u64 page_index);
-/* Flushes a page, or everything, of other vCPUs, a bit each. When it returns they have, or will before their next instruction. v: the current. */
+void mmu_unprotect_page(struct machine *m, u64 page_index, bool root);
+/*
+ * Such a guest asks for flushes because tables have changed, and we see each change: an entry of a table became `next`. Where a TLB may hold
+ * what is less than before, it is counted; what is asked for then is only done where something has changed. gla: what the entry maps, where
+ * that is known; then the current vCPU's translation of it goes at once. ~0: unknown.
+ */
+void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u64 gla);
+void mmu_flush_stale(struct vcpu *v); /* all that may have become untrue since it was entered */
+/* Flushes a page, or what is stale, of other vCPUs, a bit each. When it returns they have, or will before their next instruction. v: the current. */
 #define MMU_FLUSH_ALL (~0ull)
 void mmu_flush_others(struct vcpu *v, u64 cpus, u64 gla);
 void mmu_take_flushes(struct vcpu *v); /* EV_FLUSH was posted; the event is cleared already */

@@ -108,28 +108,35 @@ static struct vcpu *other(struct machine *m, const struct vcpu *v, unsigned k)
 
 /* ---- tables ---- */
 
-static void await_writers(struct machine *m, struct vcpu *v, u64 cpus)
+/* Returns who has dropped them. Not those that are away: they will, but only for pages that are tables then. */
+static u64 await_writers(struct machine *m, struct vcpu *v, u64 cpus)
 {
 	u64 epoch = atomic_fetch_add(&m->code_epoch, 1) + 1;
 	unsigned turns = 0;
 	struct vcpu *o;
 	bool was_here;
+	u64 seen, done = 0;
 
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		if ((o = other(m, v, k)))
 			post_quietly(o, EV_WRITES);
 	was_here = mmu_go_away(v);
-	for (; cpus; cpus &= cpus - 1)
-		while ((o = other(m, v, (unsigned)__builtin_ctzll(cpus))) && atomic_load(&o->mmu->epoch) < epoch)
+	for (; cpus; cpus &= cpus - 1) {
+		o = other(m, v, (unsigned)__builtin_ctzll(cpus));
+		while (o && (seen = atomic_load(&o->mmu->epoch)) < epoch)
 			relax(&turns);
+		if (o && seen != EPOCH_AWAY)
+			done |= BIT(o->id);
+	}
 	mmu_come_back(v, was_here);
+	return done;
 }
 
 void mmu_protect_page(struct machine *m, u64 page_index)
 {
 	u8 old = atomic_fetch_or(&m->code_pages[page_index], PAGE_TABLE);
 	struct vcpu *v = vcpu_current();
-	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others;
+	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others, done = 0;
 
 	if (!cpus && (m->write_cpus || !(old & PAGE_WRITTEN)))
 		return;
@@ -137,13 +144,16 @@ void mmu_protect_page(struct machine *m, u64 page_index)
 		tlb_drop_writer(v, page_index);
 	others = v ? cpus & ~BIT(v->id) : cpus;
 	if (others)
-		await_writers(m, v, others);
-	if (cpus)
-		atomic_fetch_and(&m->write_cpus[page_index], ~cpus);
-	atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
+		done = await_writers(m, v, others);
+	done |= cpus & ~others;
+	if (done)
+		atomic_fetch_and(&m->write_cpus[page_index], ~done);
+	if (done == cpus)
+		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 }
 
-void mmu_unprotect_page(struct machine *m, u64 page_index)
+/* A root's upper half was compared with the next one's, or will be. */
+void mmu_unprotect_page(struct machine *m, u64 page_index, bool root)
 {
 	struct vcpu *v = vcpu_current(), *o;
 	unsigned turns = 0;
@@ -155,7 +165,47 @@ void mmu_unprotect_page(struct machine *m, u64 page_index)
 		while (seen & 1 && atomic_load(&o->mmu->walks) == seen)
 			relax(&turns);
 	}
-	atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_TABLE);
+	u8 old = atomic_fetch_and(&m->code_pages[page_index], (u8) ~(PAGE_TABLE | PAGE_WALKED | PAGE_WALKED << 1));
+	for (unsigned half = 0; half < (root ? 1 : 2); half++)
+		if (old & PAGE_WALKED << half)
+			atomic_fetch_add(&m->table_changes[half], 1);
+}
+
+/* ---- what has changed ---- */
+
+/*
+ * Why nothing is overlooked: a walk marks a table before it reads an entry of it, an entry is changed before the mark is looked at. A
+ * translation that allows less than its entry is no harm: it is walked again before it is a fault.
+ */
+static bool restricts(u64 old, u64 next)
+{
+	const u64 less = PTE_W | PTE_U | PTE_A | PTE_D;
+
+	if (!(old & PTE_P))
+		return false;
+	return !(next & PTE_P) || ((old ^ next) & (WALK_ADDR_MASK | PTE_PS)) || (old & ~next & less) ||
+	       (next & ~old & PTE_NX);
+}
+
+void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u64 gla)
+{
+	struct vcpu *v = vcpu_current();
+	bool known = gla != MMU_FLUSH_ALL && v && v->mmu;
+	u8 state;
+
+	if (!restricts(old, next))
+		return;
+	state = atomic_load(&m->code_pages[ram_page_index(m, (const u8 *)entry)]);
+	if (known)
+		mmu_flush_page(v, gla);
+	for (unsigned half = 0; half < 2; half++) {
+		if (!(state & PAGE_WALKED << half))
+			continue;
+		u64 n = atomic_fetch_add(&m->table_changes[half], 1);
+		/* Of the upper half that was all there was to be done here: kernels protect pages of theirs all the time. */
+		if (known && half && gla >> 63 && v->mmu->seen_high == n)
+			v->mmu->seen_high = n + 1;
+	}
 }
 
 /* ---- flushes ---- */
@@ -217,7 +267,7 @@ void mmu_take_flushes(struct vcpu *v)
 	b->pages = 0;
 	pthread_mutex_unlock(&b->lock);
 	if (all)
-		mmu_flush_all(v);
+		mmu_flush_stale(v);
 	for (unsigned k = 0; !all && k < pages; k++)
 		mmu_flush_page(v, page[k]);
 	atomic_store(&b->taken, posted);

@@ -402,8 +402,86 @@ static void context_enter(struct vcpu *v, u16 pcid, bool keep)
 	mmu_update_view(v);
 }
 
+/* ---- contexts by root, where all changes of tables are seen: tables.c ---- */
+
+static void flush_everything(struct vcpu *v, u64 low, u64 high)
+{
+	mmu_flush_all(v);
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		v->mmu->context[k].seen = low;
+	v->mmu->seen_high = high;
+}
+
+void mmu_flush_stale(struct vcpu *v)
+{
+	struct mmu *m = v->mmu;
+	u64 low = atomic_load(&v->machine->table_changes[0]), high = atomic_load(&v->machine->table_changes[1]);
+
+	if (m->seen_high != high) {
+		flush_everything(v, low, high);
+	} else if (m->now->seen != low) {
+		m->now->seen = low;
+		context_flush_local(v, m->now);
+		publish_spaces(v);
+	}
+}
+
+static struct tlb_context *context_of_root(struct mmu *m, u64 root)
+{
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		if (m->context[k].used && m->context[k].root == root)
+			return &m->context[k];
+	return NULL;
+}
+
+/* Whether two roots have the same upper half; what is not RAM has none. */
+static bool same_upper_half(struct machine *m, u64 a, u64 b)
+{
+	const u64 *p = (const u64 *)ram_ptr(m, a & PAGE_MASK, PAGE_SIZE),
+		  *q = (const u64 *)ram_ptr(m, b & PAGE_MASK, PAGE_SIZE);
+	u64 differ = 0;
+
+	if (!p || !q)
+		return false;
+	for (unsigned k = 256; k < 512; k++)
+		differ |= (p[k] ^ q[k]) & ~(u64)(PTE_A | PTE_D);
+	return !differ;
+}
+
+/* The programs' root may follow: mmu_update_view() looks whether it is the context's. */
+static void set_root(struct vcpu *v, u64 root)
+{
+	struct mmu *m = v->mmu;
+	struct tlb_context *c = context_of_root(m, root);
+	u64 low = atomic_load(&v->machine->table_changes[0]);
+
+	if (!same_upper_half(v->machine, m->now->root, root))
+		flush_everything(v, low, atomic_load(&v->machine->table_changes[1]));
+	if (!c) {
+		c = context_take(v, 0);
+		c->root = root;
+		c->user_root = 0;
+		c->seen = low;
+	} else if (c->seen != low) {
+		c->seen = low;
+		context_flush_local(v, c);
+	}
+	if (m->high_local && c != m->now)
+		high_space_changed(v);
+	if (c != m->now)
+		mmu_dropped(v, 0, MMU_DROP_LOCAL);
+	c->used = ++m->stamp;
+	m->now = c;
+	mmu_update_view(v);
+}
+
 void mmu_set_cr3(struct vcpu *v, u64 cr3)
 {
+	if (unlikely(v->machine->deprivileged != NULL)) {
+		v->cr3 = cr3;
+		set_root(v, cr3);
+		return;
+	}
 	bool pcide = v->cr4 & CR4_PCIDE;
 	u64 value = pcide ? cr3 & ~BIT(63) : cr3;
 
@@ -441,6 +519,10 @@ void mmu_update_view(struct vcpu *v)
 	if (!m)
 		return;
 	bool user = !vcpu_is_supervisor(v);
+	if (user && unlikely(m->now->user_root != v->user_cr3)) {
+		m->now->user_root = v->user_cr3;
+		context_flush_local(v, m->now);
+	}
 	if (user && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
 		mmu_dropped(v, 0, MMU_DROP_ALL);
 	if (user)

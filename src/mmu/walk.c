@@ -130,6 +130,16 @@ static void walk_done(const struct vcpu *v, u64 gla, u64 e, unsigned shift, bool
 	w->writable = may_write && (e & PTE_D);
 }
 
+/* Before an entry is read: tables.c says why. */
+static void note_walked(struct machine *m, const u8 *entry, u64 gla)
+{
+	_Atomic u8 *page = &m->code_pages[ram_page_index(m, entry)];
+	u8 mark = (u8)(PAGE_WALKED << (gla >> 63));
+
+	if (unlikely((atomic_load_explicit(page, memory_order_relaxed) & (PAGE_TABLE | mark)) == PAGE_TABLE))
+		atomic_fetch_or(page, mark);
+}
+
 static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct walk *w, u32 *error, bool *again)
 {
 	bool wide = v->cr4 & CR4_PAE, user = true, writable = true, nx = false;
@@ -143,6 +153,8 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 	for (;; l++, count--) {
 		u64 index = gla >> l->shift & (BIT(l->bits) - 1);
 		u8 *p = ram_ptr(v->machine, table + index * (wide ? 8 : 4), wide ? 8 : 4);
+		if (unlikely(v->machine->deprivileged != NULL) && p)
+			note_walked(v->machine, p, gla);
 		u64 e = p ? entry_read(p, wide) : ~0ull; /* outside RAM the bus reads as ones */
 		if (!(e & PTE_P))
 			return false;

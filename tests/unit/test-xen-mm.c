@@ -16,7 +16,7 @@ static void initial(void **state)
 	assert_frame(PFN_L4, FRAME_L4, 2, 3); /* pinned, a root; and mapped */
 	assert_frame(PFN_L3, FRAME_L3, 1, 2);
 	assert_frame(PFN_L1, FRAME_L1, 1, 2);
-	assert_frame(PFN_FREE, FRAME_WRITABLE, 1, 1);
+	assert_frame(17, FRAME_WRITABLE, 1, 1);
 	assert_int_equal(frame_at(PFN_L4)[256], mm_hidden_entry(d));
 	assert_int_equal(mm_total_pages(d), FRAMES);
 	guest_stop();

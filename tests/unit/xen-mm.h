@@ -15,7 +15,7 @@
 #include "platform/xen/mm-internal.h"
 #include <xen/memory.h>
 
-enum { FRAMES = 1024, PFN_L4 = 0, PFN_L3, PFN_L2, PFN_L1, PFN_ARG = 8, PFN_DONE = 9, PFN_LIST = 10, PFN_FREE = 16 };
+enum { FRAMES = 1024, PFN_L4 = 0, PFN_L3, PFN_L2, PFN_L1, PFN_ARGS = 8, PFN_LIST = 16 };
 #define VIRT 0xffffffff80000000ull
 #define RW   (PTE_P | PTE_W | PTE_U | PTE_A | PTE_D)
 #define RO   (PTE_P | PTE_U | PTE_A)
@@ -24,7 +24,9 @@ enum { FRAMES = 1024, PFN_L4 = 0, PFN_L3, PFN_L2, PFN_L1, PFN_ARG = 8, PFN_DONE 
 static struct machine *m;
 static struct xen_domain *d;
 static u64 shown_mfn; /* a frame of ours that may be read */
-static struct vcpu *v; /* vCPU 0, and the current one */
+static _Thread_local struct vcpu *v; /* this thread's */
+#define PFN_ARG	 (PFN_ARGS + 2 * v->id) /* hypercalls' arguments */
+#define PFN_DONE (PFN_ARG + 1) /* where mmu_update tells how far it came */
 
 /* A permutation: neighbours are no neighbours. */
 static inline u64 mfn_of(u64 pfn)

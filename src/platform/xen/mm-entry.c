@@ -42,14 +42,15 @@ void entry_put(struct xen_domain *d, u64 e, enum frame_type level)
 		type_put(d, entry_mfn(e));
 }
 
-/* The table is in use as one of this level. keep: bits of the old entry that the new one keeps. */
-static int entry_set(struct xen_domain *d, u64 *p, enum frame_type level, u64 e, u64 keep)
+/* The table is in use as one of this level. keep: bits of the old entry that the new one keeps. gla: what it maps, ~0: unknown. */
+static int entry_set(struct xen_domain *d, u64 *p, enum frame_type level, u64 e, u64 keep, u64 gla)
 {
 	u64 old = entry_load(p), next = e | (old & keep);
 	int r;
 
 	if (entry_same_use(old, next, level) &&
 	    __atomic_compare_exchange_n(p, &old, next, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED)) {
+		mmu_table_changed(d->machine, p, old, next, gla);
 		table_written(d->machine, p);
 		return 0;
 	}
@@ -62,6 +63,7 @@ static int entry_set(struct xen_domain *d, u64 *p, enum frame_type level, u64 e,
 		while (!__atomic_compare_exchange_n(p, &old, next, false, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED));
 	else
 		old = __atomic_exchange_n(p, e, __ATOMIC_SEQ_CST);
+	mmu_table_changed(d->machine, p, old, keep ? next : e, gla);
 	entry_put(d, old, level);
 	table_written(d->machine, p);
 	return 0;
@@ -90,7 +92,7 @@ static int update_high(struct xen_domain *d, u64 mfn, enum frame_type level, uns
 		return -EINVAL;
 	mm_lock(d);
 	if (table_use(frame_of(d->mm, mfn), level)) {
-		r = entry_set(d, table_host(d, mfn) + index, level, e, keep);
+		r = entry_set(d, table_host(d, mfn) + index, level, e, keep, ~0ull);
 		type_put(d, mfn);
 	} else {
 		r = -EINVAL;
@@ -99,13 +101,13 @@ static int update_high(struct xen_domain *d, u64 mfn, enum frame_type level, uns
 	return r;
 }
 
-static int update_l1(struct xen_domain *d, u64 mfn, unsigned index, u64 e, u64 keep)
+static int update_l1(struct xen_domain *d, u64 mfn, unsigned index, u64 e, u64 keep, u64 gla)
 {
 	int r;
 
 	if (!table_use(frame_of(d->mm, mfn), FRAME_L1))
 		return -EAGAIN;
-	r = entry_set(d, table_host(d, mfn) + index, FRAME_L1, e, keep);
+	r = entry_set(d, table_host(d, mfn) + index, FRAME_L1, e, keep, gla);
 	table_unuse(d, mfn);
 	return r;
 }
@@ -137,7 +139,7 @@ static int update_entry(struct vcpu *v, u64 address, u64 e, u64 keep)
 	do {
 		type = settled_type(d, f);
 		if (type == FRAME_L1)
-			r = update_l1(d, mfn, index, e, keep);
+			r = update_l1(d, mfn, index, e, keep, ~0ull);
 		else if (type >= FRAME_L2 && type <= FRAME_L4)
 			r = update_high(d, mfn, type, index, e, keep);
 		else
@@ -240,7 +242,7 @@ s64 hypercall_update_va_mapping(struct vcpu *v, const u64 arg[6])
 
 	if (!mfn || !f || settled_type(d, f) != FRAME_L1)
 		return -EINVAL;
-	r = update_l1(d, mfn, index, arg[1], 0);
+	r = update_l1(d, mfn, index, arg[1], 0, arg[0] & PAGE_MASK);
 	if (r)
 		return -EINVAL;
 	return flush_as_told(v, arg[0], arg[2]);
@@ -269,6 +271,7 @@ static int entry_exchange(struct xen_domain *d, u64 *p, u64 *seen, u64 e)
 			entry_put(d, e, FRAME_L1);
 		return -EAGAIN;
 	}
+	mmu_table_changed(d->machine, p, old, e, ~0ull);
 	if (!same)
 		entry_put(d, old, FRAME_L1);
 	table_written(d->machine, p);

@@ -42,14 +42,18 @@ static int replace_root(struct vcpu *v, u64 *root, u64 mfn)
 
 /* A vCPU that stands, which another one sets up, has its registers set, and flushes when it goes. The user's view shares the TLB with the
  * kernel's. */
-static void load_roots(struct vcpu *v)
+static void load_roots(struct vcpu *v, bool kernel)
 {
 	struct xen_mm *mm = xen_of(v)->mm;
 	u64 cr3 = mm->kernel_root[v->id] << PAGE_SHIFT;
 
 	v->user_cr3 = mm->user_root[v->id] << PAGE_SHIFT;
-	if (v == vcpu_current())
-		return mmu_set_cr3(v, cr3);
+	/* The programs' root is looked at when they are returned to. */
+	if (v == vcpu_current()) {
+		if (kernel)
+			mmu_set_cr3(v, cr3);
+		return;
+	}
 	v->cr3 = cr3;
 	atomic_fetch_or(&v->events, EV_TLB);
 }
@@ -61,7 +65,7 @@ static int set_root(struct vcpu *v, u64 *root, u64 mfn)
 
 	if (r)
 		return r;
-	load_roots(v);
+	load_roots(v, root == &xen_of(v)->mm->kernel_root[v->id]);
 	if (old && old != mfn)
 		table_unuse(xen_of(v), old);
 	return 0;

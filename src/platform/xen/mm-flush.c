@@ -28,9 +28,9 @@ void flush_before_table(struct xen_domain *d, u64 mfn)
 	mmu_protect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)));
 }
 
-void flush_after_table(struct xen_domain *d, u64 mfn)
+void flush_after_table(struct xen_domain *d, u64 mfn, bool root)
 {
-	mmu_unprotect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)));
+	mmu_unprotect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)), root);
 }
 
 void flush_cpus(struct vcpu *v, u64 cpus, u64 gla)
@@ -41,7 +41,7 @@ void flush_cpus(struct vcpu *v, u64 cpus, u64 gla)
 	cpus &= m->config.cpus < 64 ? BIT(m->config.cpus) - 1 : ~0ull;
 	mmu_flush_others(v, cpus & ~BIT(v->id), gla);
 	if (own && gla == FLUSH_ALL)
-		mmu_flush_all(v);
+		mmu_flush_stale(v);
 	else if (own)
 		mmu_flush_page(v, gla);
 }

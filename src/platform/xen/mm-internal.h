@@ -146,7 +146,7 @@ void mm_unlock(struct xen_domain *d);
 /* The frame becomes a table, no writable entry names it any more: nor does any TLB, when it returns. The lock held. */
 void flush_before_table(struct xen_domain *d, u64 mfn);
 /* It was a table, and nothing refers to it as one: nor does any walk, when it returns. */
-void flush_after_table(struct xen_domain *d, u64 mfn);
+void flush_after_table(struct xen_domain *d, u64 mfn, bool root);
 /* Flushes the TLBs of vCPUs, a bit each, v's own too: one page, or all when gla is FLUSH_ALL. */
 #define FLUSH_ALL (~0ull)
 void flush_cpus(struct vcpu *v, u64 cpus, u64 gla);

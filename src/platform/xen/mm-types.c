@@ -162,7 +162,7 @@ static void become_plain(struct xen_domain *d, u64 mfn)
 	struct frame *f = &d->mm->frame[mfn];
 	u64 w, next;
 
-	flush_after_table(d, mfn);
+	flush_after_table(d, mfn, word_type(atomic_load(&f->word)) == FRAME_L4);
 	w = atomic_load(&f->word);
 	do
 		next = word_with_type(w & ~F_BUSY, FRAME_NONE) - F_USE - F_REF;
