@@ -16,6 +16,7 @@
 #define DRIVER_BALLOON BIT(3)
 #define DRIVER_VSOCK   BIT(4)
 #define DRIVER_SHARE   BIT(5)
+#define DRIVER_XEN     BIT(6) /* of those: Xen's front ends, not virtio's */
 
 struct boot_config { /* the caller owns all; NULL: absent */
 	const char *kernel; /* bzImage, vmlinux, a multiboot kernel, or an ELF image with a PVH note */

@@ -59,7 +59,7 @@ int run_boot(struct run_options *o, const struct run_platform *p, bool native, s
 		.shares = run_share_tags(o, tags) ? tags : NULL,
 		.plain_input = !terminal_interactive(t),
 		.plain_output = !isatty(STDOUT_FILENO),
-		.drivers = run_drivers(o),
+		.drivers = run_drivers(o, p),
 		.unpacks_itself = native &&
 				  !o->gdb, /* a debugger's symbols are for where the kernel was linked to be */
 	};

@@ -71,4 +71,5 @@ const struct run_platform run_xen = {
 	.crash_reason = xen_crash_reason,
 	.stats = xen_stats,
 	.console = "hvc0",
+	.drivers = DRIVER_XEN,
 };

@@ -109,7 +109,8 @@ void run_devices_abandon(struct run_devices *d);
 void run_devices_close(struct run_devices *d, struct run_options *o); /* after it */
 #define RUN_TAGS_MAX (PC_MAX_SHARES * (SHARE_TAG_MAX + 1))
 bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX]); /* "TAG,TAG"; false: there are none */
-unsigned run_drivers(const struct run_options *o); /* boot_config.drivers */
+struct run_platform;
+unsigned run_drivers(const struct run_options *o, const struct run_platform *p); /* boot_config.drivers */
 
 /* run-debug.c: the monitor and gdb. */
 struct run_debug {
@@ -140,6 +141,7 @@ struct run_platform {
 	const char *(*crash_reason)(const struct machine *m); /* END_CRASHED; NULL: cannot be */
 	void (*stats)(struct machine *m, void (*line)(const char *fmt, ...)); /* NULL: none */
 	const char *console; /* of the command line; NULL: the first serial port */
+	unsigned drivers; /* DRIVER_XEN, or 0: virtio's */
 };
 extern const struct run_platform run_pc, run_xen;
 

@@ -30,6 +30,7 @@ static struct disk {
 static struct vbd *vbd;
 static struct blkif_front_ring ring;
 static u32 port;
+static u8 answered; /* the operation in the last response */
 
 static void run(struct disk_request *r)
 {
@@ -146,6 +147,7 @@ static int response(u64 id)
 	RING_COPY_RESPONSE(&ring, ring.rsp_cons, &r);
 	ring.rsp_cons++;
 	assert_int_equal(r.id, id);
+	answered = r.operation;
 	return r.status;
 }
 
@@ -295,6 +297,7 @@ static void indirect_requests(void **state)
 	struct blkif_request b = indirect(BLKIF_OP_READ, 8, 128);
 
 	assert_int_equal(ask(&b), BLKIF_RSP_OKAY);
+	assert_int_equal(answered, BLKIF_OP_READ);
 	for (unsigned i = 0; i < 128; i++)
 		assert_memory_equal(frame(DATA + i), disk.data + (8 + 8 * i) * 512, PAGE_SIZE);
 	b = indirect(BLKIF_OP_READ, 8, 129);

@@ -271,6 +271,7 @@ static void indirect(struct request *q, const struct blkif_request_indirect *b)
 		  (b->indirect_op == BLKIF_OP_READ || b->indirect_op == BLKIF_OP_WRITE);
 
 	q->id = b->id;
+	q->operation = b->indirect_op; /* which Linux wants to see in the answer */
 	q->r.op = b->indirect_op == BLKIF_OP_READ ? DISK_READ : DISK_WRITE;
 	if (ok && add_page(q, b->indirect_grefs[0], b->nr_segments))
 		transfer(q, b->sector_number);
