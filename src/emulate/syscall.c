@@ -30,7 +30,9 @@ static void need_long_mode_and_sce(struct vcpu *v)
 
 void exec_syscall(struct vcpu *v, const struct insn *i)
 {
-	if (unlikely(v->machine->deprivileged) && v->mode == MODE_LONG) {
+	if (unlikely(v->machine->deprivileged)) {
+		if (v->mode != MODE_LONG) /* no way in, whoever made the CPU: CSTAR is nobody's */
+			vcpu_raise(v, EXC_UD);
 		v->machine->deprivileged->syscall(v, vcpu_next_rip(v, i));
 		return;
 	}
