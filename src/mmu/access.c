@@ -242,11 +242,23 @@ static bool try_access(struct vcpu *v, u64 gla, void *buf, u64 len, enum intent 
 
 bool mmu_try_read(struct vcpu *v, u64 gla, void *buf, u64 len)
 {
+	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
+
+	if (likely(len <= PAGE_SIZE && tlb_hits(e->rd, gla, (unsigned)len))) {
+		memcpy(buf, e->host + (gla - e->rd), len);
+		return true;
+	}
 	return try_access(v, gla, buf, len, INTENT_READ);
 }
 
 bool mmu_try_write(struct vcpu *v, u64 gla, const void *buf, u64 len)
 {
+	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
+
+	if (likely(len <= PAGE_SIZE && tlb_hits(e->wr, gla, (unsigned)len))) {
+		memcpy(e->host + (gla - e->wr), buf, len);
+		return true;
+	}
 	return try_access(v, gla, (void *)buf, len, INTENT_WRITE);
 }
 

@@ -450,6 +450,28 @@ static void counts_end(void **state)
 	guest_stop();
 }
 
+/* More to do than anybody has time for, and somebody wants the vCPU to stop. */
+static void endless(void **state)
+{
+	u64 arg[6] = { 0, 0x7fffffff, 0, DOMID_SELF };
+	struct mmu_update *u;
+
+	guest_start(1);
+	arg[0] = gla_of(256);
+	for (unsigned p = 256; p < 512; p++) {
+		u = (struct mmu_update *)frame_at(p);
+		for (unsigned k = 0; k < PAGE_SIZE / sizeof(*u); k++)
+			u[k] = (struct mmu_update){ l1_address(100), entry(100, RW) };
+	}
+	atomic_fetch_or(&v->events, EV_STOP);
+	assert_int_equal(hypercall_mmu_update(v, arg), -EAGAIN);
+	/* What a guest does at once is done. */
+	arg[1] = 512;
+	d->cpu[0].parts = 0;
+	assert_int_equal(hypercall_mmu_update(v, arg), 0);
+	guest_stop();
+}
+
 /* ---- descriptor tables ---- */
 
 #define DESC_KERNEL	  0x00af9b000000ffffull
@@ -639,16 +661,27 @@ static void maps(void **state)
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
-		cmocka_unit_test(initial),	 cmocka_unit_test(m2p_is_shown),
-		cmocka_unit_test(mapping),	 cmocka_unit_test(refused_mappings),
-		cmocka_unit_test(other_domains), cmocka_unit_test(pinning),
-		cmocka_unit_test(promotion),	 cmocka_unit_test(refused_promotion),
-		cmocka_unit_test(hidden_slots),	 cmocka_unit_test(roots),
-		cmocka_unit_test(stores),	 cmocka_unit_test(stale_translations),
-		cmocka_unit_test(va_mappings),	 cmocka_unit_test(untyped_update),
-		cmocka_unit_test(bad_arguments), cmocka_unit_test(counts_end),
-		cmocka_unit_test(descriptors),	 cmocka_unit_test(ldt),
-		cmocka_unit_test(ballooning),	 cmocka_unit_test(refused_ballooning),
+		cmocka_unit_test(initial),
+		cmocka_unit_test(m2p_is_shown),
+		cmocka_unit_test(mapping),
+		cmocka_unit_test(refused_mappings),
+		cmocka_unit_test(other_domains),
+		cmocka_unit_test(pinning),
+		cmocka_unit_test(promotion),
+		cmocka_unit_test(refused_promotion),
+		cmocka_unit_test(hidden_slots),
+		cmocka_unit_test(roots),
+		cmocka_unit_test(stores),
+		cmocka_unit_test(stale_translations),
+		cmocka_unit_test(va_mappings),
+		cmocka_unit_test(untyped_update),
+		cmocka_unit_test(bad_arguments),
+		cmocka_unit_test(endless),
+		cmocka_unit_test(counts_end),
+		cmocka_unit_test(descriptors),
+		cmocka_unit_test(ldt),
+		cmocka_unit_test(ballooning),
+		cmocka_unit_test(refused_ballooning),
 		cmocka_unit_test(maps),
 	};
 

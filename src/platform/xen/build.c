@@ -47,7 +47,8 @@ void build_reset_cpu(struct vcpu *v)
 	v->guest_kernel = true;
 	v->cpl = 3;
 	v->cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_NE | CR0_WP | CR0_AM | CR0_PG;
-	v->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT;
+	/* Kernels take OSXSAVE, which they find set, for the word that XSAVE is there. */
+	v->cr4 = CR4_PAE | CR4_OSFXSR | CR4_OSXMMEXCPT | (cpu_has(v->model, FEAT_XSAVE) ? CR4_OSXSAVE : 0);
 	v->efer = EFER_LME | EFER_LMA | EFER_NXE | EFER_SCE;
 	v->rflags = FL_1 | FL_IF;
 	v->x87.cw = 0x37f;

@@ -79,6 +79,7 @@ struct xen_cpu {
 	u8 iopl;
 	struct xen_selectors user, kernel; /* what iret loaded last */
 	struct xen_counts counts;
+	u32 parts; /* of the hypercall under way, that were done while somebody wants this vCPU to stop */
 	struct trap_info traps[256];
 	u64 kernel_ss, kernel_sp; /* stack_switch */
 	struct timer singleshot; /* VIRQ_TIMER */
@@ -128,6 +129,9 @@ void xen_crash(struct vcpu *v, const char *fmt, ...) __attribute__((format(print
  * same numbers as Linux'). May not unwind; guest memory is read by guest_read(). */
 typedef s64 hypercall_fn(struct vcpu *v, const u64 arg[6]);
 
+/* Between the parts of a hypercall that may have many: does what other vCPUs ask for (they wait for it), which may flush the TLB. Not 0: somebody wants this
+ * vCPU to stop, and it has been told so often, more than a guest in its senses gives reason to; the result is this. */
+int hypercall_breathe(struct vcpu *v);
 /* Guest memory at a linear address, as the guest kernel sees it; -EFAULT where it would fault, and nothing has been transferred
  * then. Any length. */
 int guest_read(struct vcpu *v, u64 gla, void *buf, u64 len);

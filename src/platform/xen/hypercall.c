@@ -74,6 +74,7 @@ void hypercall(struct vcpu *v, u64 next)
 	u64 nr = v->r[RAX];
 
 	v->rip = next;
+	xen_cpu_of(v)->parts = 0;
 	if (nr == __HYPERVISOR_iret) {
 		hypercall_iret(v);
 	} else {
@@ -117,6 +118,8 @@ s64 hypercall_multicall(struct vcpu *v, const u64 arg[6])
 		for (u64 k = 0; k < n; k++) {
 			s64 result = one(v, &e[k]);
 
+			if (hypercall_breathe(v))
+				return -XEN_EAGAIN;
 			if (guest_write(v, gla + k * sizeof(*e) + offsetof(struct multicall_entry, result), &result,
 					sizeof(result)))
 				return -XEN_EFAULT;

@@ -4,8 +4,6 @@
  * Selectors mean descriptors, which the guest's tables have; a kernel returns to the same two all the time, so what they were
  * loaded as last is kept, and good while the descriptors are the same.
  */
-#include <string.h>
-
 #include "emulate/descriptor.h"
 #include "platform/xen/events.h"
 #include "platform/xen/traps.h"
@@ -28,28 +26,28 @@ static void load_checked(struct vcpu *v, void *arg)
 	l->cs_segment = descriptor_segment(&cs, l->cs);
 }
 
-static void read_both(struct vcpu *v, void *arg)
+/* Of the GDT, as it is now. */
+static u64 descriptor_now(struct vcpu *v, u16 selector)
 {
-	struct descriptor *d = arg;
+	u32 offset = selector & ~(SEL_RPL | SEL_TI);
+	u64 low = 0;
 
-	for (unsigned k = 0; k < 2; k++)
-		if (!descriptor_read(v, d[k].selector, &d[k]))
-			d[k].low = 0;
+	if (!(selector & SEL_TI) && offset + 7 <= v->gdtr.limit)
+		mmu_try_read(v, v->gdtr.base + offset, &low, 8);
+	return low;
 }
 
-/* False: no such segments, nothing has changed. */
+/* On the kernel's side. False: no such segments, nothing has changed. */
 static bool load_segments(struct vcpu *v, struct xen_selectors *last, u16 cs, u16 ss)
 {
-	struct descriptor d[2] = { { .selector = cs }, { .selector = ss } };
+	u64 cs_now = descriptor_now(v, cs), ss_now = descriptor_now(v, ss);
 	struct load l = { .cs = cs, .ss = ss };
 
-	if (!try_run(v, read_both, d))
-		return false;
-	if (last->cs.selector != cs || last->ss.selector != ss || last->cs_descriptor != d[0].low ||
-	    last->ss_descriptor != d[1].low) {
+	if (!cs_now || !ss_now || last->cs.selector != cs || last->ss.selector != ss || last->cs_descriptor != cs_now ||
+	    last->ss_descriptor != ss_now) {
 		if (!try_run(v, load_checked, &l))
 			return false;
-		*last = (struct xen_selectors){ d[0].low, d[1].low, l.cs_segment, l.ss_segment };
+		*last = (struct xen_selectors){ cs_now, ss_now, l.cs_segment, l.ss_segment };
 	}
 	v->seg[SEG_CS] = last->cs;
 	v->seg[SEG_SS] = last->ss;
@@ -73,9 +71,13 @@ void hypercall_iret(struct vcpu *v)
 		xen_crash(v, "iret without a frame at %#llx", (unsigned long long)v->r[RSP]);
 		return;
 	}
-	bool user = (f.cs & SEL_RPL) == 3, by_syscall = f.flags & VGCF_in_syscall;
+	bool user = (f.cs & SEL_RPL) == 3, by_syscall = f.flags & VGCF_in_syscall, ok = true;
 	u16 cs = (u16)f.cs | SEL_RPL, ss = (u16)f.ss | SEL_RPL;
 
+	if (by_syscall)
+		traps_set_flat(v, FLAT_USER_CS, FLAT_USER_SS);
+	else
+		ok = load_segments(v, user ? &c->user : &c->kernel, cs, ss);
 	traps_set_kernel(v, !user);
 	v->rip = f.rip;
 	v->r[RSP] = f.rsp;
@@ -84,9 +86,7 @@ void hypercall_iret(struct vcpu *v)
 	v->r[R11] = by_syscall ? f.rflags : f.r11;
 	set_rflags(v, f.rflags, LOADED_FLAGS);
 	__atomic_store_n(&info->evtchn_upcall_mask, !(f.rflags & FL_IF), __ATOMIC_RELAXED);
-	if (by_syscall) {
-		traps_set_flat(v, FLAT_USER_CS, FLAT_USER_SS);
-	} else if (load_segments(v, user ? &c->user : &c->kernel, cs, ss)) {
+	if (likely(ok)) {
 		set_mode(v);
 	} else {
 		/* What its kernel finds is the frame that failed, as if interrupted there. */

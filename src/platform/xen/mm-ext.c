@@ -181,6 +181,7 @@ s64 hypercall_mmuext_op(struct vcpu *v, const u64 arg[6])
 		for (u32 k = 0; k < n && !r; k++) {
 			r = do_op(v, &op[k]);
 			done += !r;
+			r = r ? r : hypercall_breathe(v);
 		}
 	}
 	if (arg[2] && guest_write(v, arg[2], &done, sizeof(done)) && !r)

@@ -23,6 +23,19 @@ void mm_unlock(struct xen_domain *d)
 	pthread_mutex_unlock(&d->mm->lock);
 }
 
+#define PARTS_MAX 4096
+
+/* A stop waits for the end of a hypercall, as that is where the guest can go on later. */
+int hypercall_breathe(struct vcpu *v)
+{
+	u32 events = atomic_load_explicit(&v->events, memory_order_relaxed);
+
+	if (likely(!(events & (EV_STOP | EV_TLB | EV_FLUSH | EV_WRITES))))
+		return 0;
+	mmu_come_back(v, mmu_go_away(v));
+	return events & EV_STOP && ++xen_cpu_of(v)->parts > PARTS_MAX ? -EAGAIN : 0;
+}
+
 void flush_before_table(struct xen_domain *d, u64 mfn)
 {
 	mmu_protect_page(d->machine, ram_page_index(d->machine, frame_host(d, mfn)));

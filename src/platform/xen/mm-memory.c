@@ -63,7 +63,7 @@ static s64 decrease_reservation(struct vcpu *v, u64 gla)
 
 	if (e)
 		return e;
-	for (i = 0; i < r.nr_extents; i++) {
+	for (i = 0; i < r.nr_extents && !hypercall_breathe(v); i++) {
 		if (guest_read(v, (u64)r.extent_start.p + i * sizeof(mfn), &mfn, sizeof(mfn)))
 			break;
 		for (u64 k = 0; k < BIT(r.extent_order); k++)
@@ -101,7 +101,7 @@ static s64 populate_physmap(struct vcpu *v, u64 gla)
 
 	if (e)
 		return e;
-	for (i = 0; i < r.nr_extents && !r.extent_order; i++) {
+	for (i = 0; i < r.nr_extents && !r.extent_order && !hypercall_breathe(v); i++) {
 		u64 at = (u64)r.extent_start.p + i * sizeof(pfn);
 
 		if (guest_read(v, at, &pfn, sizeof(pfn)))

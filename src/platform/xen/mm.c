@@ -176,6 +176,9 @@ void mm_destroy(struct xen_domain *d)
 
 	if (!mm)
 		return;
+	for (u64 mfn = 0; mm->frame && mfn < mm->limit; mfn++)
+		if (word_type(mm->frame[mfn].word) > FRAME_WRITABLE)
+			flush_after_table(d, mfn, true);
 	mmu_untrack_writers(d->machine);
 	pthread_mutex_destroy(&mm->lock);
 	pthread_mutex_destroy(&mm->pool_lock);

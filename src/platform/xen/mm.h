@@ -61,3 +61,4 @@ u64 mm_total_pages(struct xen_domain *d);
 /* ---- for tests and the monitor ---- */
 /* Counts all types and references again, from the tables, while no vCPU runs. -EINVAL and a message: a frame's are wrong. */
 int mm_check(struct xen_domain *d, struct error *err);
+int mm_add_inspect(struct xen_domain *d, struct error *err);

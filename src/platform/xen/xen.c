@@ -35,13 +35,11 @@ u64 xen_ram_size(u64 mem, unsigned cpus)
 void xen_limit_features(u64 feature[2])
 {
 	/* What a kernel at CPL 3 cannot use, or has been told by the ABI not to expect. */
-	static const enum feature hidden[] = {
-		FEAT_VME,    FEAT_PSE,	      FEAT_PSE36,    FEAT_PGE,	   FEAT_PCID,	  FEAT_MTRR,	     FEAT_APIC,
-		FEAT_X2APIC, FEAT_MONITOR,    FEAT_PDPE1GB,  FEAT_PKU,	   FEAT_PKS,	  FEAT_SMEP,	     FEAT_SMAP,
-		FEAT_UMIP,   FEAT_MCE,	      FEAT_INVPCID,  FEAT_XSAVES,  FEAT_FSGSBASE, FEAT_TSC_DEADLINE, FEAT_SEP,
-		FEAT_XSAVE,  FEAT_XSAVEOPT,   FEAT_XSAVEC,   FEAT_XGETBV1, FEAT_AVX,	  FEAT_AVX2,	     FEAT_F16C,
-		FEAT_FMA,    FEAT_TSC_ADJUST, FEAT_SPEC_CTRL
-	};
+	static const enum feature hidden[] = { FEAT_VME,     FEAT_PSE,	   FEAT_PSE36,	FEAT_PGE,	   FEAT_PCID,
+					       FEAT_MTRR,    FEAT_APIC,	   FEAT_X2APIC, FEAT_MONITOR,	   FEAT_PDPE1GB,
+					       FEAT_PKU,     FEAT_PKS,	   FEAT_SMEP,	FEAT_SMAP,	   FEAT_UMIP,
+					       FEAT_MCE,     FEAT_INVPCID, FEAT_XSAVES, FEAT_TSC_DEADLINE, FEAT_SEP,
+					       FEAT_FSGSBASE /* kernels would read MSRs at each switch */ };
 
 	for (unsigned k = 0; k < ARRAY_SIZE(hidden); k++)
 		feature[hidden[k] / 64] &= ~BIT(hidden[k] % 64);
@@ -251,7 +249,7 @@ int xen_create(struct machine *m, const struct xen_config *cfg, struct error *er
 		xen_destroy(m);
 		return err->code;
 	}
-	if (toolstack_list(d, err)) {
+	if (toolstack_list(d, err) || mm_add_inspect(d, err)) {
 		xen_destroy(m);
 		return err->code;
 	}
