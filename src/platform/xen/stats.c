@@ -2,6 +2,7 @@
 /* The platform's figures for -v: what the guest asked for, and what it did that had to be caught. */
 #include <stdio.h>
 
+#include "platform/xen/backends.h"
 #include "platform/xen/hypercall.h"
 #include "platform/xen/mm.h"
 #include "platform/xen/xen.h"
@@ -72,5 +73,6 @@ void xen_stats(struct machine *m, void (*line)(const char *fmt, ...))
 	     SUM(exceptions), SUM(upcalls), SUM(irets));
 	line("privileged instructions emulated: %llu CPUID, %llu MSRs, %llu control registers, %llu others",
 	     SUM(cpuids), SUM(msrs), SUM(controls), SUM(others));
+	backends_stats(d, line);
 	check_frames(d, line);
 }
