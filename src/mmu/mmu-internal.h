@@ -66,6 +66,9 @@ struct flush_mail {
 	_Atomic u64 taken; /* of those posted, how many are done */
 };
 
+/* More than the pages that one instruction resolves before it stores. */
+#define RECENT_WRITES 32
+
 #define EPOCH_AWAY (~0ull)
 struct mmu {
 	_Atomic u64 epoch; /* machine.code_epoch whose fast writes are dropped; EPOCH_AWAY: touches no memory */
@@ -81,6 +84,9 @@ struct mmu {
 	/* By RAM page: the TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are more,
 	 * the first is MANY_WRITERS. */
 	u16 (*writer)[WRITERS];
+	/* While machine.write_cpus is there: pages that were last found writable, so that other vCPUs see a store that is under way. */
+	_Atomic u64 recent[RECENT_WRITES];
+	unsigned recent_next;
 	u64 stamp;
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
@@ -132,6 +138,9 @@ enum writable page_writable(struct vcpu *v, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
+
+/* Whether o may have a fast write to a page, or a store under way, as far as another thread can see. */
+bool tlb_may_write(const struct vcpu *o, u64 page_index);
 
 /* Tells the engine: mmu_hooks.dropped. */
 void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);

@@ -2,10 +2,10 @@
 /*
  * Frames that are page tables which their guest may not write (machine.deprivileged), and flushes that one vCPU wants of others.
  *
- * Why no store goes astray: a vCPU whose walk allowed a store notes in machine.write_cpus that it may write to the page, then looks at
- * PAGE_TABLE; whoever makes the page a table sets PAGE_TABLE, then looks who may write. So either the writer sees the table and
- * walks again, which finds no writable entry any more, or it is seen, drops its fast writes between two instructions (EV_WRITES), and is
- * waited for. Why no walk goes astray: a walk is announced before it reads the first entry, and whoever ends a table, after the last entry that
+ * Why no store goes astray: a vCPU whose walk allowed a store notes that it may write to the page (machine.write_cpus, mmu.recent, and where
+ * it has a fast write mmu.writer), then looks at PAGE_TABLE; whoever makes the page a table sets PAGE_TABLE, then looks who may write. So
+ * either the writer sees the table and walks again, which finds no writable entry any more, or it is seen, drops its fast writes between
+ * two instructions (EV_WRITES), and is waited for. Why no walk goes astray: a walk is announced before it reads the first entry, and whoever ends a table, after the last entry that
  * refers to it is gone, waits for the walks that he finds announced.
  *
  * Those who wait are away meanwhile (mmu_leave), so nobody waits for them.
@@ -136,16 +136,22 @@ void mmu_protect_page(struct machine *m, u64 page_index)
 {
 	u8 old = atomic_fetch_or(&m->code_pages[page_index], PAGE_TABLE);
 	struct vcpu *v = vcpu_current();
-	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others, done = 0;
+	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others, done;
+	struct vcpu *o;
 
 	if (!cpus && (m->write_cpus || !(old & PAGE_WRITTEN)))
 		return;
 	if (v && v->mmu)
 		tlb_drop_writer(v, page_index);
 	others = v ? cpus & ~BIT(v->id) : cpus;
+	done = cpus & ~others;
+	for (u64 left = others; left; left &= left - 1) { /* most wrote there long ago */
+		o = other(m, v, (unsigned)__builtin_ctzll(left));
+		if (!o || !tlb_may_write(o, page_index))
+			others &= ~(left & -left);
+	}
 	if (others)
-		done = await_writers(m, v, others);
-	done |= cpus & ~others;
+		done |= await_writers(m, v, others);
 	if (done)
 		atomic_fetch_and(&m->write_cpus[page_index], ~done);
 	if (done == cpus)

@@ -122,14 +122,25 @@ static bool large_has(const struct tlb_context *c, u64 key)
 	return c->large[bit / 64] >> (bit % 64) & 1;
 }
 
+/* Another vCPU that makes the page a table sees it here, or it is seen to be one after this. */
+static void note_recent(struct vcpu *v, u64 index)
+{
+	struct mmu *m = v->mmu;
+	_Atomic u64 *last = &m->recent[(m->recent_next - 1) % RECENT_WRITES];
+
+	if (!(atomic_load_explicit(&v->machine->write_cpus[index], memory_order_relaxed) & BIT(v->id)))
+		atomic_fetch_or(&v->machine->write_cpus[index], BIT(v->id));
+	if (atomic_load_explicit(last, memory_order_relaxed) != index)
+		atomic_exchange(&m->recent[m->recent_next++ % RECENT_WRITES], index);
+}
+
 enum writable page_writable(struct vcpu *v, u64 index)
 {
 	struct machine *m = v->machine;
 	_Atomic u8 *page = &m->code_pages[index];
 
-	if (unlikely(m->write_cpus) &&
-	    !(atomic_load_explicit(&m->write_cpus[index], memory_order_relaxed) & BIT(v->id)))
-		atomic_fetch_or(&m->write_cpus[index], BIT(v->id));
+	if (unlikely(m->write_cpus))
+		note_recent(v, index);
 	u8 state = atomic_load_explicit(page, memory_order_relaxed);
 	if (state == 0)
 		state = atomic_fetch_or(page, PAGE_WRITTEN);
@@ -183,6 +194,25 @@ static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
 {
 	if (writes_to(numbered(m, n), n, host))
 		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
+}
+
+/* The order matters: what has left `recent` has been noted as a writer before. */
+bool tlb_may_write(const struct vcpu *o, u64 page_index)
+{
+	struct mmu *m = o->mmu;
+	const u8 *host = o->machine->ram + (page_index << PAGE_SHIFT);
+	u16 n;
+
+	for (unsigned k = 0; k < RECENT_WRITES; k++)
+		if (atomic_load_explicit(&m->recent[k], memory_order_relaxed) == page_index)
+			return true;
+	atomic_thread_fence(memory_order_acquire);
+	for (unsigned k = 0; k < WRITERS; k++) {
+		n = __atomic_load_n(&m->writer[page_index][k], __ATOMIC_RELAXED);
+		if (n == MANY_WRITERS || (n && writes_to(numbered(m, n - 1u), n - 1u, host)))
+			return true;
+	}
+	return false;
 }
 
 void tlb_drop_writer(struct vcpu *v, u64 page_index)
@@ -564,6 +594,8 @@ int mmu_create(struct vcpu *v, struct error *err)
 	pthread_mutex_init(&m->mail.lock, NULL);
 	pthread_mutex_init(&m->flushes.lock, NULL);
 	m->epoch = EPOCH_AWAY;
+	for (unsigned k = 0; k < RECENT_WRITES; k++)
+		m->recent[k] = ~0ull;
 	v->mmu = m;
 	view_clear(m->none);
 	context_enter(v, 0, false);
