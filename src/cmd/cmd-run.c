@@ -184,7 +184,10 @@ static int build(struct run *r, struct error *err)
 				     .verbose = r->o.verbose,
 				     /* The back ends of shares map it. */
 				     .private_ram = r->core->native && !r->o.nshares };
-	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
+	struct terminal_config tc = { .in_fd = STDIN_FILENO,
+				      .out_fd = STDOUT_FILENO,
+				      .guest_tty = r->o.rootfs,
+				      .guest_hvc = r->platform->console };
 	struct net_log log = { .line = net_line, .arg = r };
 	int e = find_files(r, err);
 
@@ -298,6 +301,9 @@ static int crashed(const struct run *r)
 {
 	const char *why = r->platform->crash_reason ? r->platform->crash_reason(r->machine) : NULL;
 
+	/* A panic of the kernel's, which elsewhere is a reboot. */
+	if (r->o.rootfs && !why && r->platform->guest_status(r->machine) < 0)
+		return guest_status(r);
 	say("the guest has crashed%s%s", why ? ": " : "", why ? why : "");
 	return STATUS_TRIPLE_FAULT;
 }

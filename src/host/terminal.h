@@ -17,6 +17,8 @@ struct terminal_config {
 	/* The guest's console is a tty that our init has set up for plain input (boot.h): of input that is no terminal, quote
 	 * what has a meaning there, and tell its end by Ctrl-d. Nothing is sent before terminal_ready(). */
 	bool guest_tty;
+	/* That console is Linux' hvc, and its kernel's console too: Ctrl-o begins a SysRq command there, and twice means itself. */
+	bool guest_hvc;
 };
 
 /* m's event loop does the work; leaving by Ctrl-a x and a closed output end m with END_USER. */

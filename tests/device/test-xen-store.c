@@ -2,6 +2,8 @@
 /* The store of a PV guest: what it may read and write, watches, transactions, its quotas, and messages that make no sense. */
 #include "xen-store-client.h"
 
+#include <time.h>
+
 static unsigned heard;
 
 static void hear(void *arg)
@@ -312,9 +314,8 @@ static void bad_indices(void **state)
 
 static void bad_answer_index(void **state)
 {
-	client_send(XS_READ, "data", 5);
 	store_page()->rsp_cons = 0x80000000;
-	guest_send(store_port(d));
+	client_send(XS_READ, "data", 5);
 	assert_int_equal(store_page()->error, XENSTORE_ERROR_RINGIDX);
 }
 
@@ -341,6 +342,100 @@ static void does_not_read(void **state)
 	while (client_receive(&client.answer) && client.answer.h.type == XS_WATCH_EVENT)
 		;
 	assert_int_equal(client.answer.h.type, XS_READ);
+}
+
+/* ---- a guest that says no more than it has to, as Linux' does ---- */
+
+#define ROUNDS 3000u
+
+static _Atomic bool quiet_done, quiet_stuck;
+
+static void quiet_notify(void)
+{
+	u32 port = store_port(d);
+
+	machine_write(m, 0x8000, &port, sizeof(port));
+	hypercall_event_channel_op(m->vcpu[1], (u64[6]){ 4 /* EVTCHNOP_send */, 0x8000 });
+}
+
+/* Waits until *theirs is not what it was. */
+static u32 quiet_wait(const u32 *theirs, u32 was)
+{
+	time_t end = time(NULL) + 20;
+	u32 now;
+
+	while ((now = __atomic_load_n(theirs, __ATOMIC_SEQ_CST)) == was && !quiet_stuck)
+		quiet_stuck = time(NULL) > end;
+	return now;
+}
+
+/* In pieces that end at the ring's end, and with a notification only if all before had been taken. */
+static void quiet_write(const void *bytes, u32 len)
+{
+	struct xenstore_domain_interface *p = store_page();
+	const u8 *from = bytes;
+
+	while (len && !quiet_stuck) {
+		u32 prod = p->req_prod, cons = __atomic_load_n(&p->req_cons, __ATOMIC_SEQ_CST);
+		u32 at = MASK_XENSTORE_IDX(prod),
+		    n = MIN(len, MIN(XENSTORE_RING_SIZE - (prod - cons), XENSTORE_RING_SIZE - at));
+
+		if (!n) {
+			quiet_wait(&p->req_cons, cons);
+			continue;
+		}
+		memcpy(p->req + at, from, n);
+		from += n;
+		len -= n;
+		__atomic_store_n(&p->req_prod, prod + n, __ATOMIC_SEQ_CST);
+		if ((s32)(prod - __atomic_load_n(&p->req_cons, __ATOMIC_SEQ_CST)) <= 0)
+			quiet_notify();
+	}
+}
+
+static void quiet_read(u32 len)
+{
+	struct xenstore_domain_interface *p = store_page();
+
+	while (len && !quiet_stuck) {
+		u32 cons = p->rsp_cons, n = MIN(len, quiet_wait(&p->rsp_prod, cons) - cons);
+
+		len -= n;
+		__atomic_store_n(&p->rsp_cons, cons + n, __ATOMIC_SEQ_CST);
+		if (__atomic_load_n(&p->rsp_prod, __ATOMIC_SEQ_CST) - cons >= XENSTORE_RING_SIZE)
+			quiet_notify();
+	}
+}
+
+static void *quiet_guest(void *arg)
+{
+	static const char path[] = "data/long";
+	struct xsd_sockmsg h = { .type = XS_READ, .len = sizeof(path) };
+
+	for (unsigned i = 0; i < ROUNDS && !quiet_stuck; i++) {
+		quiet_write(&h, sizeof(h));
+		quiet_write(path, 4);
+		quiet_write(path + 4, sizeof(path) - 4);
+		quiet_read(sizeof(h) + 1500);
+	}
+	quiet_done = true;
+	return NULL;
+}
+
+static void hears_a_quiet_guest(void **state)
+{
+	char value[1501];
+	pthread_t guest;
+
+	memset(value, 'x', 1500);
+	value[1500] = 0;
+	client_write("data/long", value);
+	quiet_done = quiet_stuck = false;
+	assert_int_equal(pthread_create(&guest, NULL, quiet_guest, NULL), 0);
+	while (!quiet_done)
+		clock_run_timers(m->clock);
+	pthread_join(guest, NULL);
+	assert_false(quiet_stuck);
 }
 
 static void random_bytes(void **state)
@@ -409,6 +504,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(bad_indices, setup, teardown),
 		cmocka_unit_test_setup_teardown(bad_answer_index, setup, teardown),
 		cmocka_unit_test_setup_teardown(does_not_read, setup, teardown),
+		cmocka_unit_test_setup_teardown(hears_a_quiet_guest, setup, teardown),
 		cmocka_unit_test_setup_teardown(random_bytes, setup, teardown),
 		cmocka_unit_test_setup_teardown(shuts_down, setup, teardown),
 		cmocka_unit_test_setup_teardown(prints_for_people, setup, teardown),

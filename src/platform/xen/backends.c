@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "platform/xen/events-internal.h"
+#include "platform/xen/store-internal.h"
 #include "platform/xen/vbd.h"
 #include "platform/xen/vif.h"
 
@@ -44,4 +46,21 @@ void backends_destroy(struct xen_domain *d)
 		vbd_destroy(b->disk[i]);
 	free(b);
 	d->backends = NULL;
+}
+
+void backends_stats(const struct xen_domain *d, void (*line)(const char *fmt, ...))
+{
+	const struct xen_backends *b = d->backends;
+	const struct xen_events *e = d->events;
+
+	if (e)
+		line("events: %llu raised on ports, %llu sent by the guest; vCPUs told %llu times",
+		     (unsigned long long)e->raised, (unsigned long long)e->sent, (unsigned long long)e->told);
+	if (d->store)
+		line("xenstore: %llu requests, %llu events", (unsigned long long)d->store->requests,
+		     (unsigned long long)d->store->events);
+	for (unsigned i = 0; b && i < d->config.ndisks; i++)
+		vbd_stats(b->disk[i], line);
+	if (b && b->net)
+		vif_stats(b->net, line);
 }

@@ -7,3 +7,5 @@
 int backends_create(struct xen_domain *d, struct error *err);
 /* Before what they were made after. Nothing touches guest memory any more when it returns. */
 void backends_destroy(struct xen_domain *d);
+/* Figures for -v: of devices, events and the store. */
+void backends_stats(const struct xen_domain *d, void (*line)(const char *fmt, ...));

@@ -62,53 +62,51 @@ static void drop_message(struct xen_store *s)
 	free(m);
 }
 
-/* What there is room for. */
+/* What there is room for. The guest says that it has read only if the ring was full then: so it is looked at again after each piece. */
 static void flush(struct xen_store *s)
 {
-	u32 used = s->rsp_prod - get(&s->page->rsp_cons), room;
-
-	if (used > XENSTORE_RING_SIZE) {
-		give_up(s, XENSTORE_ERROR_RINGIDX);
-		return;
-	}
-	room = XENSTORE_RING_SIZE - used;
-	while (s->out && room) {
+	while (s->out) {
+		u32 used = s->rsp_prod - get(&s->page->rsp_cons), at = MASK_XENSTORE_IDX(s->rsp_prod), len;
 		struct message *m = s->out;
-		u32 at = MASK_XENSTORE_IDX(s->rsp_prod);
-		u32 len = MIN(MIN(room, XENSTORE_RING_SIZE - at), m->len - m->sent);
 
+		if (used > XENSTORE_RING_SIZE) {
+			give_up(s, XENSTORE_ERROR_RINGIDX);
+			return;
+		}
+		len = MIN(MIN(XENSTORE_RING_SIZE - used, XENSTORE_RING_SIZE - at), m->len - m->sent);
+		if (!len)
+			return;
 		memcpy(s->page->rsp + at, m->bytes + m->sent, len);
 		m->sent += len;
 		s->rsp_prod += len;
-		room -= len;
 		if (m->sent == m->len)
 			drop_message(s);
+		set(&s->page->rsp_prod, s->rsp_prod);
 	}
-	set(&s->page->rsp_prod, s->rsp_prod);
 }
 
 /* ---- in ---- */
 
-/* Takes bytes until the request has `want`; false: the guest has not written them yet. */
+/* Takes bytes until the request has `want`; false: the guest has not written them yet. It says that it has only if all before was taken: so
+ * it is looked at again after each piece. */
 static bool fill(struct xen_store *s, u32 want)
 {
-	u32 there = get(&s->page->req_prod) - s->req_cons;
+	while (s->in_len < want) {
+		u32 there = get(&s->page->req_prod) - s->req_cons, at = MASK_XENSTORE_IDX(s->req_cons), len;
 
-	if (there > XENSTORE_RING_SIZE) {
-		give_up(s, XENSTORE_ERROR_RINGIDX);
-		return false;
-	}
-	while (s->in_len < want && there) {
-		u32 at = MASK_XENSTORE_IDX(s->req_cons);
-		u32 len = MIN(MIN(there, XENSTORE_RING_SIZE - at), want - s->in_len);
-
+		if (there > XENSTORE_RING_SIZE) {
+			give_up(s, XENSTORE_ERROR_RINGIDX);
+			return false;
+		}
+		len = MIN(MIN(there, XENSTORE_RING_SIZE - at), want - s->in_len);
+		if (!len)
+			return false;
 		memcpy(s->in + s->in_len, s->page->req + at, len);
 		s->in_len += len;
 		s->req_cons += len;
-		there -= len;
+		set(&s->page->req_cons, s->req_cons);
 	}
-	set(&s->page->req_cons, s->req_cons);
-	return s->in_len == want;
+	return true;
 }
 
 /* One request; false: none is whole yet. */

@@ -43,6 +43,7 @@ struct vbd {
 	bool leaving; /* disconnect() waits for them */
 	struct request *spare;
 	struct work work;
+	u64 requests, bytes, refused; /* figures */
 };
 
 struct request {
@@ -106,6 +107,9 @@ static void drop_grants(struct request *q)
 
 static void answer(struct request *q, s16 status)
 {
+	q->vbd->requests++;
+	q->vbd->refused += status != BLKIF_RSP_OKAY;
+	q->vbd->bytes += q->segments ? q->r.len : 0;
 	drop_grants(q);
 	respond(q->vbd, q->id, q->operation, status);
 	give(q->vbd, q);
@@ -446,6 +450,13 @@ struct vbd *vbd_create(struct xen_domain *d, unsigned index, struct blockdev *ba
 	xenbus_put(&k->bus, false, "device-type", "disk");
 	xenbus_start(&k->bus);
 	return k;
+}
+
+void vbd_stats(const struct vbd *k, void (*line)(const char *fmt, ...))
+{
+	line("%s: %llu requests for %llu KiB, %llu of them failed or refused",
+	     k->bus.front + sizeof(STORE_HOME "/device/") - 1, (unsigned long long)k->requests,
+	     (unsigned long long)k->bytes >> 10, (unsigned long long)k->refused);
 }
 
 void vbd_destroy(struct vbd *k)

@@ -11,3 +11,4 @@ struct vbd;
 struct vbd *vbd_create(struct xen_domain *d, unsigned index, struct blockdev *back, struct error *err);
 /* Waits for the requests that are under way; NULL is fine. Before what it was made after. */
 void vbd_destroy(struct vbd *k);
+void vbd_stats(const struct vbd *k, void (*line)(const char *fmt, ...));

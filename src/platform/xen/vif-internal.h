@@ -28,6 +28,7 @@ struct vif {
 	u32 tx_port, rx_port; /* one and the same, if the front end wants it so */
 	bool sg; /* the guest takes frames in several slots */
 	bool rx_waits; /* the back end has a frame that found no room */
+	u64 sent, sent_bytes, received, received_bytes; /* figures: frames as the guest has them */
 	struct net_offload out, in;
 	u8 out_frame[NET_FRAME_MAX], in_frame[NET_FRAME_MAX];
 };

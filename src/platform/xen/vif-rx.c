@@ -94,6 +94,8 @@ static enum put put_frame(struct vif *n, const struct virtio_net_hdr *h, const s
 		if (!at && gso)
 			put_gso(n, h);
 	}
+	n->received++;
+	n->received_bytes += len;
 	RING_PUSH_RESPONSES_AND_CHECK_NOTIFY(&n->rx, notify);
 	if (notify)
 		events_raise(n->bus.d, n->rx_port);

@@ -165,6 +165,8 @@ static void take_frame(struct vif *n, u32 slots)
 	len = gather(n, &f);
 	if (len && !(describe(n, &f, len, &h) && !net_offload_begin(&n->out, n->back->takes, &h, n->out_frame, len)))
 		len = 0;
+	n->sent += len != 0;
+	n->sent_bytes += len;
 	respond_all(n, &f, len ? NETIF_RSP_OKAY : NETIF_RSP_ERROR);
 }
 

@@ -215,6 +215,14 @@ struct vif *vif_create(struct xen_domain *d, unsigned index, struct netdev *back
 	return n;
 }
 
+void vif_stats(const struct vif *n, void (*line)(const char *fmt, ...))
+{
+	line("%s: %llu frames with %llu KiB sent, %llu with %llu KiB received",
+	     n->bus.front + sizeof(STORE_HOME "/device/") - 1, (unsigned long long)n->sent,
+	     (unsigned long long)n->sent_bytes >> 10, (unsigned long long)n->received,
+	     (unsigned long long)n->received_bytes >> 10);
+}
+
 void vif_destroy(struct vif *n)
 {
 	if (!n)
