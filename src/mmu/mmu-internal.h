@@ -28,7 +28,8 @@ struct tlb_context {
 	unsigned fills; /* above the array's size: unknown, scan */
 	u16 pcid;
 	u64 root, user_root; /* machine.deprivileged: whose translations they are, in the PCID's place */
-	u64 seen; /* likewise: machine.table_changes of the lower half, when it last was as the tables are */
+	/* Likewise: machine.table_changes of the lower half, when it last was as the tables are; code_changes; roots_ended of both. */
+	u64 seen, seen_code, seen_root, seen_user_root;
 	u16 space; /* code space of the lower half */
 	u64 used; /* stamp for replacement */
 	u64 executed[(1u << FILTER_BITS) / 64]; /* filter over the lower half's fetched pages */
@@ -75,7 +76,7 @@ struct mmu {
 	u64 epoch_seen;
 	struct code_mail mail;
 	struct flush_mail flushes;
-	u64 seen_high; /* as tlb_context.seen, of the upper half, in all contexts */
+	u64 seen_high, seen_high_code; /* as tlb_context.seen, of the upper half, in all contexts */
 	_Atomic u64 walks; /* begun and ended, while machine.write_cpus is there */
 	struct tlb_context context[TLB_CONTEXTS];
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */

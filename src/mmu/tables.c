@@ -158,7 +158,8 @@ void mmu_protect_page(struct machine *m, u64 page_index)
 		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 }
 
-/* A root's upper half was compared with the next one's, or will be. */
+/* What is below a root is only in translations of contexts that have this root, but for its upper half, which was compared with the
+ * next one's, or will be. Any other table lost the entry by which walks came to it, and that was counted. */
 void mmu_unprotect_page(struct machine *m, u64 page_index, bool root)
 {
 	struct vcpu *v = vcpu_current(), *o;
@@ -171,10 +172,9 @@ void mmu_unprotect_page(struct machine *m, u64 page_index, bool root)
 		while (seen & 1 && atomic_load(&o->mmu->walks) == seen)
 			relax(&turns);
 	}
-	u8 old = atomic_fetch_and(&m->code_pages[page_index], (u8) ~(PAGE_TABLE | PAGE_WALKED | PAGE_WALKED << 1));
-	for (unsigned half = 0; half < (root ? 1 : 2); half++)
-		if (old & PAGE_WALKED << half)
-			atomic_fetch_add(&m->table_changes[half], 1);
+	atomic_fetch_and(&m->code_pages[page_index], (u8) ~(PAGE_TABLE | PAGE_WALKED | PAGE_WALKED << 1));
+	if (root)
+		atomic_fetch_add(&m->roots_ended[page_index % ROOT_HASHES], 1);
 }
 
 /* ---- what has changed ---- */
@@ -193,10 +193,17 @@ static bool restricts(u64 old, u64 next)
 	       (next & ~old & PTE_NX);
 }
 
+/* Programs and kernels change their data's entries all the time, those of their code hardly ever. */
+static bool restricts_code(u64 old, u64 next)
+{
+	return !(old & PTE_NX) && (!(next & PTE_P) || ((old ^ next) & (WALK_ADDR_MASK | PTE_PS)) ||
+				   (old & ~next & PTE_U) || next & PTE_NX);
+}
+
 void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u64 gla)
 {
 	struct vcpu *v = vcpu_current();
-	bool known = gla != MMU_FLUSH_ALL && v && v->mmu;
+	bool known = gla != MMU_FLUSH_ALL && v && v->mmu, code = restricts_code(old, next);
 	u8 state;
 
 	if (!restricts(old, next))
@@ -207,9 +214,11 @@ void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u
 	for (unsigned half = 0; half < 2; half++) {
 		if (!(state & PAGE_WALKED << half))
 			continue;
+		if (code) /* first: who finds the other as it was finds this one so too */
+			atomic_fetch_add(&m->code_changes[half], 1);
 		u64 n = atomic_fetch_add(&m->table_changes[half], 1);
 		/* Of the upper half that was all there was to be done here: kernels protect pages of theirs all the time. */
-		if (known && half && gla >> 63 && v->mmu->seen_high == n)
+		if (known && !code && half && gla >> 63 && v->mmu->seen_high == n)
 			v->mmu->seen_high = n + 1;
 	}
 }
