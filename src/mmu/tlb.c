@@ -212,7 +212,19 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
 		if (n == MANY_WRITERS || (n && writes_to(numbered(m, n - 1u), n - 1u, host)))
 			return true;
 	}
-	return false;
+	atomic_thread_fence(memory_order_acquire); /* an entry that was found to be another's: note_evicted() came before */
+	return __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED) == MANY_WRITERS;
+}
+
+/* Engines remember translations of their own, which outlast the entry that they are copies of. */
+static void note_evicted(struct vcpu *v, const struct tlb_entry *e, unsigned slot)
+{
+	struct mmu *m = v->mmu;
+
+	if (likely(!v->machine->write_cpus) || !m->hooks || e->wr == tlb_empty_tag(slot))
+		return;
+	__atomic_store_n(&m->writer[ram_page_index(v->machine, e->host)][0], MANY_WRITERS, __ATOMIC_RELAXED);
+	atomic_thread_fence(memory_order_release);
 }
 
 void tlb_drop_writer(struct vcpu *v, u64 page_index)
@@ -243,6 +255,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		return;
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
+	note_evicted(v, e, slot);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
