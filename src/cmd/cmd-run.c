@@ -301,6 +301,9 @@ static int crashed(const struct run *r)
 {
 	const char *why = r->platform->crash_reason ? r->platform->crash_reason(r->machine) : NULL;
 
+	/* A panic of the kernel's, which elsewhere is a reboot. */
+	if (r->o.rootfs && !why && r->platform->guest_status(r->machine) < 0)
+		return guest_status(r);
 	say("the guest has crashed%s%s", why ? ": " : "", why ? why : "");
 	return STATUS_TRIPLE_FAULT;
 }

@@ -16,6 +16,7 @@
 
 #define MACHINE_MAX_CPUS 64
 #define GPA_BITS	 46
+#define ROOT_HASHES	 64u
 
 /* ---- address dispatch (bus.c) ---- */
 struct region_ops {
@@ -180,8 +181,10 @@ struct machine {
 	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
 	/* By RAM page, a bit a vCPU: may have a fast write to it, or a store under way. NULL: nobody wants to know. src/mmu/tables.c */
 	_Atomic u64 *write_cpus;
-	/* Counts what became less in tables that walks have read: for the lower and the upper half of the address space. */
-	_Atomic u64 table_changes[2];
+	/* Counts what became less in tables that walks have read: for the lower and the upper half of the address space; and of
+	 * that what code may have been fetched through. By a hash of their frame, roots that ended: what was below them is gone. */
+	_Atomic u64 table_changes[2], code_changes[2];
+	_Atomic u64 roots_ended[ROOT_HASHES];
 
 	/* While writes are logged: a bit a RAM page that something else than a vCPU wrote. Else NULL. */
 	_Atomic u64 *_Atomic written;

@@ -203,6 +203,9 @@ void mmu_write(struct vcpu *v, u64 gla, const void *buf, unsigned len, enum mmu_
 	struct place p[2];
 	unsigned first = resolve_span(v, gla, len, INTENT_WRITE, how, p);
 
+	/* While one page's table is written to, the other may become one. */
+	if (first < len && unlikely(p[0].table || p[1].table))
+		table_refused(v, p[0].table ? gla : gla + first);
 	place_write(v, gla, &p[0], buf, first);
 	if (first < len)
 		place_write(v, gla + first, &p[1], (const u8 *)buf + first, len - first);

@@ -28,7 +28,8 @@ struct tlb_context {
 	unsigned fills; /* above the array's size: unknown, scan */
 	u16 pcid;
 	u64 root, user_root; /* machine.deprivileged: whose translations they are, in the PCID's place */
-	u64 seen; /* likewise: machine.table_changes of the lower half, when it last was as the tables are */
+	/* Likewise: machine.table_changes of the lower half, when it last was as the tables are; code_changes; roots_ended of both. */
+	u64 seen, seen_code, seen_root, seen_user_root;
 	u16 space; /* code space of the lower half */
 	u64 used; /* stamp for replacement */
 	u64 executed[(1u << FILTER_BITS) / 64]; /* filter over the lower half's fetched pages */
@@ -66,13 +67,16 @@ struct flush_mail {
 	_Atomic u64 taken; /* of those posted, how many are done */
 };
 
+/* More than the pages that one instruction resolves before it stores. */
+#define RECENT_WRITES 32
+
 #define EPOCH_AWAY (~0ull)
 struct mmu {
 	_Atomic u64 epoch; /* machine.code_epoch whose fast writes are dropped; EPOCH_AWAY: touches no memory */
 	u64 epoch_seen;
 	struct code_mail mail;
 	struct flush_mail flushes;
-	u64 seen_high; /* as tlb_context.seen, of the upper half, in all contexts */
+	u64 seen_high, seen_high_code; /* as tlb_context.seen, of the upper half, in all contexts */
 	_Atomic u64 walks; /* begun and ended, while machine.write_cpus is there */
 	struct tlb_context context[TLB_CONTEXTS];
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
@@ -81,6 +85,9 @@ struct mmu {
 	/* By RAM page: the TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are more,
 	 * the first is MANY_WRITERS. */
 	u16 (*writer)[WRITERS];
+	/* While machine.write_cpus is there: pages that were last found writable, so that other vCPUs see a store that is under way. */
+	_Atomic u64 recent[RECENT_WRITES];
+	unsigned recent_next;
 	u64 stamp;
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
@@ -132,6 +139,9 @@ enum writable page_writable(struct vcpu *v, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
+
+/* Whether o may have a fast write to a page, or a store under way, as far as another thread can see. */
+bool tlb_may_write(const struct vcpu *o, u64 page_index);
 
 /* Tells the engine: mmu_hooks.dropped. */
 void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);

@@ -2,10 +2,10 @@
 /*
  * Frames that are page tables which their guest may not write (machine.deprivileged), and flushes that one vCPU wants of others.
  *
- * Why no store goes astray: a vCPU whose walk allowed a store notes in machine.write_cpus that it may write to the page, then looks at
- * PAGE_TABLE; whoever makes the page a table sets PAGE_TABLE, then looks who may write. So either the writer sees the table and
- * walks again, which finds no writable entry any more, or it is seen, drops its fast writes between two instructions (EV_WRITES), and is
- * waited for. Why no walk goes astray: a walk is announced before it reads the first entry, and whoever ends a table, after the last entry that
+ * Why no store goes astray: a vCPU whose walk allowed a store notes that it may write to the page (machine.write_cpus, mmu.recent, and where
+ * it has a fast write mmu.writer), then looks at PAGE_TABLE; whoever makes the page a table sets PAGE_TABLE, then looks who may write. So
+ * either the writer sees the table and walks again, which finds no writable entry any more, or it is seen, drops its fast writes between
+ * two instructions (EV_WRITES), and is waited for. Why no walk goes astray: a walk is announced before it reads the first entry, and whoever ends a table, after the last entry that
  * refers to it is gone, waits for the walks that he finds announced.
  *
  * Those who wait are away meanwhile (mmu_leave), so nobody waits for them.
@@ -136,23 +136,30 @@ void mmu_protect_page(struct machine *m, u64 page_index)
 {
 	u8 old = atomic_fetch_or(&m->code_pages[page_index], PAGE_TABLE);
 	struct vcpu *v = vcpu_current();
-	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others, done = 0;
+	u64 cpus = m->write_cpus ? atomic_load(&m->write_cpus[page_index]) : 0, others, done;
+	struct vcpu *o;
 
 	if (!cpus && (m->write_cpus || !(old & PAGE_WRITTEN)))
 		return;
 	if (v && v->mmu)
 		tlb_drop_writer(v, page_index);
 	others = v ? cpus & ~BIT(v->id) : cpus;
+	done = cpus & ~others;
+	for (u64 left = others; left; left &= left - 1) { /* most wrote there long ago */
+		o = other(m, v, (unsigned)__builtin_ctzll(left));
+		if (!o || !tlb_may_write(o, page_index))
+			others &= ~(left & -left);
+	}
 	if (others)
-		done = await_writers(m, v, others);
-	done |= cpus & ~others;
+		done |= await_writers(m, v, others);
 	if (done)
 		atomic_fetch_and(&m->write_cpus[page_index], ~done);
 	if (done == cpus)
 		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 }
 
-/* A root's upper half was compared with the next one's, or will be. */
+/* What is below a root is only in translations of contexts that have this root, but for its upper half, which was compared with the
+ * next one's, or will be. Any other table lost the entry by which walks came to it, and that was counted. */
 void mmu_unprotect_page(struct machine *m, u64 page_index, bool root)
 {
 	struct vcpu *v = vcpu_current(), *o;
@@ -165,10 +172,9 @@ void mmu_unprotect_page(struct machine *m, u64 page_index, bool root)
 		while (seen & 1 && atomic_load(&o->mmu->walks) == seen)
 			relax(&turns);
 	}
-	u8 old = atomic_fetch_and(&m->code_pages[page_index], (u8) ~(PAGE_TABLE | PAGE_WALKED | PAGE_WALKED << 1));
-	for (unsigned half = 0; half < (root ? 1 : 2); half++)
-		if (old & PAGE_WALKED << half)
-			atomic_fetch_add(&m->table_changes[half], 1);
+	atomic_fetch_and(&m->code_pages[page_index], (u8) ~(PAGE_TABLE | PAGE_WALKED | PAGE_WALKED << 1));
+	if (root)
+		atomic_fetch_add(&m->roots_ended[page_index % ROOT_HASHES], 1);
 }
 
 /* ---- what has changed ---- */
@@ -187,10 +193,17 @@ static bool restricts(u64 old, u64 next)
 	       (next & ~old & PTE_NX);
 }
 
+/* Programs and kernels change their data's entries all the time, those of their code hardly ever. */
+static bool restricts_code(u64 old, u64 next)
+{
+	return !(old & PTE_NX) && (!(next & PTE_P) || ((old ^ next) & (WALK_ADDR_MASK | PTE_PS)) ||
+				   (old & ~next & PTE_U) || next & PTE_NX);
+}
+
 void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u64 gla)
 {
 	struct vcpu *v = vcpu_current();
-	bool known = gla != MMU_FLUSH_ALL && v && v->mmu;
+	bool known = gla != MMU_FLUSH_ALL && v && v->mmu, code = restricts_code(old, next);
 	u8 state;
 
 	if (!restricts(old, next))
@@ -201,9 +214,11 @@ void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u
 	for (unsigned half = 0; half < 2; half++) {
 		if (!(state & PAGE_WALKED << half))
 			continue;
+		if (code) /* first: who finds the other as it was finds this one so too */
+			atomic_fetch_add(&m->code_changes[half], 1);
 		u64 n = atomic_fetch_add(&m->table_changes[half], 1);
 		/* Of the upper half that was all there was to be done here: kernels protect pages of theirs all the time. */
-		if (known && half && gla >> 63 && v->mmu->seen_high == n)
+		if (known && !code && half && gla >> 63 && v->mmu->seen_high == n)
 			v->mmu->seen_high = n + 1;
 	}
 }

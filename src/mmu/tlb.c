@@ -122,14 +122,25 @@ static bool large_has(const struct tlb_context *c, u64 key)
 	return c->large[bit / 64] >> (bit % 64) & 1;
 }
 
+/* Another vCPU that makes the page a table sees it here, or it is seen to be one after this. */
+static void note_recent(struct vcpu *v, u64 index)
+{
+	struct mmu *m = v->mmu;
+	_Atomic u64 *last = &m->recent[(m->recent_next - 1) % RECENT_WRITES];
+
+	if (!(atomic_load_explicit(&v->machine->write_cpus[index], memory_order_relaxed) & BIT(v->id)))
+		atomic_fetch_or(&v->machine->write_cpus[index], BIT(v->id));
+	if (atomic_load_explicit(last, memory_order_relaxed) != index)
+		atomic_exchange(&m->recent[m->recent_next++ % RECENT_WRITES], index);
+}
+
 enum writable page_writable(struct vcpu *v, u64 index)
 {
 	struct machine *m = v->machine;
 	_Atomic u8 *page = &m->code_pages[index];
 
-	if (unlikely(m->write_cpus) &&
-	    !(atomic_load_explicit(&m->write_cpus[index], memory_order_relaxed) & BIT(v->id)))
-		atomic_fetch_or(&m->write_cpus[index], BIT(v->id));
+	if (unlikely(m->write_cpus))
+		note_recent(v, index);
 	u8 state = atomic_load_explicit(page, memory_order_relaxed);
 	if (state == 0)
 		state = atomic_fetch_or(page, PAGE_WRITTEN);
@@ -185,6 +196,37 @@ static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
 		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
 }
 
+/* The order matters: what has left `recent` has been noted as a writer before. */
+bool tlb_may_write(const struct vcpu *o, u64 page_index)
+{
+	struct mmu *m = o->mmu;
+	const u8 *host = o->machine->ram + (page_index << PAGE_SHIFT);
+	u16 n;
+
+	for (unsigned k = 0; k < RECENT_WRITES; k++)
+		if (atomic_load_explicit(&m->recent[k], memory_order_relaxed) == page_index)
+			return true;
+	atomic_thread_fence(memory_order_acquire);
+	for (unsigned k = 0; k < WRITERS; k++) {
+		n = __atomic_load_n(&m->writer[page_index][k], __ATOMIC_RELAXED);
+		if (n == MANY_WRITERS || (n && writes_to(numbered(m, n - 1u), n - 1u, host)))
+			return true;
+	}
+	atomic_thread_fence(memory_order_acquire); /* an entry that was found to be another's: note_evicted() came before */
+	return __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED) == MANY_WRITERS;
+}
+
+/* Engines remember translations of their own, which outlast the entry that they are copies of. */
+static void note_evicted(struct vcpu *v, const struct tlb_entry *e, unsigned slot)
+{
+	struct mmu *m = v->mmu;
+
+	if (likely(!v->machine->write_cpus) || !m->hooks || e->wr == tlb_empty_tag(slot))
+		return;
+	__atomic_store_n(&m->writer[ram_page_index(v->machine, e->host)][0], MANY_WRITERS, __ATOMIC_RELAXED);
+	atomic_thread_fence(memory_order_release);
+}
+
 void tlb_drop_writer(struct vcpu *v, u64 page_index)
 {
 	struct mmu *m = v->mmu;
@@ -213,6 +255,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		return;
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
+	note_evicted(v, e, slot);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
@@ -241,7 +284,7 @@ static void fetch_clear(struct tlb_context *c)
 		c->fetch[0][k].page = c->fetch[1][k].page = 1;
 }
 
-static void context_flush_local(struct vcpu *v, struct tlb_context *c)
+static void context_flush_data(struct vcpu *v, struct tlb_context *c)
 {
 	if (c->fills <= ARRAY_SIZE(c->filled)) {
 		for (unsigned k = 0; k < c->fills; k++) {
@@ -257,12 +300,17 @@ static void context_flush_local(struct vcpu *v, struct tlb_context *c)
 	c->fills = 0;
 	fetch_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_LOCAL);
+}
+
+static void context_flush_local(struct vcpu *v, struct tlb_context *c)
+{
+	context_flush_data(v, c);
 	low_space_changed(v, c);
 	if (v->mmu->high_local)
 		high_space_changed(v);
 }
 
-static void context_flush_all(struct vcpu *v, struct tlb_context *c)
+static void context_flush_all_data(struct vcpu *v, struct tlb_context *c)
 {
 	for (unsigned k = 0; k < NR_VIEWS; k++)
 		view_clear(context_view(c, k));
@@ -272,6 +320,11 @@ static void context_flush_all(struct vcpu *v, struct tlb_context *c)
 	c->fills = 0;
 	fetch_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_ALL);
+}
+
+static void context_flush_all(struct vcpu *v, struct tlb_context *c)
+{
+	context_flush_all_data(v, c);
 	low_space_changed(v, c);
 }
 
@@ -404,26 +457,68 @@ static void context_enter(struct vcpu *v, u16 pcid, bool keep)
 
 /* ---- contexts by root, where all changes of tables are seen: tables.c ---- */
 
-static void flush_everything(struct vcpu *v, u64 low, u64 high)
+struct seen { /* of the machine's counts */
+	u64 low, high, low_code, high_code;
+};
+
+/* Changes of code are counted first. */
+static struct seen look(const struct machine *m)
 {
-	mmu_flush_all(v);
-	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
-		v->mmu->context[k].seen = low;
-	v->mmu->seen_high = high;
+	struct seen s;
+
+	s.low = atomic_load(&m->table_changes[0]);
+	s.high = atomic_load(&m->table_changes[1]);
+	s.low_code = atomic_load(&m->code_changes[0]);
+	s.high_code = atomic_load(&m->code_changes[1]);
+	return s;
+}
+
+static _Atomic u64 *root_ended(struct machine *m, u64 root)
+{
+	const u8 *host = ram_ptr(m, root & PAGE_MASK, PAGE_SIZE);
+
+	return &m->roots_ended[host ? ram_page_index(m, host) % ROOT_HASHES : 0];
+}
+
+static void context_is_as(struct vcpu *v, struct tlb_context *c, const struct seen *s)
+{
+	if (c->seen_code != s->low_code)
+		low_space_changed(v, c);
+	c->seen = s->low;
+	c->seen_code = s->low_code;
+}
+
+static void flush_stale_context(struct vcpu *v, struct tlb_context *c, const struct seen *s)
+{
+	context_flush_data(v, c);
+	context_is_as(v, c, s);
+}
+
+static void flush_stale_all(struct vcpu *v, const struct seen *s)
+{
+	struct mmu *m = v->mmu;
+
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++) {
+		if (!m->context[k].used)
+			continue;
+		context_flush_all_data(v, &m->context[k]);
+		context_is_as(v, &m->context[k], s);
+	}
+	if (m->seen_high_code != s->high_code)
+		high_space_changed(v);
+	m->seen_high = s->high;
+	m->seen_high_code = s->high_code;
 }
 
 void mmu_flush_stale(struct vcpu *v)
 {
-	struct mmu *m = v->mmu;
-	u64 low = atomic_load(&v->machine->table_changes[0]), high = atomic_load(&v->machine->table_changes[1]);
+	struct seen s = look(v->machine);
 
-	if (m->seen_high != high) {
-		flush_everything(v, low, high);
-	} else if (m->now->seen != low) {
-		m->now->seen = low;
-		context_flush_local(v, m->now);
-		publish_spaces(v);
-	}
+	if (v->mmu->seen_high != s.high)
+		flush_stale_all(v, &s);
+	else if (v->mmu->now->seen != s.low)
+		flush_stale_context(v, v->mmu->now, &s);
+	publish_spaces(v);
 }
 
 static struct tlb_context *context_of_root(struct mmu *m, u64 root)
@@ -448,24 +543,36 @@ static bool same_upper_half(struct machine *m, u64 a, u64 b)
 	return !differ;
 }
 
+static struct tlb_context *take_for_root(struct vcpu *v, u64 root, const struct seen *s)
+{
+	struct tlb_context *c = context_take(v, 0);
+
+	c->root = root;
+	c->user_root = 0;
+	c->seen = s->low;
+	c->seen_code = s->low_code;
+	return c;
+}
+
 /* The programs' root may follow: mmu_update_view() looks whether it is the context's. */
 static void set_root(struct vcpu *v, u64 root)
 {
 	struct mmu *m = v->mmu;
 	struct tlb_context *c = context_of_root(m, root);
-	u64 low = atomic_load(&v->machine->table_changes[0]);
+	u64 ended = atomic_load(root_ended(v->machine, root));
+	struct seen s = look(v->machine);
 
-	if (!same_upper_half(v->machine, m->now->root, root))
-		flush_everything(v, low, atomic_load(&v->machine->table_changes[1]));
-	if (!c) {
-		c = context_take(v, 0);
-		c->root = root;
-		c->user_root = 0;
-		c->seen = low;
-	} else if (c->seen != low) {
-		c->seen = low;
-		context_flush_local(v, c);
+	if (!same_upper_half(v->machine, m->now->root, root)) {
+		high_space_changed(v);
+		flush_stale_all(v, &s);
 	}
+	if (!c)
+		c = take_for_root(v, root, &s);
+	else if (c->seen_root != ended)
+		context_flush_local(v, c);
+	else if (c->seen != s.low)
+		flush_stale_context(v, c, &s);
+	c->seen_root = ended;
 	if (m->high_local && c != m->now)
 		high_space_changed(v);
 	if (c != m->now)
@@ -473,6 +580,19 @@ static void set_root(struct vcpu *v, u64 root)
 	c->used = ++m->stamp;
 	m->now = c;
 	mmu_update_view(v);
+}
+
+/* What programs see is another root's, or the same frame's in a new life. */
+static void check_user_root(struct vcpu *v)
+{
+	struct tlb_context *c = v->mmu->now;
+	u64 ended = v->user_cr3 ? atomic_load(root_ended(v->machine, v->user_cr3)) : 0;
+
+	if (likely(c->user_root == v->user_cr3 && c->seen_user_root == ended))
+		return;
+	c->user_root = v->user_cr3;
+	c->seen_user_root = ended;
+	context_flush_local(v, c);
 }
 
 void mmu_set_cr3(struct vcpu *v, u64 cr3)
@@ -519,10 +639,8 @@ void mmu_update_view(struct vcpu *v)
 	if (!m)
 		return;
 	bool user = !vcpu_is_supervisor(v);
-	if (user && unlikely(m->now->user_root != v->user_cr3)) {
-		m->now->user_root = v->user_cr3;
-		context_flush_local(v, m->now);
-	}
+	if (user && unlikely(v->machine->deprivileged != NULL))
+		check_user_root(v);
 	if (user && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
 		mmu_dropped(v, 0, MMU_DROP_ALL);
 	if (user)
@@ -564,6 +682,8 @@ int mmu_create(struct vcpu *v, struct error *err)
 	pthread_mutex_init(&m->mail.lock, NULL);
 	pthread_mutex_init(&m->flushes.lock, NULL);
 	m->epoch = EPOCH_AWAY;
+	for (unsigned k = 0; k < RECENT_WRITES; k++)
+		m->recent[k] = ~0ull;
 	v->mmu = m;
 	view_clear(m->none);
 	context_enter(v, 0, false);

@@ -279,9 +279,12 @@ static void stores(void)
 	attempt(store64, (u8 *)&one[10] + 4, ~0ull);
 	attempt(xchg64, (u8 *)&one[10] + 4, ~0ull);
 	attempt(fxsave64, &one[16], 0);
-	attempt(store64, (u8 *)&one[512] - 4, ~0ull);
-	attempt(cmpxchg64, (u8 *)&one[512] - 4, ~0ull);
-	attempt(store64, PTR(one) - 4, ~0ull);
+	u64 before = *(u64 *)(PTR(one) - 8), after = *(u64 *)(PTR(one) + PAGE);
+	FAULTS(EXC_PF, PF_P | PF_W, attempt(store64, PTR(one) + PAGE - 4, 0));
+	FAULTS(EXC_PF, PF_P | PF_W, attempt(cmpxchg64, PTR(one) + PAGE - 4, 0));
+	FAULTS(EXC_PF, PF_P | PF_W, attempt(store64, PTR(one) - 4, 0));
+	EQ(before, *(u64 *)(PTR(one) - 8));
+	EQ(after, *(u64 *)(PTR(one) + PAGE));
 	for (unsigned k = 10; k < 512; k++)
 		CHECK(!(one[k] & PTE_P) || one[k] / PAGE % (1ull << 40) <= last_mfn);
 	is_plain(one);

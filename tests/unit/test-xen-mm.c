@@ -130,9 +130,10 @@ static void refused_mappings(void **state)
 static void other_domains(void **state)
 {
 	static const u64 bad[] = { 0, DOMID_IO, DOMID_XEN, 5, 0x17ff0, ~0ull };
-	u64 arg[6] = { gla_of(PFN_ARG), 1, 0 };
+	u64 arg[6] = { 0, 1, 0 };
 
 	guest_start(1);
+	arg[0] = gla_of(PFN_ARG);
 	for (unsigned k = 0; k < ARRAY_SIZE(bad); k++) {
 		struct xen_memory_reservation r = { .domid = (domid_t)bad[k] };
 		struct xen_memory_domain dom = { (domid_t)bad[k] };

@@ -124,9 +124,12 @@ static bool entry_is_hidden(enum frame_type level, unsigned i)
 
 static void entries_put(struct xen_domain *d, const u64 *p, enum frame_type level, unsigned end)
 {
-	for (unsigned i = 0; i < end; i++)
-		if (!entry_is_hidden(level, i))
-			entry_put(d, entry_load(&p[i]), level);
+	for (unsigned i = 0; i < end; i++) {
+		u64 e = entry_load(&p[i]);
+
+		if (e & PTE_P && !entry_is_hidden(level, i))
+			entry_put(d, e, level);
+	}
 }
 
 static void show_hidden(struct xen_domain *d, u64 *l4)
@@ -143,9 +146,11 @@ static int validate(struct xen_domain *d, u64 *p, enum frame_type type)
 	if (type == FRAME_DESCRIPTOR)
 		return descriptors_validate(p);
 	for (unsigned i = 0; i < TABLE_ENTRIES; i++) {
-		if (entry_is_hidden(type, i))
+		u64 e = entry_load(&p[i]);
+
+		if (!(e & PTE_P) || entry_is_hidden(type, i)) /* most are empty */
 			continue;
-		r = entry_get(d, entry_load(&p[i]), type);
+		r = entry_get(d, e, type);
 		if (r) {
 			entries_put(d, p, type, i);
 			return r;
