@@ -212,7 +212,8 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
 		if (n == MANY_WRITERS || (n && writes_to(numbered(m, n - 1u), n - 1u, host)))
 			return true;
 	}
-	atomic_thread_fence(memory_order_acquire); /* an entry that was found to be another's: note_evicted() came before */
+	atomic_thread_fence(
+		memory_order_acquire); /* an entry that was found to be another's: note_evicted() came before */
 	return __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED) == MANY_WRITERS;
 }
 

@@ -18,7 +18,15 @@
  * case: user-stack: no stack to enter its kernel on at 0x.*
  * case: root: no stack to enter its kernel on at 0x.*
  * case: code: no stack to enter its kernel on at 0x.*
+ * case: cpu-root: CPU 1 cannot start with the state that its kernel has given it
+ * case: cpu-gdt: CPU 1 cannot start with the state that its kernel has given it
+ * case: cpu-rip: CPU 1 cannot start with the state that its kernel has given it
+ * case: cpu-stack: no stack to enter its kernel on at 0x.*
+ * case: cpu-handlers: no stack to enter its kernel on at 0x.*
+ * case: cpu-no-handlers: exception .* which its kernel has no handler for
  * case: says-so
+ *
+ * cpus: 2
  */
 #include "kit.h"
 
@@ -138,6 +146,64 @@ static void code(void)
 		hypercall(__HYPERVISOR_update_va_mapping, va, 0, UVMF_INVLPG);
 }
 
+/* ---- another CPU, from a context that is no good ---- */
+
+static struct vcpu_guest_context context;
+
+static void start(void)
+{
+	EQ(0, hypercall(__HYPERVISOR_vcpu_op, VCPUOP_initialise, 1, &context));
+	EQ(0, hypercall(__HYPERVISOR_vcpu_op, VCPUOP_up, 1));
+	for (;;)
+		hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield);
+}
+/* One that would do, but that it ends at once in an exception. */
+static void prepare(void)
+{
+	context.user_regs.rip = PTR(ud2);
+	context.user_regs.rsp = PTR(page) + PAGE;
+	context.ctrlreg[3] = mfn_of(kernel_l4()) * PAGE;
+}
+static void cpu_root(void)
+{
+	prepare();
+	context.ctrlreg[3] = mfn_of(page) * PAGE;
+	start();
+}
+static void cpu_gdt(void)
+{
+	prepare();
+	context.gdt_frames[0] = mfn_of(page);
+	context.gdt_ents = 512;
+	start();
+}
+static void cpu_rip(void)
+{
+	prepare();
+	context.user_regs.rip = 1ull << 47;
+	start();
+}
+static void cpu_stack(void)
+{
+	prepare();
+	for (unsigned k = 0; k < 32; k++)
+		context.trap_ctxt[k] = (struct trap_info){ .vector = (u8)k, .address = PTR(ud2) };
+	context.user_regs.rsp = 1ull << 47;
+	start();
+}
+static void cpu_handlers(void)
+{
+	prepare();
+	for (unsigned k = 0; k < 32; k++)
+		context.trap_ctxt[k] = (struct trap_info){ .vector = (u8)k, .address = 1ull << 47 };
+	start();
+}
+static void cpu_no_handlers(void)
+{
+	prepare();
+	start();
+}
+
 static void says_so(void)
 {
 	struct sched_shutdown s = { .reason = SHUTDOWN_crash };
@@ -174,6 +240,12 @@ void guest_main(const char *which)
 		{ "user-stack", user_stack },
 		{ "root", root },
 		{ "code", code },
+		{ "cpu-root", cpu_root },
+		{ "cpu-gdt", cpu_gdt },
+		{ "cpu-rip", cpu_rip },
+		{ "cpu-stack", cpu_stack },
+		{ "cpu-handlers", cpu_handlers },
+		{ "cpu-no-handlers", cpu_no_handlers },
 		{ "says-so", says_so },
 	};
 

@@ -12,7 +12,7 @@
 
 #define STACK	   0x10000
 #define CPU_RESUME 0
-#define CPU_VECTOR 8 /* then error, rip, cs, flags, sp, ss */
+#define CPU_VECTOR 8 /* then error, rip, cs, flags, sp, ss, rax */
 
 	.macro NOTE type, value
 	.long 4, 8, \type
@@ -86,6 +86,8 @@ note:	pushq %rdi
 	movq %rax, CPU_VECTOR + 8(%rdi)
 	movq 24(%rsp), %rax
 	movq %rax, CPU_VECTOR(%rdi)
+	movq 8(%rsp), %rax
+	movq %rax, CPU_VECTOR + 56(%rdi)
 	.irp k, 0, 8, 16, 24, 32
 	movq \k(%rbx), %rax
 	movq %rax, CPU_VECTOR + 16 + \k(%rdi)

@@ -35,7 +35,7 @@ typedef int64_t s64;
 /* At the low end of its stack: kit.S */
 struct cpu {
 	u64 resume; /* an attempt's stack pointer; 0: none */
-	u64 vector, error, rip, cs, flags, sp, ss; /* of what entered the kernel last */
+	u64 vector, error, rip, cs, flags, sp, ss, rax; /* of what entered the kernel last */
 	u64 upcalls;
 };
 struct cpu *this_cpu(void);
