@@ -437,7 +437,8 @@ const struct argp run_argp = {
 	       "/boot/vmlinuz-*.\n\n"
 	       "Exit status: 0 when the guest powers off or reboots; with --rootfs the status of CMD; 1 for what could "
 	       "not be "
-	       "started; 2 for wrong usage; 3 after a triple fault; 124 when --timeout ends the run; 128 + N when "
+	       "started; 2 for wrong usage; 3 after a triple fault or a crash; 124 when --timeout ends the run; 128 + "
+	       "N when "
 	       "signal N does; "
 	       "(V << 1) | 1 by --debug-exit.",
 };

@@ -205,7 +205,7 @@ static void on_out_ready(void *arg, u32 events)
 	flush(t);
 }
 
-void terminal_drain(struct terminal *t, int patience_ms)
+static void drain(struct terminal *t, int patience_ms)
 {
 	struct pollfd p = { .fd = t->out_fd, .events = POLLOUT };
 	bool wait;
@@ -214,6 +214,20 @@ void terminal_drain(struct terminal *t, int patience_ms)
 		while (write_piece(t, &wait))
 			;
 	} while (wait && poll(&p, 1, patience_ms) > 0);
+}
+
+/* The device may have bytes that we had no room for, or that the guest left in a ring when the machine ended. */
+void terminal_drain(struct terminal *t, int patience_ms)
+{
+	struct chardev_front *f = &t->chardev.front;
+	u32 head;
+
+	do {
+		drain(t, patience_ms);
+		head = t->out_head;
+		if (f->writable && t->out_tail == head)
+			f->writable(f->arg);
+	} while (t->out_head != head && !t->broken);
 }
 
 /* ---- input ---- */

@@ -37,7 +37,7 @@ struct text *terminal_text(struct terminal *t);
 void terminal_enter(struct terminal *t);
 void terminal_restore(struct terminal *t);
 
-/* After machine_run(): writes what is still buffered, waiting up to patience_ms (-1: as long as it takes) for a reader that
+/* After machine_run(): writes what is still buffered here and in the device, waiting up to patience_ms (-1: as long as it takes) for a reader that
  * is slow. */
 void terminal_drain(struct terminal *t, int patience_ms);
 /* Output was lost because nobody reads it any more. */

@@ -24,6 +24,7 @@
 #define ENTRIES	     512u /* of a page table */
 #define L1_SPAN	     (ENTRIES * PAGE_SIZE)
 #define L2_SPAN	     (ENTRIES * L1_SPAN)
+#define L3_SPAN	     (ENTRIES * L2_SPAN)
 #define TABLE_FLAGS  (PTE_P | PTE_W | PTE_U | PTE_A)
 #define PAGE_FLAGS   (PTE_P | PTE_W | PTE_A)
 #define PAGES(bytes) (((bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
@@ -143,18 +144,34 @@ static void plan_rest(struct builder *b, u64 initrd_len)
 	b->end = b->p2m + b->np2m + b->np2m_tables;
 }
 
-static int check_plan(const struct builder *b, struct error *err)
+static int too_little(const struct xen_domain *d, u64 pages, struct error *err)
 {
-	u64 wanted = (b->end << PAGE_SHIFT) >> 20;
-
-	if (b->end < b->d->frames)
-		return 0;
 	return error_set(err, ENOMEM,
 			 "kernel and initial file system take %llu MiB, the guest has %llu; try a larger --mem",
-			 (unsigned long long)wanted + 1, (unsigned long long)(b->d->frames << PAGE_SHIFT) >> 20);
+			 (unsigned long long)(pages >> (20 - PAGE_SHIFT)) + 1,
+			 (unsigned long long)(d->frames << PAGE_SHIFT) >> 20);
 }
 
-static int check_kernel(const struct kernel *k, struct error *err)
+/* Whether so many bytes can be mapped from there on by one table of level 3, as the plan counts them. */
+static bool good_base(u64 gla, u64 bytes)
+{
+	u64 room = L3_SPAN - (gla & (L3_SPAN - 1));
+
+	return is_canonical(gla) && !(gla & (L2_SPAN - 1)) && bytes <= room &&
+	       !(gla >= HYPERVISOR_VIRT_START && gla < HYPERVISOR_VIRT_END);
+}
+
+static int check_plan(const struct builder *b, struct error *err)
+{
+	if (b->end >= b->d->frames)
+		return too_little(b->d, b->end, err);
+	if (!good_base(b->virt_base, b->mapped_end << PAGE_SHIFT) || !good_base(b->p2m_gla, b->np2m << PAGE_SHIFT) ||
+	    (b->virt_base ^ b->p2m_gla) < L3_SPAN)
+		return error_set(err, EINVAL, "corrupt: the addresses in its Xen notes make no sense");
+	return 0;
+}
+
+static int check_kernel(const struct xen_domain *d, const struct kernel *k, struct error *err)
 {
 	const struct elf_image *e = &k->elf;
 
@@ -164,10 +181,10 @@ static int check_kernel(const struct kernel *k, struct error *err)
 		return error_set(err, ENOEXEC, "is too old: it has no INIT_P2M note");
 	if (e->xen.paddr_offset || e->first < PAGE_SIZE)
 		return error_set(err, ENOEXEC, "wants to be at an address where this builder does not put kernels");
-	if (e->xen.virt_base % L1_SPAN || e->xen.init_p2m % L2_SPAN || !is_canonical(e->xen.virt_base) ||
-	    !is_canonical(e->xen.init_p2m) || !is_canonical(e->xen.entry) ||
-	    (e->xen.virt_base ^ e->xen.init_p2m) >> 39 == 0)
-		return error_set(err, EINVAL, "corrupt: the addresses in its Xen notes make no sense");
+	if (!is_canonical(e->xen.entry))
+		return error_set(err, EINVAL, "corrupt: its entry is no address");
+	if (e->end >= d->frames << PAGE_SHIFT)
+		return too_little(d, e->end >> PAGE_SHIFT, err);
 	return 0;
 }
 
@@ -313,7 +330,7 @@ int build_domain(struct xen_domain *d, const struct boot_config *c, struct build
 	_cleanup_free_ char *cmdline = NULL;
 	int r = kernel_read(&k, c->kernel, d->frames << PAGE_SHIFT, err);
 
-	if (!r && check_kernel(&k, err))
+	if (!r && check_kernel(d, &k, err))
 		r = error_wrap(err, "kernel %s", c->kernel);
 	if (!r)
 		r = kernel_cmdline(&cmdline, c, err);
@@ -327,9 +344,8 @@ int build_domain(struct xen_domain *d, const struct boot_config *c, struct build
 	b.kernel_end = PAGES(k.elf.end);
 	plan_mapped(&b);
 	plan_rest(&b, initrd.len);
-	r = check_plan(&b, err);
-	if (r)
-		return r;
+	if (check_plan(&b, err))
+		return error_wrap(err, "kernel %s", c->kernel);
 	clear(d);
 	give_frames(&b);
 	load_kernel(&b, &k.elf);

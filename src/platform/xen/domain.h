@@ -61,6 +61,7 @@ struct xen_counts {
 	u64 upcalls, syscalls, exceptions, irets;
 	u64 cpuids, msrs, controls, others; /* privileged instructions that were emulated */
 	u64 table_stores, table_refusals;
+	u64 updates; /* of entries, by hypercall */
 };
 
 /* What a vCPU has beside struct vcpu. Its own thread's, but for what is said. */

@@ -5,7 +5,7 @@
  * loaded as last is kept, and good while the descriptors are the same.
  */
 #include "emulate/descriptor.h"
-#include "platform/xen/events.h"
+#include "platform/xen/mm.h"
 #include "platform/xen/traps.h"
 
 #define LOADED_FLAGS (FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID | FL_RF)
@@ -26,21 +26,10 @@ static void load_checked(struct vcpu *v, void *arg)
 	l->cs_segment = descriptor_segment(&cs, l->cs);
 }
 
-/* Of the GDT, as it is now. */
-static u64 descriptor_now(struct vcpu *v, u16 selector)
-{
-	u32 offset = selector & ~(SEL_RPL | SEL_TI);
-	u64 low = 0;
-
-	if (!(selector & SEL_TI) && offset + 7 <= v->gdtr.limit)
-		mmu_try_read(v, v->gdtr.base + offset, &low, 8);
-	return low;
-}
-
-/* On the kernel's side. False: no such segments, nothing has changed. */
+/* False: no such segments, nothing has changed. */
 static bool load_segments(struct vcpu *v, struct xen_selectors *last, u16 cs, u16 ss)
 {
-	u64 cs_now = descriptor_now(v, cs), ss_now = descriptor_now(v, ss);
+	u64 cs_now = mm_descriptor(v, cs), ss_now = mm_descriptor(v, ss);
 	struct load l = { .cs = cs, .ss = ss };
 
 	if (!cs_now || !ss_now || last->cs.selector != cs || last->ss.selector != ss || last->cs_descriptor != cs_now ||

@@ -190,6 +190,7 @@ s64 hypercall_mmu_update(struct vcpu *v, const u64 arg[6])
 		r = guest_read(v, arg[0] + done * sizeof(*u), u, n * sizeof(*u));
 		for (u32 k = 0; k < n && !r; k++) {
 			r = update_one(v, &u[k]);
+			xen_cpu_of(v)->counts.updates++;
 			done += !r;
 			r = r ? r : hypercall_breathe(v);
 		}
@@ -246,6 +247,7 @@ s64 hypercall_update_va_mapping(struct vcpu *v, const u64 arg[6])
 	r = update_l1(d, mfn, index, arg[1], 0, arg[0] & PAGE_MASK);
 	if (r)
 		return -EINVAL;
+	xen_cpu_of(v)->counts.updates++;
 	return flush_as_told(v, arg[0], arg[2]);
 }
 

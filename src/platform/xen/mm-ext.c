@@ -166,6 +166,12 @@ static int do_op(struct vcpu *v, const struct mmuext_op *op)
 	}
 }
 
+/* For figures, as of those hypercalls that tell their operation in a register. */
+static void note(struct vcpu *v, unsigned cmd)
+{
+	xen_cpu_of(v)->counts.sub[__HYPERVISOR_mmuext_op][MIN(cmd, XEN_SUB_OPS - 1u)]++;
+}
+
 s64 hypercall_mmuext_op(struct vcpu *v, const u64 arg[6])
 {
 	u32 count = (u32)arg[1] & ~CONTINUED, done = 0;
@@ -180,6 +186,7 @@ s64 hypercall_mmuext_op(struct vcpu *v, const u64 arg[6])
 		r = guest_read(v, arg[0] + done * sizeof(*op), op, n * sizeof(*op));
 		for (u32 k = 0; k < n && !r; k++) {
 			r = do_op(v, &op[k]);
+			note(v, op[k].cmd);
 			done += !r;
 			r = r ? r : hypercall_breathe(v);
 		}

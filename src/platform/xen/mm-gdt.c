@@ -15,6 +15,7 @@
 #define DESC_S	      BIT(44)
 #define DESC_TYPE     (15ull << 40)
 #define DESC_ACCESSED BIT(40)
+#define SELECTOR_LDT  4u
 
 /* System descriptors would be gates and task states into the privileged: none. */
 static bool descriptor_fix(u64 *desc)
@@ -54,6 +55,15 @@ static void show(struct vcpu *v, unsigned page, u64 mfn)
 		mmu_flush_page(v, tables_gla(v, page));
 	else /* it stands, and is set up by another */
 		atomic_fetch_or(&v->events, EV_TLB);
+}
+
+u64 mm_descriptor(const struct vcpu *v, u16 selector)
+{
+	struct xen_domain *d = xen_of(v);
+	unsigned i = v->id * (GDT_PAGES + LDT_PAGES) + (selector >> PAGE_SHIFT);
+	u64 e = entry_load(&d->mm->table_l1[i / TABLE_ENTRIES][i % TABLE_ENTRIES]);
+
+	return selector & SELECTOR_LDT ? 0 : entry_load(table_host(d, entry_mfn(e)) + (selector & ~PAGE_MASK) / 8);
 }
 
 static void take_frames(struct vcpu *v, u64 *held, const u64 *mfns, unsigned n, unsigned pages, unsigned base)

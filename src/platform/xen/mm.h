@@ -34,6 +34,8 @@ u64 mm_hidden_entry(const struct xen_domain *d);
 /* ---- a vCPU's own, on its thread or while it stands. For the initial state and VCPUOP_initialise. ---- */
 /* GDTR and LDTR for a vCPU with no frames of its own: only Xen's selectors. */
 void mm_reset_cpu(struct vcpu *v);
+/* What v's GDT has for the selector, past the TLB; 0: nothing, or it is the LDT's. On v's thread. */
+u64 mm_descriptor(const struct vcpu *v, u16 selector);
 int mm_set_gdt(struct vcpu *v, const u64 *mfns, unsigned entries);
 /* Kernel's and user's L4; user may be 0: none. -EINVAL: not a page that can be one. */
 int mm_set_roots(struct vcpu *v, u64 kernel_mfn, u64 user_mfn);

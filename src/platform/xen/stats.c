@@ -68,7 +68,8 @@ void xen_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		else
 			line("hypercall %u, which there is none of: %llu", nr, n);
 	}
-	line("page tables: %llu stores of the kernel validated, %llu refused", SUM(table_stores), SUM(table_refusals));
+	line("page tables: %llu entries changed by hypercall; %llu by stores of the kernel, and %llu such refused",
+	     SUM(updates), SUM(table_stores), SUM(table_refusals));
 	line("kernel entered: %llu system calls, %llu exceptions, %llu events; left: %llu by iret", SUM(syscalls),
 	     SUM(exceptions), SUM(upcalls), SUM(irets));
 	line("privileged instructions emulated: %llu CPUID, %llu MSRs, %llu control registers, %llu others",

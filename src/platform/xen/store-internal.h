@@ -49,6 +49,7 @@ struct xen_store {
 	u32 last_id;
 	/* store-ring.c's */
 	struct work work;
+	struct timer again; /* looks once more, a little later */
 	struct xenstore_domain_interface *page;
 	u64 mfn;
 	u32 port;

@@ -41,7 +41,8 @@ static int add_reply(struct request *q, const void *bytes, size_t len)
 {
 	if (len > sizeof(q->reply) - q->reply_len)
 		return -E2BIG;
-	memcpy(q->reply + q->reply_len, bytes, len);
+	if (len) /* a node without a value has no bytes anywhere */
+		memcpy(q->reply + q->reply_len, bytes, len);
 	q->reply_len += (u32)len;
 	return 0;
 }

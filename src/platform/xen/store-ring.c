@@ -14,6 +14,7 @@
 
 #define HEADER	 ((u32)sizeof(struct xsd_sockmsg))
 #define REQUESTS 32 /* that are served before others have their turn */
+#define AGAIN_NS 1000000
 
 static u32 get(const u32 *index)
 {
@@ -149,9 +150,20 @@ static void serve(void *arg)
 	if (s->broken)
 		while (s->out)
 			drop_message(s);
-	if (req != s->req_cons || rsp != s->rsp_prod)
+	if (req != s->req_cons || rsp != s->rsp_prod) {
 		events_raise(s->d, s->port);
+		timer_arm(s->d->machine->clock, &s->again, clock_now(s->d->machine->clock) + AGAIN_NS);
+	}
 	pthread_mutex_unlock(&s->lock);
+}
+
+/*
+ * Linux' driver stores its index and then looks at ours, with no fence between: its CPU may look before the store is to be seen. It then
+ * says nothing, and we have looked too early as well. So who has taken or written something looks once more when that store is long done.
+ */
+static void look_again(void *arg, u64 now)
+{
+	serve(arg);
 }
 
 /* ---- starting and stopping ---- */
@@ -162,6 +174,7 @@ int store_ring_start(struct xen_store *s, u64 mfn, struct error *err)
 
 	s->out_end = &s->out;
 	work_init(&s->work, s->d->machine, serve, s);
+	s->again = (struct timer){ .deadline = ~0ull, .fire = look_again, .arg = s };
 	port = events_offer(s->d, work_ring, &s->work);
 	if (port < 0)
 		return error_set(err, port, "no event channel for the store");
@@ -179,6 +192,7 @@ void store_ring_stop(struct xen_store *s)
 	if (s->port)
 		events_unbind(s->d, s->port);
 	work_cancel(&s->work);
+	timer_cancel(s->d->machine->clock, &s->again);
 	if (s->page)
 		mm_put(s->d, s->mfn, FRAME_WRITABLE);
 	while (s->out)
