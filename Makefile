@@ -34,7 +34,7 @@ bench: setup binary guest
 
 # The same tree with the address and undefined-behaviour sanitizers, in a directory of its own.
 sanitize: setup
-	@[ -f $(BUILD)-sanitize/build.ninja ] || meson setup $(BUILD)-sanitize -Db_sanitize=address,undefined -Db_lundef=false
+	@[ -f $(BUILD)-sanitize/build.ninja ] || meson setup $(BUILD)-sanitize -Db_sanitize=address,undefined
 	@ninja -C $(BUILD)-sanitize -j $(JOBS)
 	@for f in $(abspath $(BUILD))/guest/vmlinuz* $(abspath $(BUILD))/guest/initrd; do [ ! -f $$f ] || ln -sf $$f $(BUILD)-sanitize/guest/; done
 

@@ -16,12 +16,14 @@
 #define DRIVER_BALLOON BIT(3)
 #define DRIVER_VSOCK   BIT(4)
 #define DRIVER_SHARE   BIT(5)
+#define DRIVER_XEN     BIT(6) /* of those: Xen's front ends, not virtio's */
 
 struct boot_config { /* the caller owns all; NULL: absent */
 	const char *kernel; /* bzImage, vmlinux, a multiboot kernel, or an ELF image with a PVH note */
 	/* For a multiboot kernel: modules, "FILE ARGS,FILE ARGS", each with the words that it is told; ",," is a comma. Else a
 	 * file; with rootfs: goes before it, so that rootfs' files win */
 	const char *initrd;
+	const char *console; /* of the command line, unless append has one; NULL: ttyS0 */
 	const char *append; /* added to the command line after what we put there */
 	/* A directory to pack as the guest's root file system, and what to run in it as our init's only child. */
 	const char *rootfs;

@@ -21,6 +21,7 @@
 static const struct module {
 	const char *folder, *name;
 	unsigned drivers; /* DRIVER_* that need it */
+	bool xen; /* for a guest whose devices are Xen's; else for all others */
 } modules[] = {
 	{ "drivers/virtio", "virtio_ring", ANY },
 	{ "drivers/virtio", "virtio", ANY },
@@ -39,6 +40,8 @@ static const struct module {
 	{ "net/vmw_vsock", "vmw_vsock_virtio_transport", DRIVER_VSOCK },
 	{ "fs/fuse", "fuse", DRIVER_SHARE },
 	{ "fs/fuse", "virtiofs", DRIVER_SHARE },
+	{ "drivers/block", "xen-blkfront", DRIVER_DISK, true },
+	{ "drivers/net", "xen-netfront", DRIVER_NET, true },
 };
 
 /* ---- the kernel's version ---- */
@@ -136,7 +139,8 @@ static int add_modules(struct cpio *cpio, const struct boot_config *c, const cha
 	for (unsigned i = 0; i < ARRAY_SIZE(modules) && !r; i++) {
 		_cleanup_blob_ struct blob b = { 0 };
 
-		if (modules[i].drivers & c->drivers && !find_module(&b, &modules[i], c->kernel, version))
+		if (modules[i].drivers & c->drivers && modules[i].xen == !!(c->drivers & DRIVER_XEN) &&
+		    !find_module(&b, &modules[i], c->kernel, version))
 			r = add_module(cpio, &ino, count++, &b, err);
 	}
 	return r;

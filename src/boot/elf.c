@@ -11,10 +11,9 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
+#include <xen/elfnote.h>
 
-#define MAX_HEADERS		 512 /* program headers we are willing to look at */
-#define XEN_ELFNOTE_GUEST_OS	 6 /* xen/include/public/elfnote.h */
-#define XEN_ELFNOTE_PHYS32_ENTRY 18
+#define MAX_HEADERS 512 /* program headers we are willing to look at */
 
 struct header { /* Elf32_Phdr and Elf64_Phdr */
 	u32 type;
@@ -139,6 +138,28 @@ static u64 round_up(u64 n, u64 align)
 	return (n + align - 1) & ~(align - 1);
 }
 
+/* Numbers of 4 or 8 bytes (xen/elfnote.h). */
+static void xen_number(u64 *to, const u8 *desc, u64 len)
+{
+	*to = len >= 8 ? *(const u64_una *)desc : len >= 4 ? *(const u32_una *)desc : 0;
+}
+
+/* Of a kernel that is entered as a PV guest. */
+static void xen_pv_note(struct elf_image *e, u32 type, const u8 *desc, u64 len)
+{
+	switch (type) {
+	case XEN_ELFNOTE_ENTRY:
+		xen_number(&e->xen.entry, desc, len);
+		e->has_xen = true;
+		break;
+	case XEN_ELFNOTE_VIRT_BASE: xen_number(&e->xen.virt_base, desc, len); break;
+	case XEN_ELFNOTE_PADDR_OFFSET: xen_number(&e->xen.paddr_offset, desc, len); break;
+	case XEN_ELFNOTE_INIT_P2M: xen_number(&e->xen.init_p2m, desc, len); break;
+	case XEN_ELFNOTE_HYPERCALL_PAGE: xen_number(&e->xen.hypercall_page, desc, len); break;
+	case XEN_ELFNOTE_FEATURES: memcpy(e->xen.features, desc, MIN(len, sizeof(e->xen.features) - 1)); break;
+	}
+}
+
 static void xen_note(struct elf_image *e, u32 type, const u8 *desc, u64 len)
 {
 	if (type == XEN_ELFNOTE_PHYS32_ENTRY && len >= 4) {
@@ -146,6 +167,8 @@ static void xen_note(struct elf_image *e, u32 type, const u8 *desc, u64 len)
 		e->has_pvh = true;
 	} else if (type == XEN_ELFNOTE_GUEST_OS && len >= 5 && !memcmp(desc, "linux", 5)) {
 		e->linux_kernel = true;
+	} else {
+		xen_pv_note(e, type, desc, len);
 	}
 }
 

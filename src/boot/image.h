@@ -67,6 +67,11 @@ struct elf_image {
 	u64 entry; /* physical */
 	bool has_pvh;
 	u32 pvh_entry; /* physical */
+	bool has_xen; /* Xen's notes for a PV guest: xen/elfnote.h */
+	struct {
+		u64 entry, virt_base, paddr_offset, init_p2m, hypercall_page; /* linear; 0: no such note */
+		char features[128];
+	} xen;
 	bool linux_kernel; /* carries Linux's banner, or Xen's guest OS note says linux */
 	struct elf_segment seg[ELF_MAX_SEGMENTS];
 	unsigned segs;

@@ -15,27 +15,17 @@
 
 #include "boot/drivers.h"
 #include "boot/initramfs.h"
-#include "boot/multiboot.h"
+#include "boot/kernel.h"
 #include "boot/place.h"
 #include "util/cleanup.h"
 
-#define KERNEL_MAX	   (1ull << 30)
 #define HEAD		   65536u /* the setup sectors of any bzImage, with its version's text */
 /* Linux's own limits, where no bzImage tells them: COMMAND_LINE_SIZE, and the highest address of initrd_addr_max. */
 #define LINUX_CMDLINE	   2047
 #define LINUX64_INITRD_MAX 0x7fffffffull
 #define LINUX32_INITRD_MAX 0x37ffffffull
 
-struct kernel {
-	struct blob file, unpacked;
-	struct bzimage bz;
-	struct elf_image elf;
-	struct multiboot mb;
-	bool is_bz;
-	int fd; /* of a kernel that unpacks itself; then `file` is only its head */
-};
-
-static void kernel_free(struct kernel *k)
+void kernel_free(struct kernel *k)
 {
 	if (k->fd >= 0)
 		close(k->fd);
@@ -70,6 +60,15 @@ static int parse_kernel(struct kernel *k, u64 limit, struct error *err)
 	r = elf_parse(&k->elf, &k->file, err);
 	if (!r && !k->elf.linux_kernel && !k->elf.has_pvh)
 		return error_set(err, ENOEXEC, "is an ELF file, but neither Linux nor has a PVH entry note");
+	return r;
+}
+
+int kernel_read(struct kernel *k, const char *path, u64 limit, struct error *err)
+{
+	int r = blob_read_file(&k->file, "kernel", path, KERNEL_MAX, err);
+
+	if (!r && parse_kernel(k, MIN(KERNEL_MAX, limit), err))
+		r = error_wrap(err, "kernel %s", path);
 	return r;
 }
 
@@ -133,13 +132,12 @@ static int load_kernel(struct placement *p, struct kernel *k, const struct boot_
 	return r;
 }
 
-/* What is in front of the user's own words. Ours make the console the only thing that is seen: CMD's output. */
-static int build_cmdline(char **out, const struct boot_config *c, struct error *err)
+int kernel_cmdline(char **out, const struct boot_config *c, struct error *err)
 {
 	const char *append = c->append ? c->append : "";
-	const char *console = strstr(append, "console=") ? "" : "console=ttyS0 ";
+	const char *console = strstr(append, "console=") ? "" : c->console ? c->console : "ttyS0";
 	const char *ours = c->rootfs ? "quiet loglevel=0 panic=-1 rdinit=" INITRAMFS_INIT " " : "";
-	if (asprintf(out, "%s%s%s", console, ours, append) < 0) {
+	if (asprintf(out, "%s%s%s%s%s", *console ? "console=" : "", console, *console ? " " : "", ours, append) < 0) {
 		*out = NULL;
 		return error_set(err, ENOMEM, "no memory");
 	}
@@ -152,17 +150,14 @@ static int build_cmdline(char **out, const struct boot_config *c, struct error *
 static int load_cmdline(struct placement *p, const struct kernel *k, const struct boot_config *c, struct error *err)
 {
 	_cleanup_free_ char *line = NULL;
-	int r = build_cmdline(&line, c, err);
+	int r = kernel_cmdline(&line, c, err);
 	if (r)
 		return r;
 	size_t longest = k->is_bz && k->bz.cmdline_size ? k->bz.cmdline_size : LINUX_CMDLINE;
 	return place_cmdline(p, line, longest, err);
 }
 
-/* The user's archive first, padded as the kernel wants it (Documentation/driver-api/early-userspace/buffer-format.rst), then
- * the directory: what comes later in the buffer wins. Drivers last, of this very kernel. */
-static int gather_initrd(struct blob *out, const struct kernel *k, const struct boot_config *c, u64 limit,
-			 struct error *err)
+int kernel_initrd(struct blob *out, const struct kernel *k, const struct boot_config *c, u64 limit, struct error *err)
 {
 	char version[DRIVERS_VERSION_MAX];
 	int r;
@@ -177,6 +172,14 @@ static int gather_initrd(struct blob *out, const struct kernel *k, const struct 
 		return r;
 	drivers_version(version, &k->file);
 	return drivers_pack(out, c, version, limit, err);
+}
+
+int kernel_initrd_wrap(const struct boot_config *c, struct error *err)
+{
+	return error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd",
+			  !c->rootfs	   ? c->initrd
+			  : c->rootfs_name ? c->rootfs_name
+					   : c->rootfs);
 }
 
 /* A file that is all of it is read to where it goes, and to nowhere else before. */
@@ -201,17 +204,12 @@ static int load_initrd(struct placement *p, const struct kernel *k, const struct
 	if (fd >= 0) {
 		r = read_initrd(p, fd, len, limit, err);
 	} else {
-		r = gather_initrd(&initrd, k, c, p->m->low_size, err);
+		r = kernel_initrd(&initrd, k, c, p->m->low_size, err);
 		if (r || !initrd.len)
 			return r;
 		r = place_initrd(p, &initrd, limit, err);
 	}
-	if (r)
-		error_wrap(err, "%s %s", c->rootfs ? "rootfs" : "initrd",
-			   !c->rootfs	    ? c->initrd
-			   : c->rootfs_name ? c->rootfs_name
-					    : c->rootfs);
-	return r;
+	return r ? kernel_initrd_wrap(c, err) : 0;
 }
 
 /* A multiboot kernel's command line begins with its file's name, as kernels that parse it expect. */
@@ -239,7 +237,7 @@ static void placement_free(struct placement *p)
 
 int boot_load(struct machine *m, const struct boot_config *c, struct error *err)
 {
-	__attribute__((cleanup(kernel_free))) struct kernel k = { .fd = -1 };
+	_cleanup_kernel_ struct kernel k = KERNEL_NONE;
 	__attribute__((
 		cleanup(placement_free))) struct placement p = { .m = m, .firmware = c->firmware, .gdt = PLACE_GDT };
 	int r = load_kernel(&p, &k, c, err);

@@ -20,10 +20,11 @@ static int engines_main(const struct command *self, int argc, char **argv)
 		const struct engine *e = engines[i];
 		struct error why = { 0 };
 		const char *verdict = "yes";
+		int (*probe)(struct error * why) = engine_core(e)->probe;
 
-		if (!e->probe)
+		if (!probe)
 			verdict = "not built yet";
-		else if (e->probe(&why))
+		else if (probe(&why))
 			verdict = why.text;
 		printf("%-10s %-48s %s\n", e->name, e->technique, verdict);
 	}

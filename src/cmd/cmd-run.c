@@ -23,14 +23,15 @@
 
 struct run {
 	struct run_options o;
-	const struct engine *engine;
+	const struct engine *engine, *core; /* the core: whose CPUs it runs on, itself most often */
 	struct cpu_model model; /* what was asked for, less what the engine cannot give here */
 	char *kernel, *initrd; /* owned */
 	struct machine *machine;
 	struct terminal *terminal;
 	struct run_debug debug;
 	struct run_devices devices;
-	bool have_pc;
+	const struct run_platform *platform;
+	bool have_platform;
 	struct run_watch watch;
 	struct text dump; /* for --dump-block */
 	double seconds;
@@ -48,9 +49,9 @@ static int check_debugging(struct run *r, struct error *err)
 	bool chose = !r->o.engine || !strcmp(r->o.engine, "auto");
 	const char *name = r->engine->name;
 
-	if (!r->o.gdb || r->engine->vcpu->debugs)
+	if (!r->o.gdb || r->core->vcpu->debugs)
 		return 0;
-	r->engine = chose ? engine_find("interp", false, err) : NULL;
+	r->core = r->engine = chose ? engine_find("interp", false, err) : NULL;
 	if (r->engine)
 		return 0;
 	say("engine '%s' cannot be debugged by gdb; --engine interp can", name);
@@ -67,13 +68,17 @@ static int look_up(struct run *r)
 	r->engine = engine_find(r->o.engine, r->o.deterministic || r->o.trace || r->o.gdb, &err);
 	if (!r->engine)
 		return usage_or_failure(&err);
-	if (!r->engine->vcpu)
+	r->core = engine_core(r->engine);
+	if (!r->core->vcpu)
 		return 0;
-	if (r->o.check && !r->engine->checks) {
+	r->platform = r->engine->platform == ENGINE_XEN ? &run_xen : &run_pc;
+	if (r->platform == &run_xen && run_check_xen(&r->o))
+		return EXIT_USAGE;
+	if (r->o.check && !r->core->checks) {
 		say("engine '%s' cannot run in lock-step: --check goes with --engine dbt", r->engine->name);
 		return EXIT_USAGE;
 	}
-	if ((r->o.perf_map || r->o.dumps) && !r->engine->tells) {
+	if ((r->o.perf_map || r->o.dumps) && !r->core->tells) {
 		say("engine '%s' makes no translations: --perf-map and --dump-block go with --engine dbt",
 		    r->engine->name);
 		return EXIT_USAGE;
@@ -87,10 +92,12 @@ static int look_up(struct run *r)
 		return EXIT_USAGE;
 	}
 	r->model = asked;
-	if (r->engine->limit_features)
-		r->engine->limit_features(r->model.feature);
+	if (r->core->limit_features)
+		r->core->limit_features(r->model.feature);
 	if (r->o.verbose && memcmp(r->model.feature, asked.feature, sizeof(asked.feature)) != 0)
 		say("CPU model %s with fewer features: this host or engine cannot give them all", asked.name);
+	if (r->platform->limit_features) /* as the interface has it: nothing that the user need be told of */
+		r->platform->limit_features(r->model.feature);
 	return 0;
 }
 
@@ -128,13 +135,19 @@ static int find_files(struct run *r, struct error *err)
 	return 0;
 }
 
+static int boot(struct run *r, struct error *err)
+{
+	return run_boot(&r->o, r->platform, r->core->native, r->machine, r->terminal, err);
+}
+
 /* machine.boot. Files are read anew: nothing keeps a copy of what the guest has overwritten. */
 static int boot_again(void *arg, struct error *err)
 {
 	struct run *r = arg;
 
-	pc_reset(r->machine);
-	return run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
+	if (r->platform->reset)
+		r->platform->reset(r->machine);
+	return boot(r, err);
 }
 
 /* A line of the network's, while the guest runs: a terminal of ours is raw then. */
@@ -158,7 +171,8 @@ static void write_dump(struct text *t, const char *s, size_t len)
 
 static int build(struct run *r, struct error *err)
 {
-	struct machine_config mc = { .ram_size = r->o.mem,
+	struct machine_config mc = { .ram_size = r->platform->ram_size ? r->platform->ram_size(r->o.mem, r->o.cpus)
+								       : r->o.mem,
 				     .cpus = r->o.cpus,
 				     .model = &r->model,
 				     .trace = r->o.trace,
@@ -170,10 +184,12 @@ static int build(struct run *r, struct error *err)
 				     .dump_block = r->o.dump_block,
 				     .verbose = r->o.verbose,
 				     /* The back ends of shares map it. */
-				     .private_ram = r->engine->native && !r->o.nshares };
-	struct terminal_config tc = { .in_fd = STDIN_FILENO, .out_fd = STDOUT_FILENO, .guest_tty = r->o.rootfs };
+				     .private_ram = r->core->native && !r->o.nshares };
+	struct terminal_config tc = { .in_fd = STDIN_FILENO,
+				      .out_fd = STDOUT_FILENO,
+				      .guest_tty = r->o.rootfs,
+				      .guest_hvc = r->platform->console };
 	struct net_log log = { .line = net_line, .arg = r };
-	struct pc_config pc = { .debug_exit = r->o.debug_exit, .disks = r->devices.disk, .ndisks = r->o.ndisks };
 	int e = find_files(r, err);
 
 	if (!e)
@@ -189,25 +205,15 @@ static int build(struct run *r, struct error *err)
 	e = run_devices_connect(&r->devices, &r->o, r->machine, &log, err);
 	if (e)
 		return e;
-	pc.net = r->devices.net;
-	pc.vsock = r->devices.vsock;
-	pc.balloon = r->o.balloon;
-	pc.console = terminal_chardev(r->terminal);
-	pc.console_ready = terminal_ready;
-	pc.console_arg = r->terminal;
-	pc.shares = r->devices.share;
-	pc.nshares = r->o.nshares;
-	pc.share_lost = share_lost;
-	pc.share_arg = r;
-	e = pc_create(r->machine, &pc, err);
+	e = r->platform->create(r->machine, &r->o, &r->devices, r->terminal, share_lost, r, err);
 	if (e) {
 		run_devices_explain(&r->devices, &r->o, err);
 		return e;
 	}
-	r->have_pc = true;
+	r->have_platform = true;
 	r->machine->boot = boot_again;
 	r->machine->boot_arg = r;
-	e = run_boot(&r->o, r->engine->native, r->machine, r->terminal, err);
+	e = boot(r, err);
 	return e ? e : run_debug_start(&r->debug, &r->o, r->machine, r->terminal, err);
 }
 
@@ -215,8 +221,8 @@ static void release(struct run *r)
 {
 	run_debug_end(&r->debug);
 	run_devices_abandon(&r->devices);
-	if (r->have_pc)
-		pc_destroy(r->machine);
+	if (r->have_platform)
+		r->platform->destroy(r->machine);
 	run_devices_close(&r->devices, &r->o);
 	terminal_free(r->terminal);
 	machine_free(r->machine);
@@ -246,7 +252,7 @@ static int start(struct run *r, struct error *err)
 	if (!e) {
 		began = now();
 		terminal_enter(r->terminal);
-		e = machine_run(r->machine, r->engine->vcpu, err);
+		e = machine_run(r->machine, r->core->vcpu, err);
 		r->seconds = now() - began;
 	}
 	terminal_restore(r->terminal);
@@ -270,7 +276,7 @@ static int guest_status(const struct run *r)
 
 	if (!r->o.rootfs)
 		return 0;
-	status = pc_guest_status(r->machine);
+	status = r->platform->guest_status(r->machine);
 	if (status >= 0)
 		return status;
 	if (memory_wanted(r) > r->o.mem >> 20)
@@ -292,12 +298,24 @@ static int ended_from_outside(const struct run *r)
 	return guest_status(r); /* with --rootfs, CMD has not ended */
 }
 
+static int crashed(const struct run *r)
+{
+	const char *why = r->platform->crash_reason ? r->platform->crash_reason(r->machine) : NULL;
+
+	/* A panic of the kernel's, which elsewhere is a reboot. */
+	if (r->o.rootfs && !why && r->platform->guest_status(r->machine) < 0)
+		return guest_status(r);
+	say("the guest has crashed%s%s", why ? ": " : "", why ? why : "");
+	return STATUS_TRIPLE_FAULT;
+}
+
 static int exit_status(const struct run *r)
 {
 	switch (r->machine->end) {
 	case END_POWEROFF:
 	case END_REBOOT: return guest_status(r);
 	case END_TRIPLE_FAULT: say("the guest has triple-faulted"); return STATUS_TRIPLE_FAULT;
+	case END_CRASHED: return crashed(r);
 	case END_DEBUG_EXIT: return (r->machine->end_status << 1 | 1) & 0xff;
 	case END_TIMEOUT: say("the time limit of %g s has ended the run", r->o.timeout); return STATUS_TIMEOUT;
 	case END_USER: return ended_from_outside(r);
@@ -324,8 +342,10 @@ static void finish(struct run *r)
 	if (!r->o.verbose)
 		return;
 	run_stats(r->machine, r->seconds);
-	if (r->engine->stats)
-		r->engine->stats(r->machine, stats_line);
+	if (r->core->stats)
+		r->core->stats(r->machine, stats_line);
+	if (r->platform->stats)
+		r->platform->stats(r->machine, stats_line);
 }
 
 static int run_main(const struct command *self, int argc, char **argv)
@@ -336,17 +356,17 @@ static int run_main(const struct command *self, int argc, char **argv)
 
 	if (!status)
 		status = look_up(&r);
-	if (!status && !r.engine->vcpu)
+	if (!status && !r.core->vcpu)
 		status = run_container_seal(argc, argv); /* first: it may start us again */
 	if (!status)
-		status = run_rootfs_open(&r.o, !r.engine->vcpu);
+		status = run_rootfs_open(&r.o, !r.core->vcpu);
 	if (status) {
 		release(&r);
 		return status;
 	}
 	if (r.o.verbose)
 		say_choice(&r);
-	if (!r.engine->vcpu) { /* in what run_rootfs_open() has prepared */
+	if (!r.core->vcpu) { /* in what run_rootfs_open() has prepared */
 		status = run_container(&r.o);
 		release(&r);
 		return status;

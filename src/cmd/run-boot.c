@@ -24,7 +24,7 @@ static int demo_command_line(struct run_options *o, const struct boot_config *c,
 		return error_set(err, ENOMEM, "out of memory");
 	if (!term || !*term || strpbrk(term, " \t\n\"'"))
 		term = "vt102";
-	fprintf(f, "console=ttyS0 loglevel=3 TERM=%s", term);
+	fprintf(f, "console=%s loglevel=3 TERM=%s", c->console ? c->console : "ttyS0", term);
 	if (c->columns && c->rows)
 		fprintf(f, " LINES=%u COLUMNS=%u", c->rows, c->columns);
 	if (c->network)
@@ -37,12 +37,14 @@ static int demo_command_line(struct run_options *o, const struct boot_config *c,
 	return 0;
 }
 
-int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err)
+int run_boot(struct run_options *o, const struct run_platform *p, bool native, struct machine *m,
+	     const struct terminal *t, struct error *err)
 {
 	char network[NET_GUEST_TEXT], tags[RUN_TAGS_MAX], user[USER_TEXT];
 	const struct run_rootfs *root = &o->root;
 	struct boot_config c = {
 		.kernel = o->kernel,
+		.console = p->console,
 		.initrd = o->initrd,
 		.rootfs = root->path,
 		.rootfs_name = o->rootfs,
@@ -57,10 +59,9 @@ int run_boot(struct run_options *o, bool native, struct machine *m, const struct
 		.shares = run_share_tags(o, tags) ? tags : NULL,
 		.plain_input = !terminal_interactive(t),
 		.plain_output = !isatty(STDOUT_FILENO),
-		.drivers = run_drivers(o),
+		.drivers = run_drivers(o, p),
 		.unpacks_itself = native &&
 				  !o->gdb, /* a debugger's symbols are for where the kernel was linked to be */
-		.firmware = pc_firmware(m),
 	};
 
 	if (root->has_user)
@@ -69,5 +70,5 @@ int run_boot(struct run_options *o, bool native, struct machine *m, const struct
 	if (o->demo && demo_command_line(o, &c, err))
 		return err->code;
 	c.append = o->demo ? o->own_append : o->append;
-	return boot_load(m, &c, err);
+	return p->boot(m, &c, err);
 }

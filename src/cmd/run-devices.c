@@ -82,10 +82,10 @@ bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX])
 	return o->nshares;
 }
 
-unsigned run_drivers(const struct run_options *o)
+unsigned run_drivers(const struct run_options *o, const struct run_platform *p)
 {
 	if (!o->rootfs && !o->demo)
 		return 0;
-	return (o->ndisks ? DRIVER_DISK : 0) | (net_is_none(o->net) ? 0 : DRIVER_NET) |
+	return p->drivers | (o->ndisks ? DRIVER_DISK : 0) | (net_is_none(o->net) ? 0 : DRIVER_NET) |
 	       (o->has_balloon ? DRIVER_BALLOON : 0) | (o->vsock ? DRIVER_VSOCK : 0) | (o->nshares ? DRIVER_SHARE : 0);
 }

@@ -312,6 +312,24 @@ static error_t check_container(const struct run_options *o, struct argp_state *s
 	return 0;
 }
 
+int run_check_xen(const struct run_options *o)
+{
+	const struct {
+		const char *option, *instead;
+		bool given;
+	} absent[] = { { "--share", "give it a --disk", o->nshares },
+		       { "--vsock", "give it a --net", o->vsock },
+		       { "--check", "engine dbt runs in lock-step", o->check } };
+
+	for (unsigned i = 0; i < ARRAY_SIZE(absent); i++) {
+		if (!absent[i].given)
+			continue;
+		say("engine pv has no %s: %s", absent[i].option, absent[i].instead);
+		return EXIT_USAGE;
+	}
+	return 0;
+}
+
 static error_t set_check(struct run_options *o, const char *arg, struct argp_state *state)
 {
 	char *end = "";
@@ -433,7 +451,8 @@ const struct argp run_argp = {
 	       "/boot/vmlinuz-*.\n\n"
 	       "Exit status: 0 when the guest powers off or reboots; with --rootfs the status of CMD; 1 for what could "
 	       "not be "
-	       "started; 2 for wrong usage; 3 after a triple fault; 124 when --timeout ends the run; 128 + N when "
+	       "started; 2 for wrong usage; 3 after a triple fault or a crash; 124 when --timeout ends the run; 128 + "
+	       "N when "
 	       "signal N does; "
 	       "(V << 1) | 1 by --debug-exit.",
 };

@@ -79,6 +79,8 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 
 /* run-options.c: 0, or EXIT_USAGE after one line. */
 int run_parse(const struct command *self, int argc, char **argv, struct run_options *o);
+/* What engine pv's guests do not have: EXIT_USAGE after one line. */
+int run_check_xen(const struct run_options *o);
 extern const struct argp run_argp;
 
 /* run-guest.c: the files of the default guest. Allocated; NULL and err when there is none. */
@@ -108,7 +110,8 @@ void run_devices_abandon(struct run_devices *d);
 void run_devices_close(struct run_devices *d, struct run_options *o); /* after it */
 #define RUN_TAGS_MAX (PC_MAX_SHARES * (SHARE_TAG_MAX + 1))
 bool run_share_tags(const struct run_options *o, char text[RUN_TAGS_MAX]); /* "TAG,TAG"; false: there are none */
-unsigned run_drivers(const struct run_options *o); /* boot_config.drivers */
+struct run_platform;
+unsigned run_drivers(const struct run_options *o, const struct run_platform *p); /* boot_config.drivers */
 
 /* run-debug.c: the monitor and gdb. */
 struct run_debug {
@@ -125,8 +128,27 @@ void run_debug_end(struct run_debug *d);
 int run_container_seal(int argc, char **argv); /* argv: the command's */
 int run_container(const struct run_options *o);
 
+/* run-platform.c: what a guest finds beside CPUs and memory: a PC, or what Xen's PV guests find. */
+struct boot_config;
+struct run_platform {
+	u64 (*ram_size)(u64 mem, unsigned cpus); /* of the machine for a guest with mem; NULL: just that */
+	void (*limit_features)(u64 feature[2]); /* clears what its guests are not to see; NULL: nothing */
+	int (*create)(struct machine *m, const struct run_options *o, const struct run_devices *d, struct terminal *t,
+		      void (*lost)(void *arg, const char *why), void *arg, struct error *err);
+	int (*boot)(struct machine *m, const struct boot_config *c, struct error *err);
+	void (*reset)(struct machine *m); /* before it boots again; NULL: boot() does it */
+	void (*destroy)(struct machine *m);
+	int (*guest_status)(const struct machine *m);
+	const char *(*crash_reason)(const struct machine *m); /* END_CRASHED; NULL: cannot be */
+	void (*stats)(struct machine *m, void (*line)(const char *fmt, ...)); /* NULL: none */
+	const char *console; /* of the command line; NULL: the first serial port */
+	unsigned drivers; /* DRIVER_XEN, or 0: virtio's */
+};
+extern const struct run_platform run_pc, run_xen;
+
 /* run-boot.c: loads the guest, now and after each reset. */
-int run_boot(struct run_options *o, bool native, struct machine *m, const struct terminal *t, struct error *err);
+int run_boot(struct run_options *o, const struct run_platform *p, bool native, struct machine *m,
+	     const struct terminal *t, struct error *err);
 
 /* run-signals.c: signals and the time limit end the run through the machine's event loop. */
 struct run_watch {

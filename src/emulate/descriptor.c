@@ -47,6 +47,8 @@ void descriptor_set_accessed(struct vcpu *v, struct descriptor *d)
 	if (d->low & BIT(40))
 		return;
 	d->low |= BIT(40);
+	if (unlikely(v->machine->deprivileged)) /* which keeps its guest's tables */
+		return;
 	mmu_store(v, d->gla + 5, 1, d->low >> 40 & 0xff, MMU_SUPERVISOR);
 }
 

@@ -40,6 +40,10 @@ static void take_sipi(struct vcpu *v)
 		return;
 	u32 vector = atomic_load(&v->sipi_vector) & 0xff;
 	v->wait_sipi = false;
+	if (v->machine->deprivileged) {
+		v->machine->deprivileged->start(v);
+		return;
+	}
 	v->seg[SEG_CS].selector = (u16)(vector << 8);
 	v->seg[SEG_CS].base = (u64)vector << 12;
 	v->rip = 0;
@@ -62,6 +66,10 @@ bool events_take(struct vcpu *v)
 	if (events & EV_TLB) {
 		atomic_fetch_and(&v->events, ~EV_TLB);
 		mmu_flush_all(v);
+	}
+	if (events & EV_FLUSH) {
+		atomic_fetch_and(&v->events, ~EV_FLUSH);
+		mmu_take_flushes(v);
 	}
 	if (events & EV_CODE) {
 		atomic_fetch_and(&v->events, ~EV_CODE);

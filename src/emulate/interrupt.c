@@ -235,6 +235,11 @@ static void deliver(struct vcpu *v, const struct cpu_event *ev, u64 return_ip)
 {
 	struct delivery d = { .ev = ev, .return_ip = return_ip };
 
+	if (unlikely(v->machine->deprivileged)) {
+		v->machine->deprivileged->deliver(v, ev, return_ip);
+		v->halted = v->shadow = false;
+		return;
+	}
 	d.software = ev->type == EVENT_SOFTINT || ev->type == EVENT_SOFTEXC;
 	d.ext = d.software ? 0 : ERR_EXT;
 	d.idt_error = ev->vector * 8u | ERR_IDT | d.ext;

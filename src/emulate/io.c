@@ -25,6 +25,11 @@ void io_check(struct vcpu *v, u16 port, unsigned size)
 {
 	if (v->mode == MODE_REAL)
 		return;
+	if (unlikely(v->machine->deprivileged)) {
+		if (!v->machine->deprivileged->may_use_port(v, port, size))
+			vcpu_raise_error(v, EXC_GP, 0);
+		return;
+	}
 	bool by_iopl = v->mode != MODE_V86 && v->cpl <= (v->rflags & FL_IOPL) >> FL_IOPL_SHIFT;
 	if (!by_iopl && !bitmap_allows(v, port, size))
 		vcpu_raise_error(v, EXC_GP, 0);

@@ -30,6 +30,12 @@ static void need_long_mode_and_sce(struct vcpu *v)
 
 void exec_syscall(struct vcpu *v, const struct insn *i)
 {
+	if (unlikely(v->machine->deprivileged)) {
+		if (v->mode != MODE_LONG) /* no way in, whoever made the CPU: CSTAR is nobody's */
+			vcpu_raise(v, EXC_UD);
+		v->machine->deprivileged->syscall(v, vcpu_next_rip(v, i));
+		return;
+	}
 	need_long_mode_and_sce(v);
 	u64 target = v->mode == MODE_LONG ? v->msr.lstar : v->msr.cstar;
 	v->r[RCX] = vcpu_next_rip(v, i);

@@ -6,6 +6,9 @@
 #pragma once
 #include "machine/machine.h"
 
+/* What its guests find: a PC, or the interface of Xen's PV guests. */
+enum engine_platform { ENGINE_PC, ENGINE_XEN };
+
 struct engine {
 	const char *name; /* as --engine takes it */
 	const char *technique; /* the textbook's word for it */
@@ -13,6 +16,9 @@ struct engine {
 	/* 0 when this host can run it; else negative errno, and why not. NULL: not built yet. */
 	int (*probe)(struct error *why);
 	const struct vcpu_ops *vcpu;
+	enum engine_platform platform;
+	/* It has no CPU of its own and runs on this one's: all that follows, probe and vcpu are the core's. NULL: its own. */
+	const struct engine *core;
 	/* It sees each instruction, so that it can count (--deterministic), tell (--trace) and stop at (--gdb) any of them. */
 	bool each_instruction;
 	bool tells; /* of its translations: machine_config.perf_map, .dump */
@@ -25,9 +31,15 @@ struct engine {
 	void (*stats)(struct machine *m, void (*line)(const char *fmt, ...));
 };
 
+/* Whose vCPUs the guest runs on, and who can do what with them. */
+static inline const struct engine *engine_core(const struct engine *e)
+{
+	return e->core ? e->core : e;
+}
+
 /* All six, in the order in which they are listed. */
 extern const struct engine *const engines[];
 extern const unsigned engine_count;
-/* "auto" or NULL: kvm, else dbt, else interp, the first that probes well and, where that is asked for, sees each instruction.
+/* NAME, or NAME,core=CORE for one that runs on another's CPU. "auto" or NULL: kvm, else dbt, else interp, the first that probes well and, where that is asked for, sees each instruction.
  * err: unknown, not built, or not usable and why. */
 const struct engine *engine_find(const char *name, bool each_instruction, struct error *err);

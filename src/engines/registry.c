@@ -21,14 +21,32 @@ static const struct engine pv_row = {
 	.name = "pv",
 	.technique = "paravirtualization",
 	.summary = "a kernel ported to hypercalls: the Xen PV interface",
+	.platform = ENGINE_XEN,
+	.core = &engine_dbt,
+};
+static const struct engine pv_interp_row = {
+	.name = "pv",
+	.technique = "paravirtualization",
+	.summary = "a kernel ported to hypercalls: the Xen PV interface",
+	.platform = ENGINE_XEN,
+	.core = &engine_interp,
 };
 const struct engine *const engines[] = {
 	&engine_interp, &trap_row, &engine_dbt, &engine_kvm, &pv_row, &engine_container
 };
 const unsigned engine_count = ARRAY_SIZE(engines);
 
+/* What --engine takes beside the names above. */
+static const struct {
+	const char *name;
+	const struct engine *engine;
+} others[] = { { "pv,core=dbt", &pv_row }, { "pv,core=interp", &pv_interp_row } };
+
 static const struct engine *row(const char *name)
 {
+	for (unsigned i = 0; i < ARRAY_SIZE(others); i++)
+		if (!strcmp(others[i].name, name))
+			return others[i].engine;
 	for (unsigned i = 0; i < engine_count; i++)
 		if (!strcmp(engines[i]->name, name))
 			return engines[i];
@@ -58,14 +76,16 @@ const struct engine *engine_find(const char *name, bool each_instruction, struct
 		return find_auto(each_instruction, err);
 	e = row(name);
 	if (!e) {
-		error_set(err, EINVAL, "unknown engine '%s'; known: auto, interp, trap, dbt, kvm, pv, container", name);
+		error_set(err, EINVAL,
+			  "unknown engine '%s'; known: auto, interp, trap, dbt, kvm, pv[,core=dbt|interp], container",
+			  name);
 		return NULL;
 	}
-	if (!e->probe) {
+	if (!engine_core(e)->probe) {
 		error_set(err, ENOSYS, "engine '%s' is not built yet", name);
 		return NULL;
 	}
-	if (e->probe(err)) {
+	if (engine_core(e)->probe(err)) {
 		error_wrap(err, "engine '%s' does not work on this host", name);
 		return NULL;
 	}

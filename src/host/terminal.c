@@ -30,6 +30,7 @@
 #define GATHER_NS     1000000
 #define ESCAPE	      0x01
 #define CTRL_D	      0x04 /* end of file at the start of a line, elsewhere: hand over the line so far */
+#define CTRL_O	      0x0f /* of hvc, before any tty: a SysRq command follows, or the byte itself */
 #define CTRL_V	      0x16 /* the next byte means itself */
 #define LINE_MAX_SENT 1024 /* a tty in the guest keeps no more than 4095 bytes of a line */
 
@@ -52,6 +53,7 @@ struct terminal {
 	int wake_fd; /* eventfd: the front end has room again */
 	bool in_pollable, in_watched, escaped;
 	bool plain; /* config's guest_tty, and input is no terminal */
+	bool hvc; /* config's guest_hvc */
 	_Atomic bool held; /* not before terminal_ready() */
 	u8 in[IN_SIZE];
 	u32 in_start, in_end; /* bytes [start, end) wait for the guest */
@@ -203,7 +205,7 @@ static void on_out_ready(void *arg, u32 events)
 	flush(t);
 }
 
-void terminal_drain(struct terminal *t, int patience_ms)
+static void drain(struct terminal *t, int patience_ms)
 {
 	struct pollfd p = { .fd = t->out_fd, .events = POLLOUT };
 	bool wait;
@@ -212,6 +214,20 @@ void terminal_drain(struct terminal *t, int patience_ms)
 		while (write_piece(t, &wait))
 			;
 	} while (wait && poll(&p, 1, patience_ms) > 0);
+}
+
+/* The device may have bytes that we had no room for, or that the guest left in a ring when the machine ended. */
+void terminal_drain(struct terminal *t, int patience_ms)
+{
+	struct chardev_front *f = &t->chardev.front;
+	u32 head;
+
+	do {
+		drain(t, patience_ms);
+		head = t->out_head;
+		if (f->writable && t->out_tail == head)
+			f->writable(f->arg);
+	} while (t->out_head != head && !t->broken);
 }
 
 /* ---- input ---- */
@@ -245,6 +261,8 @@ static void queue_plain(struct terminal *t, u8 c)
 {
 	if (c == CTRL_D || c == CTRL_V)
 		queue(t, CTRL_V);
+	if (c == CTRL_O && t->hvc)
+		queue(t, CTRL_O);
 	queue(t, c);
 	t->in_line = c == '\n' ? 0 : t->in_line + 1;
 	if (t->in_line == LINE_MAX_SENT) {
@@ -434,6 +452,7 @@ struct terminal *terminal_new(struct machine *m, const struct terminal_config *c
 	t->out_fd = t->in_fd = t->wake_fd = t->flush_fd = -1;
 	pthread_mutex_init(&t->lock, NULL);
 	tty_open(&t->tty, cfg->in_fd);
+	t->hvc = cfg->guest_hvc;
 	t->plain = t->held = cfg->guest_tty && t->tty.fd < 0;
 	if (open_fds(t, cfg, err) || watch(t, err)) {
 		terminal_free(t);

@@ -17,6 +17,8 @@ struct terminal_config {
 	/* The guest's console is a tty that our init has set up for plain input (boot.h): of input that is no terminal, quote
 	 * what has a meaning there, and tell its end by Ctrl-d. Nothing is sent before terminal_ready(). */
 	bool guest_tty;
+	/* That console is Linux' hvc, and its kernel's console too: Ctrl-o begins a SysRq command there, and twice means itself. */
+	bool guest_hvc;
 };
 
 /* m's event loop does the work; leaving by Ctrl-a x and a closed output end m with END_USER. */
@@ -35,7 +37,7 @@ struct text *terminal_text(struct terminal *t);
 void terminal_enter(struct terminal *t);
 void terminal_restore(struct terminal *t);
 
-/* After machine_run(): writes what is still buffered, waiting up to patience_ms (-1: as long as it takes) for a reader that
+/* After machine_run(): writes what is still buffered here and in the device, waiting up to patience_ms (-1: as long as it takes) for a reader that
  * is slow. */
 void terminal_drain(struct terminal *t, int patience_ms);
 /* Output was lost because nobody reads it any more. */

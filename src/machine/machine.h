@@ -16,6 +16,7 @@
 
 #define MACHINE_MAX_CPUS 64
 #define GPA_BITS	 46
+#define ROOT_HASHES	 64u
 
 /* ---- address dispatch (bus.c) ---- */
 struct region_ops {
@@ -74,12 +75,34 @@ struct intc_ops {
 	const struct irqchip_ops *irqchip;
 };
 
+/*
+ * What a platform does for a guest whose kernel runs deprivileged: at CPL 3, told apart from its programs by vcpu.guest_kernel. What
+ * privilege would do such a kernel asks for. On the vCPU's thread, between its instructions or within one; what faults unwinds.
+ */
+struct deprivileged_ops {
+	/* SYSCALL in 64-bit code, of kernel or program; next: the address after it. Leaves v->rip where the guest goes on, and may
+	 * change any state. */
+	void (*syscall)(struct vcpu *v, u64 next);
+	/* In place of delivery through the IDT: e, of the instruction at v->rip, or an event from outside; return_ip: where its handler
+	 * would return to. Emulates a privileged instruction that a kernel may expect to work, or enters a handler of the guest's. */
+	void (*deliver)(struct vcpu *v, const struct cpu_event *e, u64 return_ip);
+	/* In place of I/O privilege and bitmap: whether the guest, at its current level, may use the ports. */
+	bool (*may_use_port)(struct vcpu *v, u16 port, unsigned size);
+	/* A store of the kernel's to RAM that it has mapped read-only: whether table_store() is to do it, which else is a page fault. */
+	bool (*is_table)(struct vcpu *v, u64 gpa);
+	/* Stores size bytes of one page, any alignment; or, with old: if *old is there, which then gets what was there. False: page fault. */
+	bool (*table_store)(struct vcpu *v, u64 gpa, unsigned size, u64 value, u64 *old);
+	/* EV_SIPI: another vCPU has started this one. */
+	void (*start)(struct vcpu *v);
+};
+
 /* ---- lifecycle ---- */
 enum machine_end {
 	END_NONE,
 	END_POWEROFF,
 	END_REBOOT,
 	END_TRIPLE_FAULT,
+	END_CRASHED, /* the guest said so, or broke a rule of the platform's after which it cannot go on */
 	END_DEBUG_EXIT,
 	END_TIMEOUT,
 	END_USER,
@@ -157,6 +180,12 @@ struct machine {
 	_Atomic u64 *code_cpus;
 	_Atomic u64 code_epoch; /* counts the pages that got code while TLBs might have had fast writes to them */
 	pthread_mutex_t code_lock; /* changes of the last three; a leaf */
+	/* By RAM page, a bit a vCPU: may have a fast write to it, or a store under way. NULL: nobody wants to know. src/mmu/tables.c */
+	_Atomic u64 *write_cpus;
+	/* Counts what became less in tables that walks have read: for the lower and the upper half of the address space; and of
+	 * that what code may have been fetched through. By a hash of their frame, roots that ended: what was below them is gone. */
+	_Atomic u64 table_changes[2], code_changes[2];
+	_Atomic u64 roots_ended[ROOT_HASHES];
 
 	/* While writes are logged: a bit a RAM page that something else than a vCPU wrote. Else NULL. */
 	_Atomic u64 *_Atomic written;
@@ -168,6 +197,7 @@ struct machine {
 	struct bus pio, mmio;
 	const struct intc_ops *intc;
 	void *intc_dev;
+	const struct deprivileged_ops *deprivileged; /* NULL: guest kernels have the CPU's privileges */
 	void *platform; /* the platform's own state: its devices */
 	/* FERR#: raised when an x87 exception meets CR0.NE clear. A PC wires it to IRQ 13 and lowers it when port F0h is written. */
 	struct irq_line ferr;
@@ -223,6 +253,8 @@ void vcpu_set_current(struct vcpu *v); /* tests, and whoever runs a vCPU on a th
 
 #define PAGE_HAS_CODE 1u /* machine.code_pages: some engine decoded code here */
 #define PAGE_WRITTEN  2u /* some TLB may hold a fast write */
+#define PAGE_TABLE    4u /* a page table that its guest may not write: mmu_protect_page() */
+#define PAGE_WALKED   8u /* of such: a walk of the address space's lower half has read it; shifted by 1: of the upper */
 
 #define LOW_RAM_LIMIT 0xc0000000ull /* RAM below 4 GiB ends here at the latest; devices live above */
 #define HIGH_RAM_BASE 0x100000000ull

@@ -148,6 +148,18 @@ static int parse(const u8 *f, u32 len, struct headers *p)
 	}
 }
 
+int net_find_checksum(struct virtio_net_hdr *h, const u8 *frame, u32 len)
+{
+	struct headers p;
+
+	if (parse(frame, len, &p) || (p.protocol != IP_TCP && p.protocol != IP_UDP))
+		return -EINVAL;
+	h->flags |= VIRTIO_NET_HDR_F_NEEDS_CSUM;
+	h->csum_start = (u16)p.l4;
+	h->csum_offset = p.protocol == IP_TCP ? TCP_CHECKSUM : UDP_CHECKSUM;
+	return 0;
+}
+
 /* ---- what a header asks for ---- */
 static u8 gso_type(const struct virtio_net_hdr *h)
 {

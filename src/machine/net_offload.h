@@ -31,5 +31,7 @@ int net_offload_begin(struct net_offload *o, u32 takes, const struct virtio_net_
 /* The piece that is due, with o->hdr as its header; the same one until net_offload_next(). false: there is none. */
 bool net_offload_piece(const struct net_offload *o, struct iovec *iov);
 void net_offload_next(struct net_offload *o);
+/* For front ends whose frames say that a checksum is missing but not where: notes in h where TCP's or UDP's is. -EINVAL: there is none. */
+int net_find_checksum(struct virtio_net_hdr *h, const u8 *frame, u32 len);
 /* Fills in the checksum over [start, len) at start + offset, where the pseudo-header's sum is already. Inside the frame. */
 void net_complete_checksum(u8 *frame, u32 len, u32 start, u32 offset);

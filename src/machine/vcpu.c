@@ -47,12 +47,13 @@ static void reset_common(struct vcpu *v)
 	v->rflags = FL_1;
 	v->lazy.kind = FLAGS_KNOWN;
 	v->cpl = 0;
+	v->guest_kernel = false;
 	v->halted = v->shadow = v->shadow_ss = v->nmi_blocked = false;
 	v->wait_sipi = false;
 	v->pending_db = 0;
 	reset_segments(v);
 	v->cr0 = CR0_ET | (v->cr0 & (CR0_CD | CR0_NW));
-	v->cr2 = v->cr3 = v->cr4 = v->efer = 0;
+	v->cr2 = v->cr3 = v->user_cr3 = v->cr4 = v->efer = 0;
 	memset(v->pdpte, 0, sizeof(v->pdpte));
 	memset(v->dr, 0, sizeof(v->dr));
 	v->dr[6] = DR6_FIXED;

@@ -74,6 +74,7 @@ enum cpu_mode { MODE_REAL, MODE_V86, MODE_PROTECTED, MODE_COMPAT, MODE_LONG };
 #define EV_TLB	  0x20u /* flush the whole TLB before the next guest instruction */
 #define EV_CODE	  0x40u /* decoded code may be stale: mmu_take_code_mail() */
 #define EV_WRITES 0x100u /* pages got decoded code: no fast writes to them: mmu_drop_writes() */
+#define EV_FLUSH  0x200u /* another vCPU wants translations flushed: mmu_take_flushes() */
 #define EV_TIMER  0x80u /* a timer is due; deterministic machines run timers on the vCPU thread */
 
 enum event_type {
@@ -151,6 +152,7 @@ struct vcpu {
 	s64 left; /* the engine's instruction budget */
 	u64 engine_words[64]; /* the engine's: what generated code addresses off the vCPU */
 	u8 cpl;
+	bool guest_kernel; /* a deprivileged kernel runs, at CPL 3: it sees memory as the supervisor does (machine.deprivileged) */
 	u8 mode; /* enum cpu_mode, derived: vcpu_update_mode() */
 	u8 code_size; /* enum code_size, derived */
 	bool halted;
@@ -171,6 +173,7 @@ struct vcpu {
 	struct x87 x87;
 
 	u64 cr0, cr2, cr3, cr4, efer, xcr0;
+	u64 user_cr3; /* machine.deprivileged: the root of what its programs see; 0: nothing */
 	u32 pkru, pkrs; /* protection keys' rights: of user pages, of supervisor pages */
 	u64 dr[8]; /* 4 and 5 unused */
 	u64 pdpte[4]; /* PAE paging: loaded with CR3 (SDM vol. 3, 4.4.1) */
@@ -190,6 +193,7 @@ struct vcpu {
 	struct cpu_event event; /* the exception that vcpu_raise recorded, or what is being delivered */
 	u64 monitor_gpa; /* armed by MONITOR; ~0 when not */
 	u64 monitor_sum; /* of the line's contents then */
+	_Atomic u32 tlb_moves; /* times that entries of its TLB began or ended to change places: odd meanwhile */
 	u32 pauses; /* PAUSEs executed: a CPU that spins gives way now and then */
 	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
@@ -248,6 +252,12 @@ static inline u8 vcpu_at(struct vcpu *v, enum vcpu_place place)
 
 	__atomic_store_n(&v->place, (u8)place, __ATOMIC_RELAXED);
 	return before;
+}
+
+/* Whether accesses at the current level have the supervisor's rights (SDM vol. 3, 4.6). */
+static inline bool vcpu_is_supervisor(const struct vcpu *v)
+{
+	return v->cpl != 3 || v->guest_kernel;
 }
 static inline bool vcpu_long(const struct vcpu *v) /* 64-bit code */
 {

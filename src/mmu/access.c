@@ -27,9 +27,9 @@ static bool spot_find(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acce
 	if (s->page != (gla & PAGE_MASK) || s->view != tlb_view(v, how) || (write && !s->write) ||
 	    intent == INTENT_FETCH)
 		return false;
-	if (s->host && page_may_be_written(v->machine, ram_page_index(v->machine, s->host)))
-		return false; /* it has no code any more: the TLB may have it */
-	*p = (struct place){ NULL, s->gpa | (gla & ~PAGE_MASK), s->host && write };
+	if (s->host && page_writable(v, ram_page_index(v->machine, s->host)) != WRITABLE_CODE)
+		return false; /* it has no code any more, so the TLB may have it; or it is a page table now */
+	*p = (struct place){ .gpa = s->gpa | (gla & ~PAGE_MASK), .code = s->host && write };
 	if (!s->host)
 		return true;
 	p->host = s->host + (gla & ~PAGE_MASK);
@@ -49,36 +49,62 @@ static void spot_enter(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acc
 	v->mmu->now->low_global |= w->global && !(gla >> 63);
 }
 
-void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
+/* A store that the tables forbid: the platform may do it all the same. */
+static bool table_place(struct vcpu *v, enum intent intent, u32 error, const struct walk *w, struct place *p)
+{
+	const struct deprivileged_ops *ops = v->machine->deprivileged;
+
+	if (likely(!ops) || intent != INTENT_WRITE || error != (PF_P | PF_W) || w->shift != PAGE_SHIFT ||
+	    !ram_ptr(v->machine, w->gpa & PAGE_MASK, PAGE_SIZE) || !ops->is_table(v, w->gpa))
+		return false;
+	*p = (struct place){ .gpa = w->gpa, .table = true };
+	return true;
+}
+
+bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p, u32 *error)
 {
 	struct machine *m = v->machine;
-	struct tlb_entry *e = tlb_find(tlb_view(v, how), gla);
+	struct tlb_entry *e = tlb_find(v, tlb_view(v, how), gla);
 	u64 tag = intent == INTENT_WRITE ? e->wr : e->rd;
 
 	if (tlb_hits(tag, gla, 1)) {
-		*p = (struct place){ e->host + (gla & ~PAGE_MASK), (e->info & PAGE_MASK) | (gla & ~PAGE_MASK), false };
-		return;
+		*p = (struct place){ e->host + (gla & ~PAGE_MASK), (e->info & PAGE_MASK) | (gla & ~PAGE_MASK), false,
+				     false };
+		return true;
 	}
 	if (spot_find(v, gla, intent, how, p))
-		return;
+		return true;
 	struct walk w;
-	u32 error;
-	if (!mmu_walk(v, gla, intent, how, &w, &error))
-		vcpu_page_fault(v, gla, error);
+again:
+	if (!mmu_walk(v, gla, intent, how, &w, error))
+		return table_place(v, intent, *error, &w, p);
 	p->gpa = w.gpa;
-	p->code = false;
+	p->code = p->table = false;
 	u8 *page = ram_ptr(m, w.gpa & PAGE_MASK, PAGE_SIZE);
 	p->host = page ? page + (gla & ~PAGE_MASK) : NULL;
 	if (!page) {
 		spot_enter(v, gla, intent, how, &w, NULL);
-		return;
+		return true;
 	}
 	tlb_fill(v, gla, how, &w, page);
-	if (intent == INTENT_WRITE)
-		tell_store(m, page);
-	p->code = intent == INTENT_WRITE && !page_may_be_written(m, ram_page_index(m, page));
+	if (intent != INTENT_WRITE)
+		return true;
+	tell_store(m, page);
+	enum writable may = page_writable(v, ram_page_index(m, page));
+	if (unlikely(may == WRITABLE_NOT)) /* it became a page table since the walk saw the entry */
+		goto again;
+	p->code = may == WRITABLE_CODE;
 	if (p->code)
 		spot_enter(v, gla, intent, how, &w, page);
+	return true;
+}
+
+void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
+{
+	u32 error;
+
+	if (!mmu_try_resolve(v, gla, intent, how, p, &error))
+		vcpu_page_fault(v, gla, error);
 }
 
 /* #AC comes after page faults and only for CPL 3 (SDM vol. 3, 6.15): the view that never hits brings such accesses here. */
@@ -130,11 +156,44 @@ static void device_write(struct vcpu *v, u64 gpa, unsigned size, u64 x)
 	vcpu_at(v, place);
 }
 
+/* ---- page tables that their guest may write to, validated ---- */
+
+static _Noreturn void table_refused(struct vcpu *v, u64 gla)
+{
+	vcpu_page_fault(v, gla, PF_P | PF_W);
+}
+
+/* An entry at a time. What lies beside it in the guest's memory is not part of the store. */
+static void table_write(struct vcpu *v, u64 gla, const struct place *p, const u8 *buf, unsigned len)
+{
+	u8 *host = ram_ptr(v->machine, p->gpa & PAGE_MASK, PAGE_SIZE) + (p->gpa & ~PAGE_MASK);
+
+	for (unsigned k = 0, n; k < len; k += n) {
+		u64 gpa = p->gpa + k, value = 0;
+		n = MIN(len - k, 8 - (unsigned)(gpa & 7));
+		memcpy(&value, buf + k, n);
+		if (!v->machine->deprivileged->table_store(v, gpa, n, value, NULL))
+			table_refused(v, gla + k);
+		machine_written(v->machine, host + k, n);
+	}
+}
+
+/* One entry, or a part of it. */
+static u64 table_cmpxchg(struct vcpu *v, u64 gla, const struct place *p, unsigned size, u64 old, u64 new_value)
+{
+	u64 seen = old;
+
+	if (!v->machine->deprivileged->table_store(v, p->gpa, size, new_value, &seen))
+		table_refused(v, gla);
+	machine_written(v->machine, ram_ptr(v->machine, p->gpa, size), size);
+	return seen;
+}
+
 /* MMIO takes 1, 2, 4 or 8 bytes; other lengths go byte by byte. */
 static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigned len)
 {
-	if (p->host) {
-		memcpy(buf, p->host, len);
+	if (p->host || unlikely(p->table)) {
+		memcpy(buf, p->host ? p->host : ram_ptr(v->machine, p->gpa, len), len);
 		return;
 	}
 	v->stats.exits_mmio++;
@@ -152,12 +211,16 @@ static void code_written(struct vcpu *v, const struct place *p, unsigned len)
 	code_was_written(v, ram_page_index(v->machine, p->host), p->gpa & ~PAGE_MASK, len);
 }
 
-static void place_write(struct vcpu *v, const struct place *p, const void *buf, unsigned len)
+static void place_write(struct vcpu *v, u64 gla, const struct place *p, const void *buf, unsigned len)
 {
 	if (p->host) {
 		memcpy(p->host, buf, len);
 		if (unlikely(p->code))
 			code_written(v, p, len);
+		return;
+	}
+	if (unlikely(p->table)) {
+		table_write(v, gla, p, buf, len);
 		return;
 	}
 	v->stats.exits_mmio++;
@@ -204,9 +267,66 @@ void mmu_write(struct vcpu *v, u64 gla, const void *buf, unsigned len, enum mmu_
 	struct place p[2];
 	unsigned first = resolve_span(v, gla, len, INTENT_WRITE, how, p);
 
-	place_write(v, &p[0], buf, first);
+	/* While one page's table is written to, the other may become one. */
+	if (first < len && unlikely(p[0].table || p[1].table))
+		table_refused(v, p[0].table ? gla : gla + first);
+	place_write(v, gla, &p[0], buf, first);
 	if (first < len)
-		place_write(v, &p[1], (const u8 *)buf + first, len - first);
+		place_write(v, gla + first, &p[1], (const u8 *)buf + first, len - first);
+}
+
+/* A page at a time; false: it would fault, or is no RAM. do_copy false: only looks. */
+static bool try_pages(struct vcpu *v, u64 gla, void *buf, u64 len, enum intent intent, bool do_copy)
+{
+	struct place p;
+	u32 error;
+	u8 *b = buf;
+
+	for (u64 k = 0, n; k < len; k += n) {
+		n = MIN(len - k, (u64)page_room(gla + k));
+		if (!mmu_try_resolve(v, gla + k, intent, MMU_EXPLICIT, &p, &error) || !p.host)
+			return false;
+		if (!do_copy)
+			continue;
+		if (intent == INTENT_READ)
+			memcpy(b + k, p.host, n);
+		else
+			place_write(v, gla + k, &p, b + k, (unsigned)n);
+	}
+	return true;
+}
+
+static bool try_access(struct vcpu *v, u64 gla, void *buf, u64 len, enum intent intent)
+{
+	/* An end beyond the last address wraps; half the address space is a hole. */
+	if (len > BIT(32) || (s64)(gla << 16) >> 16 != (s64)gla || (s64)((gla + len) << 16) >> 16 != (s64)(gla + len))
+		return false;
+	/* One page is looked at as it is copied. */
+	if (len > page_room(gla) && !try_pages(v, gla, buf, len, intent, false))
+		return false;
+	return try_pages(v, gla, buf, len, intent, true);
+}
+
+bool mmu_try_read(struct vcpu *v, u64 gla, void *buf, u64 len)
+{
+	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
+
+	if (likely(len <= PAGE_SIZE && tlb_hits(e->rd, gla, (unsigned)len))) {
+		memcpy(buf, e->host + (gla - e->rd), len);
+		return true;
+	}
+	return try_access(v, gla, buf, len, INTENT_READ);
+}
+
+bool mmu_try_write(struct vcpu *v, u64 gla, const void *buf, u64 len)
+{
+	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
+
+	if (likely(len <= PAGE_SIZE && tlb_hits(e->wr, gla, (unsigned)len))) {
+		memcpy(e->host + (gla - e->wr), buf, len);
+		return true;
+	}
+	return try_access(v, gla, (void *)buf, len, INTENT_WRITE);
 }
 
 u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
@@ -247,7 +367,7 @@ void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_acces
 				code_written(v, &p[0], size);
 			return;
 		}
-		place_write(v, &p[0], &value, size);
+		place_write(v, gla, &p[0], &value, size);
 		return;
 	}
 	mmu_write(v, gla, &value, size, how);
@@ -343,6 +463,13 @@ u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value)
 			code_written(v, &p[0], size);
 		return seen & mask;
 	}
+	if (unlikely(p[0].table) && first == size && (p[0].gpa & 7) + size <= 8)
+		return table_cmpxchg(v, gla, &p[0], size, old & mask, new_value & mask);
+	/* Parts of two entries are not exchanged in one go. */
+	if (unlikely(p[0].table))
+		table_refused(v, gla);
+	if (unlikely(first < size && p[1].table))
+		table_refused(v, gla + first);
 	/* Two pages, or a device: no host instruction does this, so all who split a lock take turns. */
 	u64 seen = 0;
 	pthread_mutex_lock(&v->machine->bus_lock);
@@ -350,9 +477,9 @@ u64 mmu_cmpxchg(struct vcpu *v, u64 gla, unsigned size, u64 old, u64 new_value)
 	if (first < size)
 		place_read(v, &p[1], (u8 *)&seen + first, size - first);
 	u64 put = seen == (old & mask) ? new_value : seen;
-	place_write(v, &p[0], &put, first);
+	place_write(v, gla, &p[0], &put, first);
 	if (first < size)
-		place_write(v, &p[1], (u8 *)&put + first, size - first);
+		place_write(v, gla + first, &p[1], (u8 *)&put + first, size - first);
 	pthread_mutex_unlock(&v->machine->bus_lock);
 	return seen;
 }
@@ -365,11 +492,13 @@ bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2])
 	resolve_span(v, gla, 16, INTENT_WRITE, MMU_EXPLICIT, p);
 	if (unlikely(v->mmu->watching))
 		watch_check(v, gla, 16, false);
+	if (unlikely(p[0].table))
+		table_refused(v, gla);
 	if (!p[0].host) {
 		u64 seen[2];
 		place_read(v, &p[0], seen, 16);
 		same = seen[0] == old[0] && seen[1] == old[1];
-		place_write(v, &p[0], same ? new_value : seen, 16);
+		place_write(v, gla, &p[0], same ? new_value : seen, 16);
 		memcpy(old, seen, 16);
 		return same;
 	}
@@ -386,7 +515,7 @@ bool mmu_cmpxchg16(struct vcpu *v, u64 gla, u64 old[2], const u64 new_value[2])
 
 const u8 *mmu_fetch(struct vcpu *v, u64 gla, u64 *gpa)
 {
-	struct fetch_entry *f = &v->mmu->now->fetch[v->cpl == 3 ? 0 : 1][gla >> PAGE_SHIFT & (FETCH_SIZE - 1)];
+	struct fetch_entry *f = &v->mmu->now->fetch[vcpu_is_supervisor(v)][gla >> PAGE_SHIFT & (FETCH_SIZE - 1)];
 	u64 offset = gla & ~PAGE_MASK;
 
 	if (f->page != (gla & PAGE_MASK)) {

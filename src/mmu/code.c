@@ -23,7 +23,8 @@ static void drop_context_writes(struct machine *m, struct tlb_context *c)
 	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++) {
 		struct tlb_entry *e = &c->entry[k];
 
-		if (e->host && e->wr == e->rd && (m->code_pages[ram_page_index(m, e->host)] & PAGE_HAS_CODE))
+		if (e->host && e->wr == e->rd &&
+		    (m->code_pages[ram_page_index(m, e->host)] & (PAGE_HAS_CODE | PAGE_TABLE)))
 			e->wr = tlb_empty_tag(k & (TLB_SIZE - 1));
 	}
 }
@@ -48,11 +49,15 @@ u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 
 	pthread_mutex_lock(&m->code_lock);
 	if (!has_code) {
-		if (!(atomic_fetch_and(&m->code_cpus[page_index], ~cpu) & ~cpu))
+		/* Others may not have dropped their fast writes yet, and will not once it has no code. */
+		if (!(atomic_fetch_and(&m->code_cpus[page_index], ~cpu) & ~cpu)) {
+			atomic_fetch_or(&m->code_pages[page_index], PAGE_WRITTEN);
 			atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
+		}
 	} else {
 		atomic_fetch_or(&m->code_cpus[page_index], cpu);
-		old = atomic_exchange(&m->code_pages[page_index], PAGE_HAS_CODE);
+		old = atomic_fetch_or(&m->code_pages[page_index], PAGE_HAS_CODE);
+		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 		if (old & PAGE_WRITTEN)
 			atomic_fetch_add(&m->code_epoch, 1);
 	}

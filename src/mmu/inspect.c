@@ -87,7 +87,7 @@ bool mmu_list_mappings(struct vcpu *v, bool (*fn)(void *arg, const struct mmu_ma
 	if (!(v->cr0 & CR0_PG))
 		return true;
 	for (u64 quarter = 0; quarter < (pae32 ? 4 : 1); quarter++) {
-		if (!walk_root(v, quarter << 30, &table, &level, &count))
+		if (!walk_root(v, quarter << 30, false, &table, &level, &count))
 			continue;
 		if (!list_table(&l, table, level, count, quarter << 30, COMBINED))
 			return false;

@@ -60,6 +60,10 @@ void mmu_write(struct vcpu *v, u64 gla, const void *buf, unsigned len, enum mmu_
 /* Faults now if a later mmu_write(gla, len) would; makes nothing visible but accessed and dirty bits. */
 void mmu_probe_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
 void mmu_probe_read(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
+/* The same at the current level, but any length, and nothing unwinds: false where it would fault or is no RAM, and then nothing was read or
+ * written, unless others change the tables meanwhile. */
+bool mmu_try_read(struct vcpu *v, u64 gla, void *buf, u64 len);
+bool mmu_try_write(struct vcpu *v, u64 gla, const void *buf, u64 len);
 /* Host address of [gla, gla + len) for writing (or reading), if it lies in one page of plain RAM without watchpoint or decoded code; else
  * NULL. Faults as an access would. Good until the next guest instruction. Atomics and page-at-a-time strings use it. */
 u8 *mmu_direct_write(struct vcpu *v, u64 gla, unsigned len, enum mmu_access how);
@@ -138,6 +142,31 @@ void mmu_mail_code(struct vcpu *to, u64 page_index, unsigned offset, unsigned le
 /* vcpu_ops.memory_changed for engines that keep code by these rules. Any thread. */
 void mmu_memory_changed(struct vcpu *v, u64 gpa, u64 len);
 void mmu_take_code_mail(struct vcpu *v); /* EV_CODE was posted */
+/*
+ * Frames that are tables: a guest whose kernel is deprivileged (machine.deprivileged) has page tables that it can read and not write.
+ * Protecting a page (machine.ram's, by index) returns when no vCPU has a writable translation of it or a store to it under way; no page-table
+ * entry allows writes by then. Unprotecting returns when no walk that is under way can still use the page; nothing refers to it as a
+ * table by then. On any thread, the current vCPU's between two accesses.
+ */
+int mmu_track_writers(struct machine *m); /* before vCPUs run */
+void mmu_untrack_writers(struct machine *m);
+void mmu_protect_page(struct machine *m, u64 page_index);
+void mmu_unprotect_page(struct machine *m, u64 page_index, bool root);
+/*
+ * Such a guest asks for flushes because tables have changed, and we see each change: an entry of a table became `next`. Where a TLB may hold
+ * what is less than before, it is counted; what is asked for then is only done where something has changed. gla: what the entry maps, where
+ * that is known; then the current vCPU's translation of it goes at once. ~0: unknown.
+ */
+void mmu_table_changed(struct machine *m, const u64 *entry, u64 old, u64 next, u64 gla);
+void mmu_flush_stale(struct vcpu *v); /* all that may have become untrue since it was entered */
+/* Flushes a page, or what is stale, of other vCPUs, a bit each. When it returns they have, or will before their next instruction. v: the current. */
+#define MMU_FLUSH_ALL (~0ull)
+void mmu_flush_others(struct vcpu *v, u64 cpus, u64 gla);
+void mmu_take_flushes(struct vcpu *v); /* EV_FLUSH was posted; the event is cleared already */
+/* Around waiting for other vCPUs within an instruction: nobody waits for this one. v may be NULL. Coming back does what was posted. */
+bool mmu_go_away(struct vcpu *v);
+void mmu_come_back(struct vcpu *v, bool was_here);
+
 /* Between leaving and entering, the vCPU touches no guest memory, so nobody waits for it: while it halts or is not run. */
 void mmu_enter(struct vcpu *v);
 void mmu_leave(struct vcpu *v);

@@ -27,10 +27,25 @@ static void view_clear(struct tlb_entry *view)
 		entry_clear(&view[s], s);
 }
 
+/* 0 stands for no mark: evicted_mark(). */
+static void count_drop(_Atomic u32 *drops)
+{
+	u32 next = (*drops + 1) & (UINT32_MAX >> 1);
+
+	atomic_store_explicit(drops, next ? next : 1, memory_order_release);
+}
+
 void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 {
-	if (v->mmu->hooks && v->mmu->hooks->dropped)
-		v->mmu->hooks->dropped(v, gla, what);
+	struct mmu *m = v->mmu;
+
+	if (!m->hooks || !m->hooks->dropped)
+		return;
+	m->hooks->dropped(v, gla, what);
+	if (what == MMU_DROP_LOCAL || what == MMU_DROP_ALL)
+		count_drop(&m->drops[0]);
+	if (what == MMU_DROP_ALL)
+		count_drop(&m->drops[1]);
 }
 
 /* ---- code spaces ---- */
@@ -43,7 +58,7 @@ static unsigned filter_bit(u64 gla)
 static void publish_spaces(struct vcpu *v)
 {
 	struct mmu *m = v->mmu;
-	u64 user = v->cpl == 3;
+	u64 user = !vcpu_is_supervisor(v);
 
 	v->code_space[0] = ((u64)m->now->space << 1 | user) << 48;
 	v->code_space[1] = ((u64)m->high_space << 1 | user) << 48;
@@ -123,13 +138,31 @@ static bool large_has(const struct tlb_context *c, u64 key)
 	return c->large[bit / 64] >> (bit % 64) & 1;
 }
 
-bool page_may_be_written(struct machine *m, u64 index)
+/* Another vCPU that makes the page a table sees it here, or it is seen to be one after this. */
+static void note_recent(struct vcpu *v, u64 index)
 {
-	u8 state = atomic_load_explicit(&m->code_pages[index], memory_order_relaxed);
+	struct mmu *m = v->mmu;
+	_Atomic u64 *last = &m->recent[(m->recent_next - 1) % RECENT_WRITES];
 
+	if (!(atomic_load_explicit(&v->machine->write_cpus[index], memory_order_relaxed) & BIT(v->id)))
+		atomic_fetch_or(&v->machine->write_cpus[index], BIT(v->id));
+	if (atomic_load_explicit(last, memory_order_relaxed) != index)
+		atomic_exchange(&m->recent[m->recent_next++ % RECENT_WRITES], index);
+}
+
+enum writable page_writable(struct vcpu *v, u64 index)
+{
+	struct machine *m = v->machine;
+	_Atomic u8 *page = &m->code_pages[index];
+
+	if (unlikely(m->write_cpus))
+		note_recent(v, index);
+	u8 state = atomic_load_explicit(page, memory_order_relaxed);
 	if (state == 0)
-		state = atomic_fetch_or(&m->code_pages[index], PAGE_WRITTEN);
-	return !(state & PAGE_HAS_CODE);
+		state = atomic_fetch_or(page, PAGE_WRITTEN);
+	if (unlikely(state & PAGE_TABLE))
+		return WRITABLE_NOT;
+	return state & PAGE_HAS_CODE ? WRITABLE_CODE : WRITABLE_FAST;
 }
 
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
@@ -160,6 +193,11 @@ static bool writes_to(const struct tlb_entry *e, const u8 *host)
 	return e->host == host && e->wr == e->rd;
 }
 
+static bool pair_writes_to(const struct tlb_entry *pair, const u8 *host)
+{
+	return writes_to(pair, host) || writes_to(pair + TLB_HALF, host);
+}
+
 static void note_writer(struct vcpu *v, const struct tlb_entry *e)
 {
 	struct mmu *m = v->mmu;
@@ -172,7 +210,7 @@ static void note_writer(struct vcpu *v, const struct tlb_entry *e)
 		if (writer[k] == n + 1)
 			return;
 		const struct tlb_entry *pair = writer[k] ? numbered(m, writer[k] - 1u) : NULL;
-		if (!pair || (!writes_to(pair, e->host) && !writes_to(pair + TLB_HALF, e->host)))
+		if (!pair || !pair_writes_to(pair, e->host))
 			room = &writer[k];
 	}
 	if (room)
@@ -188,6 +226,65 @@ static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
 	for (unsigned k = 0; k < TLB_SIZE; k += TLB_HALF)
 		if (writes_to(&pair[k], host))
 			pair[k].wr = tlb_empty_tag(n % TLB_HALF);
+}
+
+static u32 evicted_mark(const struct mmu *m, bool global)
+{
+	return atomic_load_explicit(&m->drops[global], memory_order_relaxed) << 1 | global;
+}
+
+/* The order matters: what has left `recent` has been noted as a writer before. */
+bool tlb_may_write(const struct vcpu *o, u64 page_index)
+{
+	struct mmu *m = o->mmu;
+	const u8 *host = o->machine->ram + (page_index << PAGE_SHIFT);
+	u32 mark, moves;
+	u16 n;
+
+	if (!m->evicted)
+		return true;
+	for (unsigned k = 0; k < RECENT_WRITES; k++)
+		if (atomic_load_explicit(&m->recent[k], memory_order_relaxed) == page_index)
+			return true;
+	atomic_thread_fence(memory_order_acquire);
+	moves = atomic_load(&o->tlb_moves);
+	for (unsigned k = 0; k < WRITERS; k++) {
+		n = __atomic_load_n(&m->writer[page_index][k], __ATOMIC_RELAXED);
+		if (n == MANY_WRITERS || (n && pair_writes_to(numbered(m, n - 1u), host)))
+			return true;
+	}
+	/* While the entries of a pair change places, one of them is in neither. */
+	atomic_thread_fence(memory_order_acquire);
+	if (moves & 1 || atomic_load_explicit(&o->tlb_moves, memory_order_relaxed) != moves)
+		return true;
+	/* An entry that was found to be another page's: note_evicted() came before. */
+	atomic_thread_fence(memory_order_acquire);
+	n = __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED);
+	mark = __atomic_load_n(&m->evicted[page_index], __ATOMIC_RELAXED);
+	return n == MANY_WRITERS || (mark && mark == evicted_mark(m, mark & 1));
+}
+
+/*
+ * Engines remember translations of their own, which outlast the entry that they are copies of: until they are told to drop all, or
+ * those that are not global. So a page is marked with the number of times that has been.
+ */
+static void note_evicted(struct vcpu *v, const struct tlb_entry *e)
+{
+	struct mmu *m = v->mmu;
+	u32 *mark, was;
+	bool global = e->info & TLB_GLOBAL;
+	u64 page;
+
+	if (likely(!m->evicted) || !m->hooks || !m->hooks->dropped || !e->host || e->wr != e->rd)
+		return;
+	page = ram_page_index(v->machine, e->host);
+	mark = &m->evicted[page];
+	was = *mark;
+	/* Copies of both kinds have no mark. */
+	if (was && (was & 1) != global && was == evicted_mark(m, was & 1))
+		__atomic_store_n(&m->writer[page][0], MANY_WRITERS, __ATOMIC_RELAXED);
+	__atomic_store_n(mark, evicted_mark(m, global), __ATOMIC_RELAXED);
+	atomic_thread_fence(memory_order_release);
 }
 
 void tlb_drop_writer(struct vcpu *v, u64 page_index)
@@ -207,25 +304,46 @@ void tlb_drop_writer(struct vcpu *v, u64 page_index)
 	mmu_dropped(v, page_index, MMU_DROP_WRITES);
 }
 
-struct tlb_entry *tlb_find(struct tlb_entry *view, u64 gla)
+/* While entries change places: one of them may be in neither. The translator's code does the same. */
+static void begin_moving(struct vcpu *v)
+{
+	atomic_store_explicit(&v->tlb_moves, v->tlb_moves + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void end_moving(struct vcpu *v)
+{
+	atomic_store_explicit(&v->tlb_moves, v->tlb_moves + 1, memory_order_release);
+}
+
+struct tlb_entry *tlb_find(struct vcpu *v, struct tlb_entry *view, u64 gla)
 {
 	struct tlb_entry *e = tlb_slot(view, gla), *o = tlb_other(view, e);
 
 	if (!tlb_hits(e->rd, gla, 1) && tlb_hits(o->rd, gla, 1)) {
 		struct tlb_entry was = *e;
+		begin_moving(v);
 		*e = *o;
 		*o = was;
+		end_moving(v);
 	}
 	return e;
 }
 
-/* Makes room in a page's slot. What lies there, perhaps nothing, replaces what was displaced before, but for the page itself. */
-static void displace(struct tlb_entry *view, struct tlb_entry *e, u64 page)
+/* In a page's slot. What lies there, perhaps nothing, replaces what was displaced before, but for the page itself. */
+static void make_room(struct vcpu *v, struct tlb_entry *view, struct tlb_entry *e, u64 page)
 {
 	struct tlb_entry *o = tlb_other(view, e);
 
-	if (e->rd != page && (e->host || o->rd == page))
-		*o = *e;
+	if (e->rd == page || (!e->host && o->rd != page)) {
+		note_evicted(v, e);
+		return;
+	}
+	note_evicted(v, o);
+	begin_moving(v);
+	*o = *e;
+	entry_clear(e, (unsigned)(e - view));
+	end_moving(v);
 }
 
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host)
@@ -239,11 +357,11 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		return;
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
-	displace(view, e, page);
+	make_room(v, view, e, page);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
-	if (w->writable && likely(!told) && page_may_be_written(v->machine, ram_page_index(v->machine, page_host)))
+	if (w->writable && likely(!told) && page_writable(v, ram_page_index(v->machine, page_host)) == WRITABLE_FAST)
 		e->wr = page;
 	e->host = page_host;
 	ram_use(v->machine, page_host);
@@ -281,7 +399,7 @@ static void clear_local(struct tlb_context *c, unsigned k)
 		entry_clear(&c->entry[k], k & (TLB_SIZE - 1));
 }
 
-static void context_flush_local(struct vcpu *v, struct tlb_context *c)
+static void context_flush_data(struct vcpu *v, struct tlb_context *c)
 {
 	if (c->fills <= ARRAY_SIZE(c->filled)) {
 		for (unsigned k = 0; k < c->fills; k++) {
@@ -296,12 +414,17 @@ static void context_flush_local(struct vcpu *v, struct tlb_context *c)
 	fetch_clear(c);
 	spots_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_LOCAL);
+}
+
+static void context_flush_local(struct vcpu *v, struct tlb_context *c)
+{
+	context_flush_data(v, c);
 	low_space_changed(v, c);
 	if (v->mmu->high_local)
 		high_space_changed(v);
 }
 
-static void context_flush_all(struct vcpu *v, struct tlb_context *c)
+static void context_flush_all_data(struct vcpu *v, struct tlb_context *c)
 {
 	for (unsigned k = 0; k < NR_VIEWS; k++)
 		view_clear(context_view(c, k));
@@ -312,6 +435,11 @@ static void context_flush_all(struct vcpu *v, struct tlb_context *c)
 	fetch_clear(c);
 	spots_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_ALL);
+}
+
+static void context_flush_all(struct vcpu *v, struct tlb_context *c)
+{
+	context_flush_all_data(v, c);
 	low_space_changed(v, c);
 }
 
@@ -361,7 +489,7 @@ static bool context_flush_page(struct vcpu *v, struct tlb_context *c, u64 gla)
 	unsigned bit = filter_bit(gla), fetch_slot = gla >> PAGE_SHIFT & (FETCH_SIZE - 1), large = large_at(c, gla);
 
 	for (unsigned w = 0; w < NR_VIEWS; w++) {
-		struct tlb_entry *e = tlb_find(context_view(c, w), gla);
+		struct tlb_entry *e = tlb_find(v, context_view(c, w), gla);
 		if (tlb_hits(e->rd, gla, 1) || tlb_hits(e->wr, gla, 1))
 			entry_clear(e, (unsigned)(e - context_view(c, w)));
 	}
@@ -443,8 +571,153 @@ static void context_enter(struct vcpu *v, u16 pcid, bool keep)
 	mmu_update_view(v);
 }
 
+/* ---- contexts by root, where all changes of tables are seen: tables.c ---- */
+
+struct seen { /* of the machine's counts */
+	u64 low, high, low_code, high_code;
+};
+
+/* Changes of code are counted first. */
+static struct seen look(const struct machine *m)
+{
+	struct seen s;
+
+	s.low = atomic_load(&m->table_changes[0]);
+	s.high = atomic_load(&m->table_changes[1]);
+	s.low_code = atomic_load(&m->code_changes[0]);
+	s.high_code = atomic_load(&m->code_changes[1]);
+	return s;
+}
+
+static _Atomic u64 *root_ended(struct machine *m, u64 root)
+{
+	const u8 *host = ram_ptr(m, root & PAGE_MASK, PAGE_SIZE);
+
+	return &m->roots_ended[host ? ram_page_index(m, host) % ROOT_HASHES : 0];
+}
+
+static void context_is_as(struct vcpu *v, struct tlb_context *c, const struct seen *s)
+{
+	if (c->seen_code != s->low_code)
+		low_space_changed(v, c);
+	c->seen = s->low;
+	c->seen_code = s->low_code;
+}
+
+static void flush_stale_context(struct vcpu *v, struct tlb_context *c, const struct seen *s)
+{
+	context_flush_data(v, c);
+	context_is_as(v, c, s);
+}
+
+static void flush_stale_all(struct vcpu *v, const struct seen *s)
+{
+	struct mmu *m = v->mmu;
+
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++) {
+		if (!m->context[k].used)
+			continue;
+		context_flush_all_data(v, &m->context[k]);
+		context_is_as(v, &m->context[k], s);
+	}
+	if (m->seen_high_code != s->high_code)
+		high_space_changed(v);
+	m->seen_high = s->high;
+	m->seen_high_code = s->high_code;
+}
+
+void mmu_flush_stale(struct vcpu *v)
+{
+	struct seen s = look(v->machine);
+
+	if (v->mmu->seen_high != s.high)
+		flush_stale_all(v, &s);
+	else if (v->mmu->now->seen != s.low)
+		flush_stale_context(v, v->mmu->now, &s);
+	publish_spaces(v);
+}
+
+static struct tlb_context *context_of_root(struct mmu *m, u64 root)
+{
+	for (unsigned k = 0; k < TLB_CONTEXTS; k++)
+		if (m->context[k].used && m->context[k].root == root)
+			return &m->context[k];
+	return NULL;
+}
+
+/* Whether two roots have the same upper half; what is not RAM has none. */
+static bool same_upper_half(struct machine *m, u64 a, u64 b)
+{
+	const u64 *p = (const u64 *)ram_ptr(m, a & PAGE_MASK, PAGE_SIZE),
+		  *q = (const u64 *)ram_ptr(m, b & PAGE_MASK, PAGE_SIZE);
+	u64 differ = 0;
+
+	if (!p || !q)
+		return false;
+	for (unsigned k = 256; k < 512; k++)
+		differ |= (p[k] ^ q[k]) & ~(u64)(PTE_A | PTE_D);
+	return !differ;
+}
+
+static struct tlb_context *take_for_root(struct vcpu *v, u64 root, const struct seen *s)
+{
+	struct tlb_context *c = context_take(v, 0);
+
+	c->root = root;
+	c->user_root = 0;
+	c->seen = s->low;
+	c->seen_code = s->low_code;
+	return c;
+}
+
+/* The programs' root may follow: mmu_update_view() looks whether it is the context's. */
+static void set_root(struct vcpu *v, u64 root)
+{
+	struct mmu *m = v->mmu;
+	struct tlb_context *c = context_of_root(m, root);
+	u64 ended = atomic_load(root_ended(v->machine, root));
+	struct seen s = look(v->machine);
+
+	if (!same_upper_half(v->machine, m->now->root, root)) {
+		high_space_changed(v);
+		flush_stale_all(v, &s);
+	}
+	if (!c)
+		c = take_for_root(v, root, &s);
+	else if (c->seen_root != ended)
+		context_flush_local(v, c);
+	else if (c->seen != s.low)
+		flush_stale_context(v, c, &s);
+	c->seen_root = ended;
+	if (m->high_local && c != m->now)
+		high_space_changed(v);
+	if (c != m->now)
+		mmu_dropped(v, 0, MMU_DROP_LOCAL);
+	c->used = ++m->stamp;
+	m->now = c;
+	mmu_update_view(v);
+}
+
+/* What programs see is another root's, or the same frame's in a new life. */
+static void check_user_root(struct vcpu *v)
+{
+	struct tlb_context *c = v->mmu->now;
+	u64 ended = v->user_cr3 ? atomic_load(root_ended(v->machine, v->user_cr3)) : 0;
+
+	if (likely(c->user_root == v->user_cr3 && c->seen_user_root == ended))
+		return;
+	c->user_root = v->user_cr3;
+	c->seen_user_root = ended;
+	context_flush_local(v, c);
+}
+
 void mmu_set_cr3(struct vcpu *v, u64 cr3)
 {
+	if (unlikely(v->machine->deprivileged != NULL)) {
+		v->cr3 = cr3;
+		set_root(v, cr3);
+		return;
+	}
 	bool pcide = v->cr4 & CR4_PCIDE;
 	u64 value = pcide ? cr3 & ~BIT(63) : cr3;
 
@@ -481,9 +754,12 @@ void mmu_update_view(struct vcpu *v)
 
 	if (!m)
 		return;
-	if (v->cpl == 3 && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
+	bool user = !vcpu_is_supervisor(v);
+	if (user && unlikely(v->machine->deprivileged != NULL))
+		check_user_root(v);
+	if (user && (v->tlb == m->none) != (v->cr0 & CR0_AM && v->rflags & FL_AC))
 		mmu_dropped(v, 0, MMU_DROP_ALL);
-	if (v->cpl == 3)
+	if (user)
 		v->tlb = (v->cr0 & CR0_AM) && (v->rflags & FL_AC) ? m->none : context_view(m->now, VIEW_USER);
 	else
 		v->tlb = context_view(m->now,
@@ -513,14 +789,24 @@ int mmu_create(struct vcpu *v, struct error *err)
 {
 	struct mmu *m = allocate();
 
+	if (m && v->machine->write_cpus)
+		m->evicted = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->evicted));
 	if (m)
 		m->writer = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->writer));
-	if (!m || !m->writer) {
+	if (!m || !m->writer || (v->machine->write_cpus && !m->evicted)) {
+		if (m) {
+			free(m->writer);
+			free(m->evicted);
+		}
 		free(m);
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
 	}
 	pthread_mutex_init(&m->mail.lock, NULL);
+	pthread_mutex_init(&m->flushes.lock, NULL);
 	m->epoch = EPOCH_AWAY;
+	for (unsigned k = 0; k < RECENT_WRITES; k++)
+		m->recent[k] = ~0ull;
+	m->drops[0] = m->drops[1] = 1;
 	v->mmu = m;
 	view_clear(m->none);
 	context_enter(v, 0, false);
@@ -534,7 +820,9 @@ void mmu_destroy(struct vcpu *v)
 {
 	if (v->mmu) {
 		pthread_mutex_destroy(&v->mmu->mail.lock);
+		pthread_mutex_destroy(&v->mmu->flushes.lock);
 		free(v->mmu->writer);
+		free(v->mmu->evicted);
 	}
 	free(v->mmu);
 	v->mmu = NULL;

@@ -89,10 +89,14 @@ static u32 fault_code(const struct vcpu *v, const struct rights *r, u32 why)
 	return why | (r->write ? PF_W : 0) | (r->user ? PF_U : 0) | (show_fetch ? PF_I : 0);
 }
 
-bool walk_root(const struct vcpu *v, u64 gla, u64 *table, const struct level **first, unsigned *count)
+bool walk_root(const struct vcpu *v, u64 gla, bool user, u64 *table, const struct level **first, unsigned *count)
 {
 	if (v->efer & EFER_LMA) {
-		*table = v->cr3 & WALK_ADDR_MASK;
+		bool split = unlikely(v->machine->deprivileged != NULL) && user;
+
+		if (split && !v->user_cr3)
+			return false;
+		*table = (split ? v->user_cr3 : v->cr3) & WALK_ADDR_MASK;
 		*first = levels_64;
 		*count = 4;
 	} else if (v->cr4 & CR4_PAE) { /* the PDPTEs were loaded with CR3 */
@@ -126,6 +130,16 @@ static void walk_done(const struct vcpu *v, u64 gla, u64 e, unsigned shift, bool
 	w->writable = may_write && (e & PTE_D);
 }
 
+/* Before an entry is read: tables.c says why. */
+static void note_walked(struct machine *m, const u8 *entry, u64 gla)
+{
+	_Atomic u8 *page = &m->code_pages[ram_page_index(m, entry)];
+	u8 mark = (u8)(PAGE_WALKED << (gla >> 63));
+
+	if (unlikely((atomic_load_explicit(page, memory_order_relaxed) & (PAGE_TABLE | mark)) == PAGE_TABLE))
+		atomic_fetch_or(page, mark);
+}
+
 static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct walk *w, u32 *error, bool *again)
 {
 	bool wide = v->cr4 & CR4_PAE, user = true, writable = true, nx = false;
@@ -134,11 +148,13 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 	u64 table;
 
 	*error = fault_code(v, r, 0);
-	if (!walk_root(v, gla, &table, &l, &count))
+	if (!walk_root(v, gla, r->user, &table, &l, &count))
 		return false;
 	for (;; l++, count--) {
 		u64 index = gla >> l->shift & (BIT(l->bits) - 1);
 		u8 *p = ram_ptr(v->machine, table + index * (wide ? 8 : 4), wide ? 8 : 4);
+		if (unlikely(v->machine->deprivileged != NULL) && p)
+			note_walked(v->machine, p, gla);
 		u64 e = p ? entry_read(p, wide) : ~0ull; /* outside RAM the bus reads as ones */
 		if (!(e & PTE_P))
 			return false;
@@ -156,6 +172,7 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 		u32 key = keys && key_forbids(v, e, user, r->user, r->write) ? PF_PK : 0;
 		if (leaf && (key || !allowed(v, r, user, writable, nx))) {
 			*error = fault_code(v, r, PF_P | key);
+			walk_done(v, gla, e, l->shift, wide, false, w); /* where it is, for table_store() */
 			return false;
 		}
 		u64 mark = PTE_A | (leaf && r->write ? PTE_D : 0);
@@ -168,6 +185,7 @@ static bool walk_tables(struct vcpu *v, u64 gla, const struct rights *r, struct 
 			if (keys && key_forbids(v, e, user, r->user, true))
 				writable = false;
 			walk_done(v, gla, e | mark, l->shift, wide, writable, w);
+			w->global |= v->guest_kernel && !r->user && gla >> 63;
 			return true;
 		}
 		table = e & (wide ? WALK_ADDR_MASK : 0xfffff000u);
@@ -183,18 +201,22 @@ bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, 
 		return true;
 	}
 	struct rights r = {
-		.user = how == MMU_USER || (how == MMU_EXPLICIT && v->cpl == 3),
+		.user = how == MMU_USER || (how == MMU_EXPLICIT && !vcpu_is_supervisor(v)),
 		.write = intent == INTENT_WRITE,
 		.fetch = intent == INTENT_FETCH,
 	};
 	r.smap = !r.user && (v->cr4 & CR4_SMAP) && (how == MMU_SUPERVISOR || !(v->rflags & FL_AC));
 	v->stats.page_walks++;
 	u8 place = vcpu_at(v, PLACE_WALK);
-	bool found;
+	bool told = unlikely(v->machine->write_cpus != NULL), found; /* tables.c */
+	if (told)
+		atomic_fetch_add(&v->mmu->walks, 1);
 	do {
 		again = false;
 		found = walk_tables(v, gla, &r, w, error, &again);
 	} while (!found && again);
+	if (told)
+		atomic_store_explicit(&v->mmu->walks, v->mmu->walks + 1, memory_order_release);
 	vcpu_at(v, place);
 	return found;
 }
@@ -211,7 +233,7 @@ bool mmu_translate(struct vcpu *v, u64 gla, u64 *gpa)
 		*gpa = gla & (BIT(GPA_BITS) - 1);
 		return true;
 	}
-	if (!walk_root(v, gla, &table, &l, &count))
+	if (!walk_root(v, gla, false, &table, &l, &count))
 		return false;
 	for (;; l++, count--) {
 		u8 *p = ram_ptr(v->machine, table + (gla >> l->shift & (BIT(l->bits) - 1)) * (wide ? 8 : 4),

@@ -25,6 +25,23 @@ void text_printf(struct text *t, const char *fmt, ...)
 		t->write(t, line, MIN((size_t)n, sizeof(line) - 1));
 }
 
+bool text_parse_bytes(const char *text, u64 *bytes)
+{
+	static const char suffixes[] = "KMG";
+	const char *suffix;
+	char *end;
+	u64 n;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	n = strtoull(text, &end, 10);
+	suffix = *end ? strchr(suffixes, *end) : suffixes + 1;
+	if (!suffix || (*end && end[1]) || n > BIT(40))
+		return false;
+	*bytes = n << (10 * (suffix - suffixes + 1));
+	return true;
+}
+
 /* Room for n more bytes and the final 0. */
 static bool grow(struct text_buffer *b, size_t n)
 {

@@ -10,6 +10,9 @@ struct text {
 void text_printf(struct text *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void text_puts(struct text *t, const char *s);
 
+/* The other way: a number of MiB, or one with a suffix K, M or G. */
+bool text_parse_bytes(const char *text, u64 *bytes);
+
 /* Collects up to `limit` bytes, ending with a 0; what does not fit is counted in `lost`. */
 struct text_buffer {
 	struct text text;

@@ -289,10 +289,15 @@ static inline bool x87_is_calm(const struct vcpu *v)
 	return (v->x87.cw & 0x3f) == 0x3f && !(v->x87.sw & 0x80) && !(v->cr0 & (CR0_EM | CR0_TS));
 }
 u16 mode_of_segments(const struct vcpu *v); /* legacy.c */
+/* A deprivileged kernel is what CPL 1 is: unprivileged, with the supervisor's rights to memory. */
+static inline unsigned level_of(const struct vcpu *v)
+{
+	return v->guest_kernel ? 1 : v->cpl;
+}
 static inline u16 mode_of(const struct vcpu *v)
 {
 	return (u16)(v->code_size | (x87_is_calm(v) ? MODE_X87 : 0) | v->simd_ok << MODE_SIMD_SHIFT |
-		     (v->simd_trap ? MODE_TRAP : 0) | v->cpl << MODE_CPL_SHIFT |
+		     (v->simd_trap ? MODE_TRAP : 0) | level_of(v) << MODE_CPL_SHIFT |
 		     (v->code_size == CODE_32 ? mode_of_segments(v) : 0));
 }
 /* Code that is translated; all other is calls of src/emulate. */

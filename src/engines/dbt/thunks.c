@@ -270,12 +270,14 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 /* The entries of RAX and RCX change places; RDX and `with` are destroyed. */
 static void swap_entries(struct emit *e, unsigned with)
 {
+	e_alu_imm_m(e, ALU_ADD, 4, at_gs(VCPU(tlb_moves)), 1);
 	for (unsigned k = 0; k < sizeof(struct tlb_entry); k += 8) {
 		e_load(e, 8, RDX, at_reg(RAX, (s32)k));
 		e_load(e, 8, with, at_reg(RCX, (s32)k));
 		e_store(e, 8, with, at_reg(RAX, (s32)k));
 		e_store(e, 8, RDX, at_reg(RCX, (s32)k));
 	}
+	e_alu_imm_m(e, ALU_ADD, 4, at_gs(VCPU(tlb_moves)), 1);
 }
 
 /* See tlb_other() in mmu.h, and thunks.displaced. */

@@ -50,7 +50,7 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_CLAC:
 	case OP_STAC:
 	case OP_SWAPGS: return tr_cpl(t) == 0;
-	case OP_SYSCALL: return tr_cpl(t) == 3;
+	case OP_SYSCALL: return tr_cpl(t) == 3 && !t->v->machine->deprivileged;
 	case OP_IRETQ:
 	case OP_SYSRET: return tr_cpl(t) == 0 && i->osize == 3;
 	case OP_MOV_TO_CR: return tr_cpl(t) == 0 && t->wide && i->r[0] == 3;

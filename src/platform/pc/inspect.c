@@ -2,9 +2,6 @@
 /* The parts of a PC that can be looked at, or told something, while it runs. */
 #include "platform/pc/inspect.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "machine/inspect.h"
 
 #define MIB_SHIFT 20
@@ -40,30 +37,12 @@ static void balloon_info(void *arg, struct text *out)
 			    (unsigned long long)s.swap_in, (unsigned long long)s.swap_out);
 }
 
-/* A number of MiB, or one with a suffix K, M or G. */
-static bool parse_bytes(const char *text, u64 *bytes)
-{
-	static const char suffixes[] = "KMG";
-	const char *suffix;
-	char *end;
-	u64 n;
-
-	if (*text < '0' || *text > '9')
-		return false;
-	n = strtoull(text, &end, 10);
-	suffix = *end ? strchr(suffixes, *end) : suffixes + 1;
-	if (!suffix || (*end && end[1]) || n > BIT(40))
-		return false;
-	*bytes = n << (10 * (suffix - suffixes + 1));
-	return true;
-}
-
 static void balloon_command(void *arg, const char *args, struct text *out)
 {
 	struct virtio_device *balloon = arg;
 	u64 bytes;
 
-	if (!parse_bytes(args, &bytes))
+	if (!text_parse_bytes(args, &bytes))
 		text_puts(out, "balloon SIZE: a number of MiB, or one with a suffix K, M or G\n");
 	else if (bytes >= balloon->machine->config.ram_size)
 		text_puts(out, "that would leave the guest nothing\n");

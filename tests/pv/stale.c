@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Two CPUs: one has written to a page, through a place in its code that has done so often, and has not been told of anything since; the other
+ * makes the page a table. Between, the first does what may make the VMM forget that it could write there: its translation is pushed out by
+ * others. Whatever it knows, the next store is validated.
+ *
+ * cpus: 2
+ */
+#include "kit.h"
+
+#define OFTEN  30000
+#define ROUNDS 24
+#define SPAN   (2048 * PAGE) /* pages this far apart are alike to translation caches of up to so many entries */
+#define WINDOW (5ull << 39)
+
+#define TABLE static u64 __attribute__((aligned(4096)))
+TABLE three[512], two[512], one[3][512], data[64][512], target[512];
+
+static u64 step; /* odd: CPU 1's turn */
+static s64 outcome;
+static unsigned how;
+static u64 bad;
+
+/* Loops that only ever write there, so that whatever is remembered for their store is of use. */
+#define PLACE(n)                                                                                     \
+	static __attribute__((noinline)) void place_##n(volatile u64 *at, u64 value, u64 times)       \
+	{                                                                                            \
+		while (times--)                                                                      \
+			__asm__ volatile("movq %1, %0 # " #n : "=m"(*at) : "r"(value));              \
+	}
+PLACE(0)
+PLACE(1)
+PLACE(2)
+PLACE(3)
+PLACE(4)
+PLACE(5)
+PLACE(6)
+PLACE(7)
+static void (*const places[])(volatile u64 *at, u64 value, u64 times) = { place_0, place_1, place_2, place_3, place_4, place_5, place_6, place_7 };
+
+static void wait_for(u64 n)
+{
+	while (__atomic_load_n(&step, __ATOMIC_SEQ_CST) != n)
+		hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield);
+}
+
+/* An address in the window that is alike to at. */
+static u64 *alike(const void *at, unsigned k)
+{
+	return (u64 *)(WINDOW + k * SPAN + (PTR(at) & (SPAN - 1)));
+}
+
+static void forget(const u64 *at)
+{
+	if (how & 1)
+		for (unsigned k = 0; k < 3; k++)
+			*(volatile u64 *)alike(at, k) = k;
+	if (how & 2)
+		for (unsigned k = 0; k < 64; k++)
+			*(volatile u64 *)alike(data[k], 0) = k;
+	if (how & 4)
+		for (unsigned k = 0; k < 64; k++)
+			*(volatile u64 *)data[k] = k;
+}
+
+void guest_cpu(unsigned cpu)
+{
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		void (*place)(volatile u64 *at, u64 value, u64 times) = places[round % ARRAY(places)];
+
+		wait_for(4 * round + 1);
+		for (unsigned k = 0; k < 4; k++)
+			place(&target[5], 0, OFTEN);
+		forget(target);
+		__atomic_store_n(&step, 4 * round + 2, __ATOMIC_SEQ_CST);
+		wait_for(4 * round + 3);
+		outcome = attempt(place, &target[5], bad, 9);
+		__atomic_store_n(&step, 4 * round + 4, __ATOMIC_SEQ_CST);
+	}
+}
+
+/* Where `alike` is: each L1 of two MiB of it, over and over, has memory in every entry. */
+static void make_window(void)
+{
+	for (unsigned k = 0; k < 512; k++)
+		one[0][k] = pte_of(data[k % 64], RW);
+	for (unsigned k = 0; k < 512; k++)
+		two[k] = pte_of(one[0], RW);
+	three[0] = pte_of(two, RW);
+	EQ(0, make_ro(one[0]));
+	EQ(0, make_ro(two));
+	EQ(0, make_ro(three));
+	EQ(0, update_entry(kernel_l4(), 5, pte_of(three, RW)));
+}
+
+void guest_main(const char *which)
+{
+	make_window();
+	boot_cpu(1);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		unsigned level = 1 + round % 4;
+
+		how = round / 3 % 8;
+		bad = pte_of(kernel_l4(), RW);
+		__atomic_store_n(&step, 4 * round + 1, __ATOMIC_SEQ_CST);
+		wait_for(4 * round + 2);
+		EQ(0, make_ro(target)); /* flushed here, not there */
+		EQ(0, pin(level, target));
+		__atomic_store_n(&step, 4 * round + 3, __ATOMIC_SEQ_CST);
+		wait_for(4 * round + 4);
+		if (outcome != EXC_PF || target[5])
+			print("round %d, level %d, way %d: entry %x\n", (u64)round, (u64)level, (u64)how, target[5]);
+		EQ(EXC_PF, outcome);
+		EQ(0, target[5]);
+		EQ(0, unpin(target));
+		EQ(0, make_rw(target));
+		EQ(0, mmu_op(MMUEXT_TLB_FLUSH_ALL, 0, 0));
+	}
+}
