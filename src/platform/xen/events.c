@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct vcpu_info *info_of(const struct xen_domain *d, unsigned cpu)
 {
@@ -488,14 +489,17 @@ s64 events_poll(struct vcpu *v, u64 ports_gla, unsigned n, u64 timeout)
 {
 	struct xen_events *e = xen_of(v)->events;
 	struct poll *p = &e->poll[v->id];
+	u32 port[POLL_MAX];
 
 	if (n > POLL_MAX)
 		return -EINVAL;
-	if (guest_read(v, ports_gla, p->port, n * sizeof(p->port[0])))
+	if (guest_read(v, ports_gla, port, n * sizeof(port[0])))
 		return -EFAULT;
 	for (unsigned i = 0; i < n; i++)
-		if (p->port[i] >= EVENTS_MAX)
+		if (port[i] >= EVENTS_MAX)
 			return -EINVAL;
+	poll_end(e, v); /* one that something else than an event has ended */
+	memcpy(p->port, port, n * sizeof(port[0]));
 	p->n = n;
 	atomic_store(&p->over, false);
 	atomic_fetch_or(&e->polling, BIT(v->id));
