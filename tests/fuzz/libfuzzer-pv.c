@@ -280,8 +280,17 @@ static void take(const struct step *s, const u8 *data)
 	case TX_REQUEST:
 	case RX_REQUEST: push(s->kind % KINDS - BLK_REQUEST, slot[s->kind % KINDS - BLK_REQUEST], data, s->len); break;
 	case RECEIVE: receive(s, data); break;
-	case COMPLETE: disk_complete(); break;
-	case PASS: clock_set(f->m->clock, clock_now(f->m->clock) + s->value % 5000000); break;
+	case COMPLETE:
+		disk_complete();
+		console.front.writable(console.front.arg);
+		console.front.receive(console.front.arg, data, s->len);
+		f->net.front.writable(f->net.front.arg);
+		break;
+	case PASS:
+		memcpy(frame(ARG), data, MIN(s->len, PAGE_SIZE));
+		timer_vcpu_op(f->m->vcpu[s->which & 1], s->which >> 2, s->which >> 1 & 1, ARG << PAGE_SHIFT);
+		clock_set(f->m->clock, clock_now(f->m->clock) + s->value % 5000000);
+		break;
 	default:
 		events_poll(f->m->vcpu[1], ARG << PAGE_SHIFT, s->which, s->value);
 		events_pending(f->m->vcpu[1]);
