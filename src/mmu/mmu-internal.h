@@ -88,6 +88,9 @@ struct mmu {
 	/* While machine.write_cpus is there: pages that were last found writable, so that other vCPUs see a store that is under way. */
 	_Atomic u64 recent[RECENT_WRITES];
 	unsigned recent_next;
+	/* While it is there, by RAM page: where a fast write was evicted, what `drops` was then, and bit 0: it was a global page's. */
+	u32 *evicted;
+	_Atomic u32 drops[2]; /* how often the engine was told to drop what is not global, and what is */
 	u64 stamp;
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */

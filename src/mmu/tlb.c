@@ -26,10 +26,25 @@ static void view_clear(struct tlb_entry *view)
 		entry_clear(&view[s], s);
 }
 
+/* 0 stands for no mark: evicted_mark(). */
+static void count_drop(_Atomic u32 *drops)
+{
+	u32 next = (*drops + 1) & (UINT32_MAX >> 1);
+
+	atomic_store_explicit(drops, next ? next : 1, memory_order_release);
+}
+
 void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what)
 {
-	if (v->mmu->hooks && v->mmu->hooks->dropped)
-		v->mmu->hooks->dropped(v, gla, what);
+	struct mmu *m = v->mmu;
+
+	if (!m->hooks || !m->hooks->dropped)
+		return;
+	m->hooks->dropped(v, gla, what);
+	if (what == MMU_DROP_LOCAL || what == MMU_DROP_ALL)
+		count_drop(&m->drops[0]);
+	if (what == MMU_DROP_ALL)
+		count_drop(&m->drops[1]);
 }
 
 /* ---- code spaces ---- */
@@ -196,13 +211,21 @@ static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
 		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
 }
 
+static u32 evicted_mark(const struct mmu *m, bool global)
+{
+	return atomic_load_explicit(&m->drops[global], memory_order_relaxed) << 1 | global;
+}
+
 /* The order matters: what has left `recent` has been noted as a writer before. */
 bool tlb_may_write(const struct vcpu *o, u64 page_index)
 {
 	struct mmu *m = o->mmu;
 	const u8 *host = o->machine->ram + (page_index << PAGE_SHIFT);
+	u32 mark;
 	u16 n;
 
+	if (!m->evicted)
+		return true;
 	for (unsigned k = 0; k < RECENT_WRITES; k++)
 		if (atomic_load_explicit(&m->recent[k], memory_order_relaxed) == page_index)
 			return true;
@@ -212,19 +235,33 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
 		if (n == MANY_WRITERS || (n && writes_to(numbered(m, n - 1u), n - 1u, host)))
 			return true;
 	}
-	atomic_thread_fence(
-		memory_order_acquire); /* an entry that was found to be another's: note_evicted() came before */
-	return __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED) == MANY_WRITERS;
+	/* An entry that was found to be another page's: note_evicted() came before. */
+	atomic_thread_fence(memory_order_acquire);
+	n = __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED);
+	mark = __atomic_load_n(&m->evicted[page_index], __ATOMIC_RELAXED);
+	return n == MANY_WRITERS || (mark && mark == evicted_mark(m, mark & 1));
 }
 
-/* Engines remember translations of their own, which outlast the entry that they are copies of. */
+/*
+ * Engines remember translations of their own, which outlast the entry that they are copies of: until they are told to drop all, or
+ * those that are not global. So a page is marked with the number of times that has been.
+ */
 static void note_evicted(struct vcpu *v, const struct tlb_entry *e, unsigned slot)
 {
 	struct mmu *m = v->mmu;
+	u32 *mark, was;
+	bool global = e->info & TLB_GLOBAL;
+	u64 page;
 
-	if (likely(!v->machine->write_cpus) || !m->hooks || e->wr == tlb_empty_tag(slot))
+	if (likely(!m->evicted) || !m->hooks || !m->hooks->dropped || e->wr == tlb_empty_tag(slot))
 		return;
-	__atomic_store_n(&m->writer[ram_page_index(v->machine, e->host)][0], MANY_WRITERS, __ATOMIC_RELAXED);
+	page = ram_page_index(v->machine, e->host);
+	mark = &m->evicted[page];
+	was = *mark;
+	/* Copies of both kinds have no mark. */
+	if (was && (was & 1) != global && was == evicted_mark(m, was & 1))
+		__atomic_store_n(&m->writer[page][0], MANY_WRITERS, __ATOMIC_RELAXED);
+	__atomic_store_n(mark, evicted_mark(m, global), __ATOMIC_RELAXED);
 	atomic_thread_fence(memory_order_release);
 }
 
@@ -674,9 +711,15 @@ int mmu_create(struct vcpu *v, struct error *err)
 {
 	struct mmu *m = allocate();
 
+	if (m && v->machine->write_cpus)
+		m->evicted = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->evicted));
 	if (m)
 		m->writer = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->writer));
-	if (!m || !m->writer) {
+	if (!m || !m->writer || (v->machine->write_cpus && !m->evicted)) {
+		if (m) {
+			free(m->writer);
+			free(m->evicted);
+		}
 		free(m);
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
 	}
@@ -685,6 +728,7 @@ int mmu_create(struct vcpu *v, struct error *err)
 	m->epoch = EPOCH_AWAY;
 	for (unsigned k = 0; k < RECENT_WRITES; k++)
 		m->recent[k] = ~0ull;
+	m->drops[0] = m->drops[1] = 1;
 	v->mmu = m;
 	view_clear(m->none);
 	context_enter(v, 0, false);
@@ -700,6 +744,7 @@ void mmu_destroy(struct vcpu *v)
 		pthread_mutex_destroy(&v->mmu->mail.lock);
 		pthread_mutex_destroy(&v->mmu->flushes.lock);
 		free(v->mmu->writer);
+		free(v->mmu->evicted);
 	}
 	free(v->mmu);
 	v->mmu = NULL;

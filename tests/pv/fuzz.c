@@ -85,8 +85,8 @@ static u64 entry(struct fuzz *f)
 
 	if (one_in(f, 3))
 		e |= PTE_W | PTE_D;
-	if (one_in(f, 8))
-		e ^= 1ull << below(f, 64);
+	if (one_in(f, 8)) /* not one that makes it a frame of the kernel's */
+		e ^= 1ull << (one_in(f, 2) ? below(f, 12) : 40 + below(f, 24));
 	return one_in(f, 8) ? 0 : e;
 }
 
