@@ -16,7 +16,8 @@
 #define STORM 20000
 #define PORTS 4096
 
-static u64 page[512] __attribute__((aligned(4096))), array[4][512] __attribute__((aligned(4096))), data[512] __attribute__((aligned(4096)));
+static u64 page[512] __attribute__((aligned(4096))), array[4][512] __attribute__((aligned(4096))),
+	data[512] __attribute__((aligned(4096)));
 static volatile u32 ipi; /* of CPU 0, for CPU 1 to send on */
 static volatile bool stormed;
 
@@ -315,12 +316,21 @@ static void messages(void)
 	refused(~0u, 0, "x", 2, "ENOSYS");
 	REFUSED("EINVAL", XS_READ, "/local//domain");
 	REFUSED("EINVAL", XS_READ, "a b");
-	REFUSED("EACCES", XS_WRITE, "/local/domain/0/backend/vbd/1/51712/state\0" "4");
-	REFUSED("EACCES", XS_WRITE, "/local/domain/1/memory/target\0" "1");
+	REFUSED("EACCES", XS_WRITE,
+		"/local/domain/0/backend/vbd/1/51712/state\0"
+		"4");
+	REFUSED("EACCES", XS_WRITE,
+		"/local/domain/1/memory/target\0"
+		"1");
 	REFUSED("EACCES", XS_RM, "/local/domain/1");
 	REFUSED(NULL, XS_RM, "/");
-	REFUSED("EACCES", XS_INTRODUCE, "1\0" "1\0" "1");
-	REFUSED(NULL, XS_SET_PERMS, "data\0" "n0");
+	REFUSED("EACCES", XS_INTRODUCE,
+		"1\0"
+		"1\0"
+		"1");
+	REFUSED(NULL, XS_SET_PERMS,
+		"data\0"
+		"n0");
 	REFUSED(NULL, XS_TRANSACTION_END, "X");
 	/* As much as it will take: nodes, watches, transactions. */
 	unsigned made = 0;
@@ -334,7 +344,8 @@ static void messages(void)
 	}
 	CHECK(made > 100 && made < 5000);
 	for (made = 0; made < 5000; made++) {
-		char token[] = "data\0" "0000";
+		char token[] = "data\0"
+			       "0000";
 		for (unsigned i = 0, n = made; i < 4; i++, n /= 10)
 			token[8 - i] = (char)('0' + n % 10);
 		if (ask(XS_WATCH, 0, token, sizeof(token), answer) == XS_ERROR)
@@ -413,7 +424,9 @@ static int request(u8 op, u64 sector, u8 segments, u32 ref, u8 first, u8 last)
 	blkif_request_t *q = &sring->ring[sring->req_prod & 31].req;
 
 	memset(q, 0, sizeof(*q));
-	*q = (blkif_request_t){ .operation = op, .nr_segments = segments, .sector_number = sector, .id = sring->req_prod };
+	*q = (blkif_request_t){
+		.operation = op, .nr_segments = segments, .sector_number = sector, .id = sring->req_prod
+	};
 	for (unsigned k = 0; k < segments && k < 11; k++)
 		q->seg[k] = (struct blkif_request_segment){ ref, first, last };
 	if (op == BLKIF_OP_INDIRECT) {

@@ -4,7 +4,7 @@
 
 #include <stdarg.h>
 
-#define STACK 0x10000
+#define STACK	  0x10000
 #define EXIT_PORT 0xf4
 #define PASS	  33 /* `run` knows it too */
 #define FAIL	  34
@@ -110,8 +110,8 @@ void fail(const char *file, int line, const char *what, u64 want, u64 have)
 {
 	const struct cpu *c = this_cpu();
 
-	print("FAIL %s:%d: %s: wanted %d, got %d (%x); last entry %x error %x rip %x cr2 %x\n", file, (u64)line, what, want, have,
-	      have, c->vector, c->error, c->rip, shared->vcpu_info[0].arch.cr2);
+	print("FAIL %s:%d: %s: wanted %d, got %d (%x); last entry %x error %x rip %x cr2 %x\n", file, (u64)line, what,
+	      want, have, have, c->vector, c->error, c->rip, shared->vcpu_info[0].arch.cr2);
 	quit(FAIL);
 }
 
@@ -255,7 +255,9 @@ static void register_callback(unsigned type, const void *entry)
 static void fill_traps(struct trap_info *t)
 {
 	for (unsigned k = 0; k < 256; k++)
-		t[k] = (struct trap_info){ .vector = (u8)k, .flags = 7, .cs = FLAT_KERNEL_CS, .address = PTR(stubs) + k * 16 };
+		t[k] = (struct trap_info){
+			.vector = (u8)k, .flags = 7, .cs = FLAT_KERNEL_CS, .address = PTR(stubs) + k * 16
+		};
 }
 
 static struct trap_info traps[257];

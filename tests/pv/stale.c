@@ -22,11 +22,11 @@ static unsigned how;
 static u64 bad;
 
 /* Loops that only ever write there, so that whatever is remembered for their store is of use. */
-#define PLACE(n)                                                                                     \
-	static __attribute__((noinline)) void place_##n(volatile u64 *at, u64 value, u64 times)       \
-	{                                                                                            \
-		while (times--)                                                                      \
-			__asm__ volatile("movq %1, %0 # " #n : "=m"(*at) : "r"(value));              \
+#define PLACE(n)                                                                                \
+	static __attribute__((noinline)) void place_##n(volatile u64 *at, u64 value, u64 times) \
+	{                                                                                       \
+		while (times--)                                                                 \
+			__asm__ volatile("movq %1, %0 # " #n : "=m"(*at) : "r"(value));         \
 	}
 PLACE(0)
 PLACE(1)
@@ -36,7 +36,8 @@ PLACE(4)
 PLACE(5)
 PLACE(6)
 PLACE(7)
-static void (*const places[])(volatile u64 *at, u64 value, u64 times) = { place_0, place_1, place_2, place_3, place_4, place_5, place_6, place_7 };
+static void (*const places[])(volatile u64 *at, u64 value, u64 times) = { place_0, place_1, place_2, place_3,
+									  place_4, place_5, place_6, place_7 };
 
 static void wait_for(u64 n)
 {
@@ -66,7 +67,7 @@ static void forget(const u64 *at)
 void guest_cpu(unsigned cpu)
 {
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		void (*place)(volatile u64 *at, u64 value, u64 times) = places[round % ARRAY(places)];
+		void (*place)(volatile u64 * at, u64 value, u64 times) = places[round % ARRAY(places)];
 
 		wait_for(4 * round + 1);
 		for (unsigned k = 0; k < 4; k++)
