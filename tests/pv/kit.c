@@ -50,6 +50,16 @@ void quit(unsigned status)
 		__asm__ volatile("outl %0, %1" ::"a"(status), "Nd"((u16)EXIT_PORT));
 }
 
+/* xorshift64: Marsaglia, "Xorshift RNGs" */
+u64 any(void)
+{
+	static u64 state = 88172645463325252ull;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	return state ^= state << 17;
+}
+
 /* ---- words ---- */
 
 struct text {
@@ -234,6 +244,29 @@ s64 run_user(u64 rip, u64 sp, u64 rax)
 s64 event_op(unsigned cmd, void *arg)
 {
 	return hypercall(__HYPERVISOR_event_channel_op, cmd, PTR(arg));
+}
+
+s64 send_event(u32 port)
+{
+	struct evtchn_send s = { port };
+
+	return event_op(EVTCHNOP_send, &s);
+}
+
+s64 close_port(u32 port)
+{
+	struct evtchn_close c = { port };
+
+	return event_op(EVTCHNOP_close, &c);
+}
+
+s64 alloc_port(domid_t dom, domid_t remote, u32 *port)
+{
+	struct evtchn_alloc_unbound a = { .dom = dom, .remote_dom = remote };
+	s64 r = event_op(EVTCHNOP_alloc_unbound, &a);
+
+	*port = a.port;
+	return r;
 }
 
 void wait_upcall(u64 count)

@@ -87,6 +87,7 @@ s64 hypercall_with(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e);
 void print(const char *fmt, ...); /* %s %d %x, all 64-bit but %s */
 _Noreturn void fail(const char *file, int line, const char *what, u64 want, u64 have);
 _Noreturn void quit(unsigned status);
+u64 any(void); /* the next of always the same numbers that mean nothing */
 #define CHECK(x)                                                 \
 	do {                                                     \
 		if (!(x))                                        \
@@ -138,6 +139,9 @@ extern u64 user_l4[512], user_l3[512], user_l2[512], user_l1[512];
 /* ---- CPUs, events ---- */
 void boot_cpu(unsigned cpu);
 s64 event_op(unsigned cmd, void *arg);
+s64 send_event(u32 port);
+s64 close_port(u32 port);
+s64 alloc_port(domid_t dom, domid_t remote, u32 *port);
 void wait_upcall(u64 count); /* until this CPU has had so many in all */
 static inline void relax(void)
 {
