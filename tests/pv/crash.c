@@ -149,6 +149,7 @@ static void code(void)
 /* ---- another CPU, from a context that is no good ---- */
 
 static struct vcpu_guest_context context;
+static u64 stack_pages[2][512] __attribute__((aligned(4096))); /* the lower one is not there */
 
 static void start(void)
 {
@@ -161,7 +162,8 @@ static void start(void)
 static void prepare(void)
 {
 	context.user_regs.rip = PTR(ud2);
-	context.user_regs.rsp = PTR(page) + PAGE;
+	context.user_regs.rsp = PTR(stack_pages[2]);
+	EQ(0, map_as(stack_pages[0], 0));
 	context.ctrlreg[3] = mfn_of(kernel_l4()) * PAGE;
 }
 static void cpu_root(void)
