@@ -401,6 +401,13 @@ static void privileged(void)
 	attempt(wrmsr, 0xc0000081, 0);
 	CHECK(hypercall(__HYPERVISOR_xen_version, XENVER_version) > 0);
 	EQ(0x80, attempt(int_n));
+	/* Whatever there is to read, it is read, or is none. */
+	for (u64 msr = 0; msr < 0x1400; msr++) {
+		s64 low = attempt(rdmsr, msr), high = attempt(rdmsr, 0xc0000000 + msr);
+		CHECK((low == NOTHING || low == EXC_GP) && (high == NOTHING || high == EXC_GP));
+	}
+	for (u64 port = 0; port < 0x10000; port++)
+		PASSES(attempt(in, port, &value));
 	PASSES(attempt(in, 0x60, &value));
 	EQ(~0u, value);
 	/* A string of a port's into a page table is validated as a store is. */
