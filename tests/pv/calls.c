@@ -66,8 +66,10 @@ static const struct call {
 static void pointers(void)
 {
 	/* Not there; not canonical, just so and by far; across the hole; past the last address; the first byte there, the rest not. */
-	const u64 bad[] = { 8,	  1ull << 47, 0x7ffffffffff8, 0xffff7ffffffffff8, 1ull << 63, 0xffff8000ffffff00 + (1ull << 40), -4ull,
-			    END - 1, END - 3 };
+	const u64 bad[] = {
+		8,     1ull << 47, 0x7ffffffffff8, 0xffff7ffffffffff8, 1ull << 63, 0xffff8000ffffff00 + (1ull << 40),
+		-4ull, END - 1,	   END - 3
+	};
 
 	EQ(0, hypercall(__HYPERVISOR_update_va_mapping, END, 0, UVMF_INVLPG));
 	for (unsigned k = 0; k < ARRAY(calls); k++) {
@@ -187,10 +189,13 @@ static void multicalls(void)
 
 static void numbers(void)
 {
-	static const u64 none[] = { 6, 11, 16, 19, 22, 27, 28, 31, 41, 47, 48, 55, 63, 64, 65, 1000, 1ull << 31, 1ull << 32, ~0ull };
-	static const u64 with_operations[] = { __HYPERVISOR_memory_op,	  __HYPERVISOR_xen_version, __HYPERVISOR_console_io,
-					       __HYPERVISOR_grant_table_op, __HYPERVISOR_vcpu_op,   __HYPERVISOR_sched_op,
-					       __HYPERVISOR_callback_op,  __HYPERVISOR_event_channel_op, __HYPERVISOR_physdev_op };
+	static const u64 none[] = { 6,	11, 16, 19, 22, 27,   28,	  31,	      41,   47,
+				    48, 55, 63, 64, 65, 1000, 1ull << 31, 1ull << 32, ~0ull };
+	static const u64 with_operations[] = { __HYPERVISOR_memory_op,	 __HYPERVISOR_xen_version,
+					       __HYPERVISOR_console_io,	 __HYPERVISOR_grant_table_op,
+					       __HYPERVISOR_vcpu_op,	 __HYPERVISOR_sched_op,
+					       __HYPERVISOR_callback_op, __HYPERVISOR_event_channel_op,
+					       __HYPERVISOR_physdev_op };
 	static const u64 ops[] = { 31, 32, 63, 255, 1ull << 31, 1ull << 32, 1ull << 32 | 1, ~0ull };
 
 	for (unsigned k = 0; k < ARRAY(none); k++)
@@ -396,6 +401,13 @@ static void privileged(void)
 	attempt(wrmsr, 0xc0000081, 0);
 	CHECK(hypercall(__HYPERVISOR_xen_version, XENVER_version) > 0);
 	EQ(0x80, attempt(int_n));
+	/* Whatever there is to read, it is read, or is none. */
+	for (u64 msr = 0; msr < 0x1400; msr++) {
+		s64 low = attempt(rdmsr, msr), high = attempt(rdmsr, 0xc0000000 + msr);
+		CHECK((low == NOTHING || low == EXC_GP) && (high == NOTHING || high == EXC_GP));
+	}
+	for (u64 port = 0; port < 0x10000; port++)
+		PASSES(attempt(in, port, &value));
 	PASSES(attempt(in, 0x60, &value));
 	EQ(~0u, value);
 	/* A string of a port's into a page table is validated as a store is. */

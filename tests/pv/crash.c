@@ -133,7 +133,7 @@ static void user_stack(void)
 			 "S"(f));
 }
 
-/* Its own memory is gone with the old tables, or the next instruction alone. */
+/* Its own memory is gone with the old tables, or its code alone. */
 static void root(void)
 {
 	EQ(0, make_ro(page));
@@ -142,13 +142,18 @@ static void root(void)
 }
 static void code(void)
 {
-	for (u64 va = PTR(ud2) & -PAGE; va < PTR(page); va += PAGE)
-		hypercall(__HYPERVISOR_update_va_mapping, va, 0, UVMF_INVLPG);
+	static struct multicall_entry unmap[8];
+
+	for (unsigned k = 0; k < ARRAY(unmap); k++) /* all at once: what is left would go on */
+		unmap[k] = (struct multicall_entry){ .op = __HYPERVISOR_update_va_mapping,
+						     .args = { 0xffffffff80100000 + k * PAGE, 0, UVMF_INVLPG } };
+	hypercall(__HYPERVISOR_multicall, unmap, ARRAY(unmap));
 }
 
 /* ---- another CPU, from a context that is no good ---- */
 
 static struct vcpu_guest_context context;
+static u64 stack_pages[2][512] __attribute__((aligned(4096))); /* the lower one is not there */
 
 static void start(void)
 {
@@ -161,7 +166,8 @@ static void start(void)
 static void prepare(void)
 {
 	context.user_regs.rip = PTR(ud2);
-	context.user_regs.rsp = PTR(page) + PAGE;
+	context.user_regs.rsp = PTR(stack_pages[2]);
+	EQ(0, map_as(stack_pages[0], 0));
 	context.ctrlreg[3] = mfn_of(kernel_l4()) * PAGE;
 }
 static void cpu_root(void)

@@ -183,6 +183,9 @@ static void local_tables(void)
 static u64 user_code[512] __attribute__((aligned(4096))) = { 0x050f, 0x050f90 }; /* SYSCALL; NOP, SYSCALL */
 #define CODE 0x1000
 
+__asm__(".text; step_here: syscall; ud2");
+extern u8 step_here[];
+
 static void returns(void)
 {
 	static const u64 wild[] = { 1ull << 47, 0xffff7fffffffffff, 1ull << 63 };
@@ -223,6 +226,13 @@ static void returns(void)
 	f[4] = CODE + 8;
 	f[6] = 0x102;
 	EQ(EXC_DB, attempt_iret(f));
+	/* The kernel itself step by step, through a hypercall. */
+	f[0] = __HYPERVISOR_xen_version;
+	f[4] = PTR(step_here);
+	f[5] = FLAT_KERNEL_CS & ~3u;
+	f[7] = PTR(this_cpu()) + 0x8000;
+	EQ(EXC_DB, attempt_iret(f));
+	EQ(PTR(step_here) + 2, this_cpu()->rip);
 }
 
 /* 32-bit code has no way in by SYSCALL: least of all one that a CPU's own registers know. */

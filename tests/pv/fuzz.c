@@ -12,11 +12,11 @@
  */
 #include "kit.h"
 
-#define PAGES	 48
-#define CALLS	 40000
-#define WINDOW	 5 /* first of the L4's slots that random tables are put in */
-#define WINDOWS	 4
-#define BOUNCED	 2 /* the CPU that comes and goes */
+#define PAGES	48
+#define CALLS	40000
+#define WINDOW	5 /* first of the L4's slots that random tables are put in */
+#define WINDOWS 4
+#define BOUNCED 2 /* the CPU that comes and goes */
 
 static u64 arena[PAGES + 3][512] __attribute__((aligned(4096))); /* the last are for what begins on the one before */
 static u64 last_mfn, frames[PAGES];
@@ -55,10 +55,29 @@ static bool one_in(struct fuzz *f, u64 n)
 
 static u64 wild(struct fuzz *f)
 {
-	static const u64 some[] = { 0, 1, 7, 8, PAGE - 1, PAGE, 1ull << 31, ~0u, 1ull << 32, 1ull << 47, 0x7ffffffffff8, 0xffff7ffffffffff8, 0xffff800000000000,
-				    0xffff807fc0000000, 0xffff87fffffffff8, 1ull << 51, 1ull << 63, -8ull, -PAGE, ~0ull };
+	static const u64 some[] = { 0,
+				    1,
+				    7,
+				    8,
+				    PAGE - 1,
+				    PAGE,
+				    1ull << 31,
+				    ~0u,
+				    1ull << 32,
+				    1ull << 47,
+				    0x7ffffffffff8,
+				    0xffff7ffffffffff8,
+				    0xffff800000000000,
+				    0xffff807fc0000000,
+				    0xffff87fffffffff8,
+				    1ull << 51,
+				    1ull << 63,
+				    -8ull,
+				    -PAGE,
+				    ~0ull };
 
-	return one_in(f, 3) ? random(f) >> below(f, 64) : some[below(f, ARRAY(some))] + (one_in(f, 4) ? below(f, 16) : 0);
+	return one_in(f, 3) ? random(f) >> below(f, 64)
+			    : some[below(f, ARRAY(some))] + (one_in(f, 4) ? below(f, 16) : 0);
 }
 
 /* A frame that may be changed without this kernel's noticing. */
@@ -92,7 +111,8 @@ static u64 entry(struct fuzz *f)
 
 static u64 window(struct fuzz *f)
 {
-	return (WINDOW + below(f, WINDOWS)) << 39 | below(f, 3) << 30 | below(f, 3) << 21 | below(f, 3) << 12 | (below(f, 512) << 3);
+	return (WINDOW + below(f, WINDOWS)) << 39 | below(f, 3) << 30 | below(f, 3) << 21 | below(f, 3) << 12 |
+	       (below(f, 512) << 3);
 }
 
 /* In memory that is only there for this. */
@@ -171,7 +191,9 @@ static void make_ext(struct fuzz *f, u64 a[5])
 		op[k].arg1.mfn = target(f);
 		*(u64 *)&op[k].arg2 = one_in(f, 2) ? pointer(f) : target(f);
 		switch (op[k].cmd) {
-		case MMUEXT_NEW_BASEPTR: op[k].arg1.mfn = one_in(f, 2) ? mfn_of(kernel_l4()) : last_mfn + 1 + below(f, 600); break;
+		case MMUEXT_NEW_BASEPTR:
+			op[k].arg1.mfn = one_in(f, 2) ? mfn_of(kernel_l4()) : last_mfn + 1 + below(f, 600);
+			break;
 		case MMUEXT_NEW_USER_BASEPTR: op[k].arg1.mfn = one_in(f, 4) ? 0 : frame(f); break;
 		case MMUEXT_PIN_L1_TABLE ... MMUEXT_UNPIN_TABLE: op[k].arg1.mfn = frame(f); break;
 		case MMUEXT_SET_LDT: *(u64 *)&op[k].arg2 = below(f, 9000); /* fall through */
@@ -203,7 +225,9 @@ static void make_memory(struct fuzz *f, u64 a[5])
 	a[0] = one_in(f, 20) ? number(f) : cmds[below(f, ARRAY(cmds))];
 	a[1] = one_in(f, 10) ? pointer(f) : PTR(f->words);
 	fill(f);
-	*r = (struct xen_memory_reservation){ .nr_extents = below(f, 4), .extent_order = one_in(f, 10) ? (unsigned)number(f) : 0, .domid = DOMID_SELF };
+	*r = (struct xen_memory_reservation){ .nr_extents = below(f, 4),
+					      .extent_order = one_in(f, 10) ? (unsigned)number(f) : 0,
+					      .domid = DOMID_SELF };
 	for (unsigned k = 0; k < 4; k++)
 		f->words[100 + k] = target(f);
 	set_xen_guest_handle(r->extent_start, &f->words[100]);
@@ -258,7 +282,9 @@ static void make_events(struct fuzz *f, u64 a[5])
 	switch (a[0]) {
 	case EVTCHNOP_bind_virq: w[0] = (u32)below(f, 26), w[1] = (u32)below(f, 4); break;
 	case EVTCHNOP_alloc_unbound: f->words[0] = DOMID_SELF; break;
-	case EVTCHNOP_init_control: f->words[0] = target(f), w[2] = (u32)below(f, 500) * 8, w[3] = (u32)below(f, 4); break;
+	case EVTCHNOP_init_control:
+		f->words[0] = target(f), w[2] = (u32)below(f, 500) * 8, w[3] = (u32)below(f, 4);
+		break;
 	case EVTCHNOP_expand_array: f->words[0] = target(f); break;
 	case EVTCHNOP_reset:
 		f->words[0] = one_in(f, 50) ? DOMID_SELF : 1234;
@@ -356,9 +382,11 @@ static s64 do_call(struct fuzz *f)
 	m->make(f, a);
 	if (one_in(f, 50)) { /* some other call; those that make kernels enter elsewhere, or leave, are left out */
 		nr = number(f);
-		if (nr == __HYPERVISOR_set_trap_table || nr == __HYPERVISOR_set_callbacks || nr == __HYPERVISOR_iret || nr == __HYPERVISOR_callback_op ||
-		    nr == __HYPERVISOR_sched_op || nr == __HYPERVISOR_console_io || nr == __HYPERVISOR_vcpu_op || nr == __HYPERVISOR_multicall ||
-		    nr == __HYPERVISOR_mmuext_op || nr == __HYPERVISOR_mmu_update || nr == __HYPERVISOR_set_debugreg || nr == __HYPERVISOR_update_va_mapping)
+		if (nr == __HYPERVISOR_set_trap_table || nr == __HYPERVISOR_set_callbacks || nr == __HYPERVISOR_iret ||
+		    nr == __HYPERVISOR_callback_op || nr == __HYPERVISOR_sched_op || nr == __HYPERVISOR_console_io ||
+		    nr == __HYPERVISOR_vcpu_op || nr == __HYPERVISOR_multicall || nr == __HYPERVISOR_mmuext_op ||
+		    nr == __HYPERVISOR_mmu_update || nr == __HYPERVISOR_set_debugreg ||
+		    nr == __HYPERVISOR_update_va_mapping)
 			nr = 63;
 	}
 	return hypercall_with(nr, a[0], a[1], a[2], a[3], a[4]);
@@ -373,7 +401,8 @@ static s64 do_multicall(struct fuzz *f)
 		u64 a[5] = { 0 };
 		bool descriptor = one_in(f, 8);
 		(descriptor ? make_descriptor : make_mapping)(f, a);
-		f->multi[k] = (struct multicall_entry){ .op = descriptor ? __HYPERVISOR_update_descriptor : __HYPERVISOR_update_va_mapping,
+		f->multi[k] = (struct multicall_entry){ .op = descriptor ? __HYPERVISOR_update_descriptor
+									 : __HYPERVISOR_update_va_mapping,
 							.args = { a[0], a[1], a[2] } };
 		if (one_in(f, 8))
 			f->multi[k].op = one_in(f, 2) ? __HYPERVISOR_multicall : __HYPERVISOR_xen_version;
@@ -385,7 +414,8 @@ static s64 do_multicall(struct fuzz *f)
 
 static s64 do_attempt(struct fuzz *f)
 {
-	static void (*const ways[])(void) = { store8, store16, store32, store64, store64, store64, xchg64, cmpxchg64, bts64, add64, or8, load64, load64, store128, fxsave64 };
+	static void (*const ways[])(void) = { store8, store16, store32, store64, store64, store64,  xchg64,  cmpxchg64,
+					      bts64,  add64,   or8,	load64,	 load64,  store128, fxsave64 };
 	u64 where = address(f);
 
 	switch (below(f, 20)) {
@@ -428,7 +458,6 @@ static void run(struct fuzz *f, u64 seed, u64 calls)
 	}
 }
 
-
 void guest_cpu(unsigned cpu)
 {
 	if (cpu == BOUNCED)
@@ -462,7 +491,7 @@ void guest_main(const char *which)
 	while (!__atomic_load_n(&finished, __ATOMIC_SEQ_CST))
 		hypercall(__HYPERVISOR_sched_op, SCHEDOP_yield);
 	for (unsigned k = 0; k < 2; k++)
-		print("CPU %d: %d calls, %d of them good; %d attempts, %d of them faults\n", (u64)k, fuzzes[k].calls, fuzzes[k].good, fuzzes[k].attempts,
-		      fuzzes[k].faults);
+		print("CPU %d: %d calls, %d of them good; %d attempts, %d of them faults\n", (u64)k, fuzzes[k].calls,
+		      fuzzes[k].good, fuzzes[k].attempts, fuzzes[k].faults);
 	CHECK(fuzzes[0].good > calls / 16 && fuzzes[0].faults > calls / 32);
 }

@@ -4,7 +4,7 @@
 
 #include <stdarg.h>
 
-#define STACK 0x10000
+#define STACK	  0x10000
 #define EXIT_PORT 0xf4
 #define PASS	  33 /* `run` knows it too */
 #define FAIL	  34
@@ -48,6 +48,16 @@ void quit(unsigned status)
 {
 	for (;;)
 		__asm__ volatile("outl %0, %1" ::"a"(status), "Nd"((u16)EXIT_PORT));
+}
+
+/* xorshift64: Marsaglia, "Xorshift RNGs" */
+u64 any(void)
+{
+	static u64 state = 88172645463325252ull;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	return state ^= state << 17;
 }
 
 /* ---- words ---- */
@@ -110,8 +120,8 @@ void fail(const char *file, int line, const char *what, u64 want, u64 have)
 {
 	const struct cpu *c = this_cpu();
 
-	print("FAIL %s:%d: %s: wanted %d, got %d (%x); last entry %x error %x rip %x cr2 %x\n", file, (u64)line, what, want, have,
-	      have, c->vector, c->error, c->rip, shared->vcpu_info[0].arch.cr2);
+	print("FAIL %s:%d: %s: wanted %d, got %d (%x); last entry %x error %x rip %x cr2 %x\n", file, (u64)line, what,
+	      want, have, have, c->vector, c->error, c->rip, shared->vcpu_info[0].arch.cr2);
 	quit(FAIL);
 }
 
@@ -236,6 +246,29 @@ s64 event_op(unsigned cmd, void *arg)
 	return hypercall(__HYPERVISOR_event_channel_op, cmd, PTR(arg));
 }
 
+s64 send_event(u32 port)
+{
+	struct evtchn_send s = { port };
+
+	return event_op(EVTCHNOP_send, &s);
+}
+
+s64 close_port(u32 port)
+{
+	struct evtchn_close c = { port };
+
+	return event_op(EVTCHNOP_close, &c);
+}
+
+s64 alloc_port(domid_t dom, domid_t remote, u32 *port)
+{
+	struct evtchn_alloc_unbound a = { .dom = dom, .remote_dom = remote };
+	s64 r = event_op(EVTCHNOP_alloc_unbound, &a);
+
+	*port = a.port;
+	return r;
+}
+
 void wait_upcall(u64 count)
 {
 	struct cpu *c = this_cpu();
@@ -255,7 +288,9 @@ static void register_callback(unsigned type, const void *entry)
 static void fill_traps(struct trap_info *t)
 {
 	for (unsigned k = 0; k < 256; k++)
-		t[k] = (struct trap_info){ .vector = (u8)k, .flags = 7, .cs = FLAT_KERNEL_CS, .address = PTR(stubs) + k * 16 };
+		t[k] = (struct trap_info){
+			.vector = (u8)k, .flags = 7, .cs = FLAT_KERNEL_CS, .address = PTR(stubs) + k * 16
+		};
 }
 
 static struct trap_info traps[257];

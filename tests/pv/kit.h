@@ -40,14 +40,14 @@ struct cpu {
 };
 struct cpu *this_cpu(void);
 
-#define EXC_DB 1
-#define EXC_BP 3
-#define EXC_UD 6
-#define EXC_TS 10
-#define EXC_NP 11
-#define EXC_SS 12
-#define EXC_GP 13
-#define EXC_PF 14
+#define EXC_DB	    1
+#define EXC_BP	    3
+#define EXC_UD	    6
+#define EXC_TS	    10
+#define EXC_NP	    11
+#define EXC_SS	    12
+#define EXC_GP	    13
+#define EXC_PF	    14
 #define BY_SYSCALL  0x100
 #define BY_FAILSAFE 0x102
 #define NOTHING	    (-1)
@@ -82,27 +82,28 @@ extern u8 zero_page[PAGE];
 #define PTR(p) ((u64)(p))
 s64 hypercall_with(u64 nr, u64 a, u64 b, u64 c, u64 d, u64 e);
 #define HYPERCALL(nr, a, b, c, d, e, ...) hypercall_with(nr, (u64)(a), (u64)(b), (u64)(c), (u64)(d), (u64)(e))
-#define hypercall(...) HYPERCALL(__VA_ARGS__, 0, 0, 0, 0, 0, 0) /* up to five arguments */
+#define hypercall(...)			  HYPERCALL(__VA_ARGS__, 0, 0, 0, 0, 0, 0) /* up to five arguments */
 
 void print(const char *fmt, ...); /* %s %d %x, all 64-bit but %s */
 _Noreturn void fail(const char *file, int line, const char *what, u64 want, u64 have);
 _Noreturn void quit(unsigned status);
-#define CHECK(x)                                                    \
-	do {                                                        \
-		if (!(x))                                           \
-			fail(__FILE_NAME__, __LINE__, #x, 1, 0);    \
+u64 any(void); /* the next of always the same numbers that mean nothing */
+#define CHECK(x)                                                 \
+	do {                                                     \
+		if (!(x))                                        \
+			fail(__FILE_NAME__, __LINE__, #x, 1, 0); \
 	} while (0)
-#define EQ(want, x)                                                             \
-	do {                                                                    \
-		u64 want_ = (u64)(want), have_ = (u64)(x);                      \
-		if (want_ != have_)                                             \
-			fail(__FILE_NAME__, __LINE__, #x, want_, have_);        \
+#define EQ(want, x)                                                      \
+	do {                                                             \
+		u64 want_ = (u64)(want), have_ = (u64)(x);               \
+		if (want_ != have_)                                      \
+			fail(__FILE_NAME__, __LINE__, #x, want_, have_); \
 	} while (0)
 /* An attempt that raises this vector with this error code. */
-#define FAULTS(vector_, error_, x)                      \
-	do {                                            \
-		EQ(vector_, x);                         \
-		EQ(error_, this_cpu()->error);          \
+#define FAULTS(vector_, error_, x)             \
+	do {                                   \
+		EQ(vector_, x);                \
+		EQ(error_, this_cpu()->error); \
 	} while (0)
 #define PASSES(x) EQ(NOTHING, x)
 
@@ -111,8 +112,9 @@ s64 attempt_with(const void *fn, u64 a, u64 b, u64 c);
 #define attempt(...)		  ATTEMPT(__VA_ARGS__, 0, 0, 0, 0) /* up to three arguments */
 s64 attempt_iret(const u64 frame[9]);
 s64 attempt_call(void (*fn)(void), u64 sp);
-void store8(void), store16(void), store32(void), store64(void), load64(void), xchg64(void), cmpxchg64(void), bts64(void),
-	add64(void), or8(void), cmpxchg128(void), movs(void), stos(void), store128(void), fxsave64(void), push64(void);
+void store8(void), store16(void), store32(void), store64(void), load64(void), xchg64(void), cmpxchg64(void),
+	bts64(void), add64(void), or8(void), cmpxchg128(void), movs(void), stos(void), store128(void), fxsave64(void),
+	push64(void);
 /* Goes to a program at rip; what brings it back. */
 s64 run_user(u64 rip, u64 sp, u64 rax);
 
@@ -137,6 +139,9 @@ extern u64 user_l4[512], user_l3[512], user_l2[512], user_l1[512];
 /* ---- CPUs, events ---- */
 void boot_cpu(unsigned cpu);
 s64 event_op(unsigned cmd, void *arg);
+s64 send_event(u32 port);
+s64 close_port(u32 port);
+s64 alloc_port(domid_t dom, domid_t remote, u32 *port);
 void wait_upcall(u64 count); /* until this CPU has had so many in all */
 static inline void relax(void)
 {

@@ -2,7 +2,7 @@
 /*
  * Two CPUs: one has written to a page, through a place in its code that has done so often, and has not been told of anything since; the other
  * makes the page a table. Between, the first does what may make the VMM forget that it could write there: its translation is pushed out by
- * others. Whatever it knows, the next store is validated.
+ * others. Whatever it knows, the next store is validated. Then both at once.
  *
  * cpus: 2
  */
@@ -22,11 +22,11 @@ static unsigned how;
 static u64 bad;
 
 /* Loops that only ever write there, so that whatever is remembered for their store is of use. */
-#define PLACE(n)                                                                                     \
-	static __attribute__((noinline)) void place_##n(volatile u64 *at, u64 value, u64 times)       \
-	{                                                                                            \
-		while (times--)                                                                      \
-			__asm__ volatile("movq %1, %0 # " #n : "=m"(*at) : "r"(value));              \
+#define PLACE(n)                                                                                \
+	static __attribute__((noinline)) void place_##n(volatile u64 *at, u64 value, u64 times) \
+	{                                                                                       \
+		while (times--)                                                                 \
+			__asm__ volatile("movq %1, %0 # " #n : "=m"(*at) : "r"(value));         \
 	}
 PLACE(0)
 PLACE(1)
@@ -36,7 +36,42 @@ PLACE(4)
 PLACE(5)
 PLACE(6)
 PLACE(7)
-static void (*const places[])(volatile u64 *at, u64 value, u64 times) = { place_0, place_1, place_2, place_3, place_4, place_5, place_6, place_7 };
+static void (*const places[])(volatile u64 *at, u64 value, u64 times) = { place_0, place_1, place_2, place_3,
+									  place_4, place_5, place_6, place_7 };
+
+#define RACES 1500
+
+/* As fast as it can, whether or not it may: now what would be wrong in a table, now nothing. */
+static u64 racing;
+static u64 won; /* stores that were let through */
+static void race(void)
+{
+	for (unsigned k = 0; __atomic_load_n(&racing, __ATOMIC_SEQ_CST); k++)
+		__atomic_fetch_add(&won,
+				   attempt(places[k % ARRAY(places)], &target[k & 7], k & 8 ? bad : 0, 20) == NOTHING,
+				   __ATOMIC_SEQ_CST);
+}
+
+/* What was good when it became a table stays so while it is one. */
+static void referee(void)
+{
+	unsigned tables = 0;
+
+	for (unsigned k = 0;
+	     k < RACES || ((tables < 20 || __atomic_load_n(&won, __ATOMIC_SEQ_CST) < 20) && k < 1000 * RACES); k++) {
+		EQ(0, make_ro(target));
+		s64 r = pin(1 + k % 4, target);
+		CHECK(!r || r == -XEN_EINVAL);
+		for (unsigned i = 0; !r && i < 200; i++)
+			EQ(0, ((volatile u64 *)target)[i & 7]);
+		if (!r)
+			EQ(0, unpin(target));
+		EQ(0, make_rw(target));
+		tables += !r;
+	}
+	CHECK(tables && __atomic_load_n(&won, __ATOMIC_SEQ_CST));
+	__atomic_store_n(&racing, 0, __ATOMIC_SEQ_CST);
+}
 
 static void wait_for(u64 n)
 {
@@ -66,7 +101,7 @@ static void forget(const u64 *at)
 void guest_cpu(unsigned cpu)
 {
 	for (unsigned round = 0; round < ROUNDS; round++) {
-		void (*place)(volatile u64 *at, u64 value, u64 times) = places[round % ARRAY(places)];
+		void (*place)(volatile u64 * at, u64 value, u64 times) = places[round % ARRAY(places)];
 
 		wait_for(4 * round + 1);
 		for (unsigned k = 0; k < 4; k++)
@@ -77,6 +112,9 @@ void guest_cpu(unsigned cpu)
 		outcome = attempt(place, &target[5], bad, 9);
 		__atomic_store_n(&step, 4 * round + 4, __ATOMIC_SEQ_CST);
 	}
+	while (!__atomic_load_n(&racing, __ATOMIC_SEQ_CST))
+		relax();
+	race();
 }
 
 /* Where `alike` is: each L1 of two MiB of it, over and over, has memory in every entry. */
@@ -116,4 +154,6 @@ void guest_main(const char *which)
 		EQ(0, make_rw(target));
 		EQ(0, mmu_op(MMUEXT_TLB_FLUSH_ALL, 0, 0));
 	}
+	__atomic_store_n(&racing, 1, __ATOMIC_SEQ_CST);
+	referee();
 }

@@ -5,8 +5,8 @@
  */
 #include "kit.h"
 
-#define CODE  0x1000
-#define DATA  0x3000
+#define CODE	  0x1000
+#define DATA	  0x3000
 #define STACK_TOP 0x5000
 
 /* One program a row of 64 bytes, assembled here, run there. */
@@ -170,8 +170,9 @@ static void ports(void)
 }
 
 /* What one program has where the other has something else, through tables that come, go, and are another's after. */
-static u64 four[512] __attribute__((aligned(4096))), three[512] __attribute__((aligned(4096))), two[512] __attribute__((aligned(4096))),
-	one[512] __attribute__((aligned(4096))), other[512] __attribute__((aligned(4096)));
+static u64 four[512] __attribute__((aligned(4096))), three[512] __attribute__((aligned(4096))),
+	two[512] __attribute__((aligned(4096))), one[512] __attribute__((aligned(4096))),
+	other[512] __attribute__((aligned(4096)));
 
 static void make_other(const void *page)
 {
@@ -217,6 +218,13 @@ static void address_spaces(void)
 		EQ(0, update_entry(one, DATA / PAGE, 0));
 		EQ(0, mmu_op(MMUEXT_TLB_FLUSH_LOCAL, 0, 0));
 		FAULTS(EXC_PF, PF_U, run(1, DATA));
+		/* None in between, and then the same one, that is another. */
+		EQ(0, update_entry(one, DATA / PAGE, pte_of(data, RW)));
+		expect(four, 1000 + k);
+		EQ(0, mmu_op(MMUEXT_NEW_USER_BASEPTR, 0, 0));
+		EQ(0, unpin(four));
+		make_other(other);
+		expect(four, 2000 + k);
 		expect(user_l4, 1000 + k);
 		EQ(0, unpin(four));
 	}

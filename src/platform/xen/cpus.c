@@ -60,12 +60,20 @@ static s64 up(struct xen_domain *d, struct xen_cpu *c)
 	return r;
 }
 
-/* The vCPU sees it when it looks at its events: intc_ops.acknowledge. */
+/* The vCPU sees it when it looks at its events: intc_ops.acknowledge. Without any there is nobody left to say "up": the domain is off. */
 static s64 down(struct vcpu *v, struct xen_domain *d, struct xen_cpu *c)
 {
+	unsigned left = 0;
+
 	pthread_mutex_lock(&d->lock);
 	c->up = false;
+	for (unsigned k = 0; k < d->cpus; k++)
+		left += d->cpu[k].up;
 	pthread_mutex_unlock(&d->lock);
+	if (!left) {
+		machine_end(v->machine, END_POWEROFF, 0);
+		v->stop_now = true;
+	}
 	vcpu_post(c->v, EV_INTR);
 	return 0;
 }
