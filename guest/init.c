@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/reboot.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -469,11 +470,39 @@ static bool become(const char *user)
 	return !sys2(setgroups, n, groups) && !sys1(setgid, gid) && !sys1(setuid, uid);
 }
 
-static _Noreturn void child(const struct config *c)
+/* ---- the console as a terminal ---- */
+
+#define SIGNAL_BIT(n) (1ul << ((n)-1))
+
+/*
+ * The session is ours, and the command a job in its foreground, as a shell would start it. Were the command the session's leader, the kernel would
+ * hang the terminal up when it exits, and a hangup forgets output that is still on its way (Linux: disassociate_ctty()).
+ */
+static void own_terminal(void)
 {
+	unsigned long held =
+		SIGNAL_BIT(SIGTTOU); /* so that we may wait for its output while the command's group has it */
+
 	sys0(setsid);
 	sys3(ioctl, 0, TIOCSCTTY, 0);
+	sys4(rt_sigprocmask, SIG_BLOCK, &held, 0, sizeof(held));
+}
+
+static void to_foreground(void)
+{
+	unsigned long held = SIGNAL_BIT(SIGTTOU);
+	int group = (int)sys0(getpid);
+
+	sys2(setpgid, 0, 0);
+	sys3(ioctl, 0, TIOCSPGRP, &group);
+	sys4(rt_sigprocmask, SIG_UNBLOCK, &held, 0, sizeof(held));
+}
+
+static _Noreturn void child(const struct config *c)
+{
 	long r;
+
+	to_foreground();
 	if (c->make_workdir && c->workdir)
 		make_directory(c->workdir);
 	if (c->user && !become(c->user)) {
@@ -516,6 +545,7 @@ static _Noreturn __attribute__((used)) void start(void)
 	mount_shares(c.shares);
 	prepare(&c);
 	hide();
+	own_terminal();
 	long pid = sys0(fork);
 	if (!pid)
 		child(&c);
