@@ -66,6 +66,7 @@ struct mmu {
 	/* By RAM page: the pairs of TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are
 	 * more, the first is MANY_WRITERS. */
 	u16 (*writer)[WRITERS];
+	u16 *piece_fills; /* entries made of each 2 MiB of RAM */
 	u64 stamp;
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */
