@@ -180,6 +180,9 @@ u64 pop(struct vcpu *v, unsigned osize);
 /* ---- ports: io.c, also used by string I/O ---- */
 /* #GP unless IOPL or the TSS's I/O bitmap allow [port, + size). */
 void io_check(struct vcpu *v, u16 port, unsigned size);
+/* The access itself, unchecked; never raises. */
+u64 io_read(struct vcpu *v, u16 port, unsigned size);
+void io_write(struct vcpu *v, u16 port, unsigned size, u64 value);
 
 /* ---- control registers and MSRs: control.c, msr.c ---- */
 void control_set_cr0(struct vcpu *v, u64 value); /* with all checks and consequences (mode, TLB) */

@@ -7,6 +7,48 @@
 
 #include "mmu/mmu-internal.h"
 
+static struct spot *spot_of(struct vcpu *v, u64 gla)
+{
+	return &v->mmu->now->spot[gla >> PAGE_SHIFT & (SPOTS - 1)];
+}
+
+/* A store of a CPU's is about to hit the page. */
+static void tell_store(struct machine *m, u8 *page)
+{
+	if (unlikely(m->tap && m->tap->stores))
+		m->tap->stores(m->tap, page);
+}
+
+static bool spot_find(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
+{
+	const struct spot *s = spot_of(v, gla);
+	bool write = intent == INTENT_WRITE;
+
+	if (s->page != (gla & PAGE_MASK) || s->view != tlb_view(v, how) || (write && !s->write) ||
+	    intent == INTENT_FETCH)
+		return false;
+	if (s->host && page_may_be_written(v->machine, ram_page_index(v->machine, s->host)))
+		return false; /* it has no code any more: the TLB may have it */
+	*p = (struct place){ NULL, s->gpa | (gla & ~PAGE_MASK), s->host && write };
+	if (!s->host)
+		return true;
+	p->host = s->host + (gla & ~PAGE_MASK);
+	if (write)
+		tell_store(v->machine, s->host);
+	return true;
+}
+
+static void spot_enter(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, const struct walk *w, u8 *page)
+{
+	const struct tlb_entry *view = tlb_view(v, how);
+
+	if (view == v->mmu->none)
+		return;
+	*spot_of(v, gla) = (struct spot){ gla & PAGE_MASK, view, w->gpa & PAGE_MASK, page,
+					  w->writable || intent == INTENT_WRITE };
+	v->mmu->now->low_global |= w->global && !(gla >> 63);
+}
+
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
 {
 	struct machine *m = v->machine;
@@ -17,6 +59,8 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 		*p = (struct place){ e->host + (gla & ~PAGE_MASK), (e->info & PAGE_MASK) | (gla & ~PAGE_MASK), false };
 		return;
 	}
+	if (spot_find(v, gla, intent, how, p))
+		return;
 	struct walk w;
 	u32 error;
 	if (!mmu_walk(v, gla, intent, how, &w, &error))
@@ -25,12 +69,16 @@ void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access ho
 	p->code = false;
 	u8 *page = ram_ptr(m, w.gpa & PAGE_MASK, PAGE_SIZE);
 	p->host = page ? page + (gla & ~PAGE_MASK) : NULL;
-	if (!page)
+	if (!page) {
+		spot_enter(v, gla, intent, how, &w, NULL);
 		return;
+	}
 	tlb_fill(v, gla, how, &w, page);
-	if (unlikely(m->tap && m->tap->stores) && intent == INTENT_WRITE)
-		m->tap->stores(m->tap, page);
+	if (intent == INTENT_WRITE)
+		tell_store(m, page);
 	p->code = intent == INTENT_WRITE && !page_may_be_written(m, ram_page_index(m, page));
+	if (p->code)
+		spot_enter(v, gla, intent, how, &w, page);
 }
 
 /* #AC comes after page faults and only for CPL 3 (SDM vol. 3, 6.15): the view that never hits brings such accesses here. */
@@ -65,6 +113,23 @@ static unsigned page_room(u64 gla)
 	return (unsigned)(PAGE_SIZE - (gla & ~PAGE_MASK));
 }
 
+static u64 device_read(struct vcpu *v, u64 gpa, unsigned size)
+{
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+	u64 x = bus_read(&v->machine->mmio, gpa, size);
+
+	vcpu_at(v, place);
+	return x;
+}
+
+static void device_write(struct vcpu *v, u64 gpa, unsigned size, u64 x)
+{
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+
+	bus_write(&v->machine->mmio, gpa, size, x);
+	vcpu_at(v, place);
+}
+
 /* MMIO takes 1, 2, 4 or 8 bytes; other lengths go byte by byte. */
 static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigned len)
 {
@@ -74,12 +139,12 @@ static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigne
 	}
 	v->stats.exits_mmio++;
 	if ((len & (len - 1)) == 0 && len <= 8) {
-		u64 x = bus_read(&v->machine->mmio, p->gpa, len);
+		u64 x = device_read(v, p->gpa, len);
 		memcpy(buf, &x, len);
 		return;
 	}
 	for (unsigned k = 0; k < len; k++)
-		((u8 *)buf)[k] = (u8)bus_read(&v->machine->mmio, p->gpa + k, 1);
+		((u8 *)buf)[k] = (u8)device_read(v, p->gpa + k, 1);
 }
 
 static void code_written(struct vcpu *v, const struct place *p, unsigned len)
@@ -99,11 +164,11 @@ static void place_write(struct vcpu *v, const struct place *p, const void *buf, 
 	if ((len & (len - 1)) == 0 && len <= 8) {
 		u64 x = 0;
 		memcpy(&x, buf, len);
-		bus_write(&v->machine->mmio, p->gpa, len, x);
+		device_write(v, p->gpa, len, x);
 		return;
 	}
 	for (unsigned k = 0; k < len; k++)
-		bus_write(&v->machine->mmio, p->gpa + k, 1, ((const u8 *)buf)[k]);
+		device_write(v, p->gpa + k, 1, ((const u8 *)buf)[k]);
 }
 
 /* The one or two places of an access of at most a page; returns how many bytes lie in the first. */
@@ -157,7 +222,7 @@ u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
 		if (p[0].host)
 			return host_load(p[0].host, size);
 		v->stats.exits_mmio++;
-		return bus_read(&v->machine->mmio, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
+		return device_read(v, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
 	}
 	u64 x = 0;
 	mmu_read(v, gla, &x, size, how);
@@ -182,6 +247,8 @@ void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_acces
 				code_written(v, &p[0], size);
 			return;
 		}
+		place_write(v, &p[0], &value, size);
+		return;
 	}
 	mmu_write(v, gla, &value, size, how);
 }

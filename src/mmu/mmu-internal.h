@@ -17,10 +17,24 @@ struct fetch_entry {
 #define LARGE_SHIFT 21 /* of the smallest large page */
 #define LARGE_BITS  15 /* more than a guest's direct map has pieces */
 
+/*
+ * A translation that the TLB cannot have: of a device's page, or for writing to RAM with decoded code. Kept for as long as one of
+ * the TLB's would be, so that what accesses devices again and again does not walk again and again.
+ */
+struct spot {
+	u64 page; /* linear, or 1 when empty */
+	const struct tlb_entry *view;
+	u64 gpa;
+	u8 *host; /* the page, or NULL */
+	bool write; /* it may be written to */
+};
+#define SPOTS 16
+
 /* Translations of one PCID. Without CR4.PCIDE only the first context is used. */
 struct tlb_context {
 	struct tlb_entry entry[NR_VIEWS * TLB_SIZE]; /* view after view */
 	struct fetch_entry fetch[2][FETCH_SIZE]; /* user, supervisor */
+	struct spot spot[SPOTS];
 	u64 large[(1u << LARGE_BITS) / 64]; /* filter over the 2 MiB pieces of the large pages entered */
 	u8 largest; /* log2 of the largest page entered */
 	bool low_global; /* a page of the lower half was global */

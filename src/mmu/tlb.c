@@ -275,6 +275,13 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 
 /* ---- flushing ---- */
 
+/* What is kept beside the entries. */
+static void spots_clear(struct tlb_context *c)
+{
+	for (unsigned k = 0; k < SPOTS; k++)
+		c->spot[k].page = 1;
+}
+
 static void fetch_clear(struct tlb_context *c)
 {
 	for (unsigned k = 0; k < FETCH_SIZE; k++)
@@ -300,6 +307,7 @@ static void context_flush_local(struct vcpu *v, struct tlb_context *c)
 	}
 	c->fills = 0;
 	fetch_clear(c);
+	spots_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_LOCAL);
 	low_space_changed(v, c);
 	if (v->mmu->high_local)
@@ -315,6 +323,7 @@ static void context_flush_all(struct vcpu *v, struct tlb_context *c)
 	c->low_global = false;
 	c->fills = 0;
 	fetch_clear(c);
+	spots_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_ALL);
 	low_space_changed(v, c);
 }
@@ -370,6 +379,7 @@ static bool context_flush_page(struct vcpu *v, struct tlb_context *c, u64 gla)
 			entry_clear(e, (unsigned)(e - context_view(c, w)));
 	}
 	c->fetch[0][fetch_slot].page = c->fetch[1][fetch_slot].page = 1;
+	spots_clear(c);
 	if (large)
 		drop_large(c, gla, large);
 	if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))

@@ -189,12 +189,14 @@ bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, 
 	};
 	r.smap = !r.user && (v->cr4 & CR4_SMAP) && (how == MMU_SUPERVISOR || !(v->rflags & FL_AC));
 	v->stats.page_walks++;
+	u8 place = vcpu_at(v, PLACE_WALK);
+	bool found;
 	do {
 		again = false;
-		if (walk_tables(v, gla, &r, w, error, &again))
-			return true;
-	} while (again);
-	return false;
+		found = walk_tables(v, gla, &r, w, error, &again);
+	} while (!found && again);
+	vcpu_at(v, place);
+	return found;
 }
 
 /* Debuggers look as the supervisor that ignores every protection and leaves no trace. */

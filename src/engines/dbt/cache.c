@@ -180,6 +180,13 @@ void block_retire(struct vcpu *v, struct block *b)
 	jumps_forget(d, b);
 }
 
+void place_retire(struct vcpu *v, u64 page, unsigned off)
+{
+	for (struct block *b = dbt_of(v)->pages[page]; b; b = b->page_next)
+		if (b->code && off >= b->first && off < b->end)
+			block_retire(v, b);
+}
+
 static void page_drop(struct vcpu *v, u64 index)
 {
 	struct dbt *d = dbt_of(v);
@@ -214,6 +221,8 @@ static void filters_renew(struct dbt *d)
 	memset(d->begins, 0, sizeof(d->begins));
 	memset(d->wandering, 0, sizeof(d->wandering));
 	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
+	memset(d->outside, 0, sizeof(d->outside));
+	memset(d->mixed, 0, sizeof(d->mixed));
 	for (unsigned k = 0; k < d->generations; k++)
 		for (const struct block *b = d->generation[k].blocks; b; b = b->made_next)
 			if (b->code && !b->dead)
@@ -323,6 +332,7 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 {
 	struct dbt *d = dbt_of(v);
 
+	d->stats->code_stores++;
 	if (!page_covers(d->pages[page], offset, len))
 		return;
 	page_drop(v, page);
@@ -373,6 +383,10 @@ void cache_destroy(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
+	if (d->generations) {
+		d->stats->code_size = d->code_size;
+		d->stats->code_used = memory_used(d);
+	}
 	for (u64 k = 0; d->pages && d->page_epoch && k < d->page_count; k++)
 		page_unmark(v, k);
 	free(d->pages);

@@ -127,6 +127,9 @@ struct site {
 	struct insn insn;
 	struct block *block;
 	u64 resume; /* run-time address behind it */
+	bool fast; /* it has a fast path */
+	bool outside; /* it is one that place_is_outside() was true of */
+	u8 strays; /* of an instruction with a fast path: accesses to what that cannot serve; of an `outside` one: to what could */
 };
 
 #define FILLED_MAX 4095
@@ -176,6 +179,8 @@ struct thunks { /* run-time addresses */
 	u64 tsc, tscp; /* the same */
 	u64 direct_cr3, direct_invlpg; /* the same: words.arg is the operand */
 	u64 direct_wrmsr, direct_cpuid, direct_xstate; /* the same */
+	u64 direct_in, direct_out; /* the same */
+	u64 outside; /* the same, all registers are stored and loaded */
 	u64 moved; /* site in OUT_A, whose instruction is done: not on at site.resume, though */
 	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
@@ -195,10 +200,19 @@ struct thunks { /* run-time addresses */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
 };
 
+/* Why generated code was left for the loop. */
+/* Why an instruction with a fast path went the slow way, as far as that can be told from what it did. */
+enum slow_for { SLOW_NEVER_FAST, SLOW_TLB, SLOW_DEVICE, SLOW_CODE, SLOW_OTHER, NR_SLOW_FOR };
+enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, NR_LEAVES };
+
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
-		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
+		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, code_stores, outside, inside,
+		leaves, steps, stretches;
 	u64 by_op[NR_OPS];
+	u64 left_for[NR_LEAVES]; /* of `leaves` */
+	u64 slow_for[NR_SLOW_FOR]; /* of `slow` */
+	u64 code_used, code_size; /* of the cache, in bytes; when it was destroyed */
 };
 
 /* The cache has parts that are filled one after the other. What a translation consists of lies in one. When all are full, one is emptied. */
@@ -230,6 +244,8 @@ struct dbt {
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
+	/* Accesses that go to devices, or store beside code; those that go there and elsewhere. */
+	u64 outside[PLACE_BITS / 64], mixed[PLACE_BITS / 64];
 	struct thunks to;
 	struct tr *tr; /* what a translation works with */
 	struct finder *finder;
@@ -327,6 +343,7 @@ bool page_settled(struct vcpu *v, u64 page);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
+void place_retire(struct vcpu *v, u64 page, unsigned off); /* all blocks with that instruction */
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
 
@@ -334,6 +351,7 @@ extern const struct mmu_hooks cache_hooks;
 int memory_create(struct dbt *d, const struct machine_config *config, struct error *err);
 void memory_destroy(struct dbt *d);
 void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
+u64 memory_used(const struct dbt *d); /* bytes of code, full generations as a whole */
 void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
 bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
 bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
@@ -347,6 +365,9 @@ void slots_check_lists(struct vcpu *v); /* makes room in them when there is none
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
 void note_begin(struct dbt *d, u64 page, unsigned off);
+bool place_is_outside(const struct dbt *d, u64 page, unsigned off);
+/* An access of s's has gone to a device or beside code, or not: its block is translated anew where that is worth it. Returns whether. */
+bool place_note(struct vcpu *v, struct site *s, bool outside);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
@@ -355,6 +376,8 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
 /* Guest registers to v->r[], but for the two that are there; vector registers to v->v, if they are loaded. */
+/* Where the vCPU is from here on, if anybody wants to know. */
+void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place);
 void thunk_save_guest(struct emit *e);
 void thunk_save_vectors(struct emit *e, const struct dbt *d); /* destroys EFLAGS */
 /* ---- thunks-string.c ---- */
@@ -392,6 +415,9 @@ u64 dbt_direct_invlpg(struct vcpu *v, struct site *s);
 u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s);
 u64 dbt_direct_cpuid(struct vcpu *v, struct site *s);
 u64 dbt_direct_xstate(struct vcpu *v, struct site *s);
+u64 dbt_direct_in(struct vcpu *v, struct site *s);
+u64 dbt_direct_out(struct vcpu *v, struct site *s);
+u64 dbt_outside(struct vcpu *v, struct site *s);
 u64 dbt_moved(struct vcpu *v, struct site *s);
 
 /* ---- translate.c, region.c ---- */

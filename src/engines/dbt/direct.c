@@ -70,7 +70,65 @@ u64 dbt_direct_cpuid(struct vcpu *v, struct site *s)
 	return done(v, s, space);
 }
 
-/* XSAVE, XRSTOR and their like: all registers are in v->r[], so that they may fault. What they load can change the mode. */
+/* Whoever may use all ports, and no breakpoint on one. */
+static bool ports_are_free(const struct vcpu *v)
+{
+	return v->cpl <= (v->rflags & FL_IOPL) >> FL_IOPL_SHIFT && !(v->cr4 & CR4_DE);
+}
+
+static u16 port_of(const struct vcpu *v, const struct insn *i, unsigned k)
+{
+	return insn_kind(i, k) == OPK_IMM ? (u8)i->imm : (u16)v->r[RDX];
+}
+
+u64 dbt_direct_in(struct vcpu *v, struct site *s)
+{
+	u64 space = space_of(v, s);
+
+	if (unlikely(!ports_are_free(v)))
+		return dbt_of(v)->to.slow;
+	reg_write(v, SLOT(RAX), s->insn.size, io_read(v, port_of(v, &s->insn, 1), s->insn.size));
+	return done(v, s, space);
+}
+
+u64 dbt_direct_out(struct vcpu *v, struct site *s)
+{
+	unsigned size = s->insn.size2;
+	u64 space = space_of(v, s);
+
+	if (unlikely(!ports_are_free(v)))
+		return dbt_of(v)->to.slow;
+	io_write(v, port_of(v, &s->insn, 0), size, reg_read(v, SLOT(RAX), size));
+	return done(v, s, space);
+}
+
+/* ---- with all registers stored, so that they may fault ---- */
+
+static u64 devices_and_code(const struct vcpu *v)
+{
+	return v->stats.exits_mmio + dbt_of(v)->stats->code_stores;
+}
+
+/* MOV from or to memory, of the kind that went to a device or beside code before. */
+u64 dbt_outside(struct vcpu *v, struct site *s)
+{
+	struct dbt *d = dbt_of(v);
+	const struct insn *i = &s->insn;
+	u64 page = v->r[17], space = space_of(v, s), before = devices_and_code(v);
+
+	v->rip = page + i->off;
+	v->cur = i;
+	op_exec[OP_MOV](v, i);
+	v->cur = &d->none;
+	v->r[17] = page;
+	bool anew = devices_and_code(v) == before && place_note(v, s, false);
+	d->stats->direct++;
+	if (likely(!anew && space_of(v, s) == space && !wants_out(v)))
+		return s->resume;
+	return dbt_moved(v, s);
+}
+
+/* XSAVE, XRSTOR and their like. What they load can change the mode. */
 u64 dbt_direct_xstate(struct vcpu *v, struct site *s)
 {
 	u64 page = v->r[17], space = space_of(v, s);

@@ -28,11 +28,26 @@ static inline bool page_is_in_segment(const struct vcpu *v, u16 mode)
 	return mode_is_translated(mode) || v->r[17] + PAGE_SIZE - 1 <= v->seg[SEG_CS].limit;
 }
 
+/* What the loop will find. */
+static enum leave cause(const struct vcpu *v)
+{
+	u32 events = atomic_load_explicit(&v->events, memory_order_relaxed);
+
+	if (v->halted)
+		return LEAVE_HALT;
+	if (v->stop_now || v->shadow)
+		return LEAVE_LOOK;
+	if (events & EV_INTR && v->rflags & FL_IF)
+		return LEAVE_INTERRUPT;
+	return events ? LEAVE_EVENT : LEAVE_TIME;
+}
+
 static u64 leave(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
 	d->stats->leaves++;
+	d->stats->left_for[cause(v)]++;
 	v->cur = &d->none;
 	return d->to.leave;
 }
@@ -157,6 +172,31 @@ static _Noreturn void raise_undecodable(struct vcpu *v, const struct insn *i)
 	vcpu_raise(v, EXC_UD);
 }
 
+/* What tells causes apart. */
+struct marks {
+	u64 fills, devices, code_stores;
+};
+
+static struct marks marks_of(const struct vcpu *v)
+{
+	const u64 *fills = v->stats.tlb_fills;
+
+	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, dbt_of(v)->stats->code_stores };
+}
+
+static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, const struct marks *before)
+{
+	struct marks now = marks_of(v);
+
+	if (now.devices != before->devices)
+		return SLOW_DEVICE;
+	if (now.code_stores != before->code_stores)
+		return SLOW_CODE;
+	if (!s->fast)
+		return SLOW_NEVER_FAST;
+	return now.fills != before->fills ? SLOW_TLB : SLOW_OTHER;
+}
+
 u64 dbt_slow(struct vcpu *v, struct site *s)
 {
 	const struct insn *i = &s->insn;
@@ -173,13 +213,17 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 		raise_undecodable(v, i);
 	if (unlikely(d->counts))
 		count_look(v);
+	struct marks before = marks_of(v);
 	op_exec[i->op](v, i);
+	enum slow_for why = slow_cause(v, s, &before);
+	d->stats->slow_for[why]++;
 	flags_to_words(v);
 	v->cur = &d->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
-	bool stays = v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
+	bool anew = s->fast && (why == SLOW_DEVICE || why == SLOW_CODE) && place_note(v, s, true);
+	bool stays = !anew && v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
 		     space == mmu_code_space(v, next) && s->resume;
 	if (likely(stays && !wants_out(v)))
 		return s->resume;

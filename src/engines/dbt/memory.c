@@ -76,6 +76,20 @@ void memory_divide(struct dbt *d)
 	memory_enter(d, 0);
 }
 
+u64 memory_used(const struct dbt *d)
+{
+	u64 used = 0;
+
+	for (unsigned k = 0; k < d->generations; k++) {
+		const struct generation *g = &d->generation[k];
+		if (k == d->now)
+			used += (u64)(d->hot.p - g->hot.begin) + (u64)(d->cold.p - g->cold.begin);
+		else if (g->blocks)
+			used += (u64)(g->hot.end - g->hot.begin) + (u64)(g->cold.end - g->cold.begin);
+	}
+	return used;
+}
+
 void memory_enter(struct dbt *d, unsigned generation)
 {
 	const struct generation *g = &d->generation[generation];

@@ -12,6 +12,7 @@
 #define FIRST_MISSES 4 /* until a slot is looked at for the first time: it may cover more than a page */
 #define LONGER_MAX   3 /* looks that try to make it so before it is given up */
 #define WANDERS	     (SLOT_MISSES * 100000ull) /* cycles of the TSC within which so many misses are too many */
+#define STRAYS	     64 /* accesses after which an instruction is translated for where they go */
 #define WARM	     (HEAT * 3000ull) /* the same within which a block that gets hot is entered often */
 
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write)
@@ -109,6 +110,31 @@ static void set_bit(u64 *set, u64 bit)
 bool place_wanders(const struct dbt *d, u64 page, unsigned off)
 {
 	return has_bit(d->wandering, place_bit(page, off));
+}
+
+bool place_is_outside(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->outside, place_bit(page, off));
+}
+
+bool place_note(struct vcpu *v, struct site *s, bool outside)
+{
+	struct dbt *d = dbt_of(v);
+	u64 page = s->block->page, bit = place_bit(page, s->insn.off);
+
+	if (outside == s->outside || has_bit(d->mixed, bit) || ++s->strays < STRAYS)
+		return false;
+	s->strays = 0;
+	if (outside) {
+		set_bit(d->outside, bit);
+		d->stats->outside++;
+	} else {
+		d->outside[bit / 64] &= ~BIT(bit % 64);
+		set_bit(d->mixed, bit);
+		d->stats->inside++;
+	}
+	place_retire(v, page, s->insn.off);
+	return true;
 }
 
 /* One after the other in a page, as they are asked for. */

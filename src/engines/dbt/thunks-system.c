@@ -147,8 +147,9 @@ u64 emit_sysret(struct emit *e, const struct dbt *d)
 /* What a function may destroy, and RBX, which some of those that are called set. */
 static const u8 caller_saved[] = { RAX, RBX, RCX, RDX, RSI, RDI, R8, R9, R10, RSP };
 
-static void load_caller_saved(struct emit *e)
+static void load_caller_saved(struct emit *e, const struct vcpu *v)
 {
+	thunk_at(e, v, PLACE_CODE);
 	for (unsigned k = 0; k < sizeof(caller_saved); k++)
 		e_load(e, 8, caller_saved[k], at_gs(GPR_AT(caller_saved[k])));
 	e_load(e, 8, OUT_A, at_gs(WORD(tmp)));
@@ -157,6 +158,7 @@ static void load_caller_saved(struct emit *e)
 /* fn(v, RSI), whose result is in RAX; the site, in OUT_A, goes to WORD(tmp). */
 static void call_with_saved(struct emit *e, struct vcpu *v, u64 fn)
 {
+	thunk_at(e, v, PLACE_EMULATE);
 	for (unsigned k = 0; k < sizeof(caller_saved); k++)
 		e_store(e, 8, caller_saved[k], at_gs(GPR_AT(caller_saved[k])));
 	thunk_save_vectors(e, dbt_of(v)); /* a function may destroy them, too */
@@ -178,7 +180,7 @@ u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux)
 	e_jcc(e, CC_NZ, d->to.slow);
 	call_with_saved(e, v, (u64)cpu_tsc);
 	e_mov_rr(e, 8, OUT_B, RAX);
-	load_caller_saved(e);
+	load_caller_saved(e, v);
 	e_mov_rr(e, 4, RAX, OUT_B);
 	e_mov_rr(e, 8, RDX, OUT_B);
 	e_shift_imm(e, SHIFT_SHR, 8, RDX, 32);
@@ -199,7 +201,7 @@ u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct 
 		thunk_save_guest(e);
 	call_with_saved(e, v, (u64)fn);
 	e_mov_rr(e, 8, OUT_B, RAX);
-	load_caller_saved(e);
+	load_caller_saved(e, v);
 	e_jmp_reg(e, OUT_B);
 	return here;
 }

@@ -73,11 +73,18 @@ static void call(struct emit *e, const struct vcpu *v, void *fn)
 	e8(e, 0xd0);
 }
 
+void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place)
+{
+	if (v->machine->config.verbose)
+		e_store_imm(e, 1, place, at_gs(VCPU(place)));
+}
+
 /* Calls fn(v, OUT_A) and goes where it says. */
-static u64 to_c(struct emit *e, struct vcpu *v, void *fn)
+static u64 to_c(struct emit *e, struct vcpu *v, void *fn, enum vcpu_place place)
 {
 	u64 here = emit_here(e);
 
+	thunk_at(e, v, place);
 	thunk_save_guest(e);
 	thunk_save_vectors(e, dbt_of(v));
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
@@ -89,6 +96,7 @@ static u64 to_c(struct emit *e, struct vcpu *v, void *fn)
 	e_patch(skip, e->to_run, emit_here(e));
 	e_mov_rr(e, 8, RSI, OUT_A);
 	call(e, v, fn);
+	thunk_at(e, v, PLACE_CODE);
 	e_mov_rr(e, 8, OUT_A, RAX);
 	load_guest(e);
 	e_jmp_reg(e, OUT_A);
@@ -308,16 +316,16 @@ void thunks_emit(struct vcpu *v)
 
 	t->enter = emit_enter(e);
 	t->leave = emit_leave(e);
-	t->slow = to_c(e, v, dbt_slow);
-	t->link = to_c(e, v, dbt_link);
-	t->cross_link = to_c(e, v, dbt_cross_link);
-	t->poll = to_c(e, v, dbt_poll);
-	t->poll_site = to_c(e, v, dbt_poll_site);
-	t->miss = to_c(e, v, dbt_miss);
-	t->lookup = to_c(e, v, dbt_go_on);
-	t->promote = to_c(e, v, dbt_promote);
-	t->hot = to_c(e, v, dbt_hot);
-	t->bail = to_c(e, v, dbt_bail);
+	t->slow = to_c(e, v, dbt_slow, PLACE_EMULATE);
+	t->link = to_c(e, v, dbt_link, PLACE_FIND);
+	t->cross_link = to_c(e, v, dbt_cross_link, PLACE_FIND);
+	t->poll = to_c(e, v, dbt_poll, PLACE_FIND);
+	t->poll_site = to_c(e, v, dbt_poll_site, PLACE_EMULATE);
+	t->miss = to_c(e, v, dbt_miss, PLACE_FIND);
+	t->lookup = to_c(e, v, dbt_go_on, PLACE_FIND);
+	t->promote = to_c(e, v, dbt_promote, PLACE_FIND);
+	t->hot = to_c(e, v, dbt_hot, PLACE_FIND);
+	t->bail = to_c(e, v, dbt_bail, PLACE_FIND);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
 	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);
@@ -327,8 +335,8 @@ void thunks_emit(struct vcpu *v)
 		t->displaced[1][k] = emit_displaced(e, OUT_B, OUT_A, tag);
 	}
 	t->load_vec = emit_load_vec(e, d);
-	t->load_x87 = to_c(e, v, dbt_load_x87);
-	t->stop = to_c(e, v, dbt_stop);
+	t->load_x87 = to_c(e, v, dbt_load_x87, PLACE_EMULATE);
+	t->stop = to_c(e, v, dbt_stop, PLACE_FIND);
 	t->jump = emit_jump(e, d, t->lookup, 0);
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->jump32 = emit_jump32(e, d, t->lookup);
@@ -337,11 +345,14 @@ void thunks_emit(struct vcpu *v)
 	t->iret = emit_iret(e, d);
 	t->tsc = emit_tsc(e, v, false);
 	t->tscp = emit_tsc(e, v, true);
-	t->moved = to_c(e, v, dbt_moved);
+	t->moved = to_c(e, v, dbt_moved, PLACE_FIND);
 	t->direct_cr3 = emit_direct(e, v, dbt_direct_cr3, false);
 	t->direct_invlpg = emit_direct(e, v, dbt_direct_invlpg, false);
 	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, false);
 	t->direct_cpuid = emit_direct(e, v, dbt_direct_cpuid, false);
+	t->direct_in = emit_direct(e, v, dbt_direct_in, false);
+	t->direct_out = emit_direct(e, v, dbt_direct_out, false);
+	t->outside = to_c(e, v, dbt_outside, PLACE_EMULATE);
 	t->direct_xstate = emit_direct(e, v, dbt_direct_xstate, true);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);

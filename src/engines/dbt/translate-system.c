@@ -19,10 +19,18 @@ static size_t control_register(const struct insn *i)
 	}
 }
 
+/* A load or store that is known to go to a device, or beside code: C does it, and nothing is looked for in the TLB first. */
+static bool is_outside(const struct tr *t, const struct insn *i)
+{
+	return i->op == OP_MOV && i->flags & INSN_MEM && !t->d->counts && place_is_outside(t->d, t->b->page, i->off);
+}
+
 bool tr_can_system(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
 
+	if (is_outside(t, i))
+		return true;
 	switch (i->op) {
 	case OP_PUSHFD:
 	case OP_POPFD:
@@ -49,6 +57,8 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_INVLPG: return tr_cpl(t) == 0 && t->wide;
 	case OP_WRMSR: return tr_cpl(t) == 0 && t->wide && !t->d->counts;
 	case OP_CPUID: return true;
+	case OP_IN:
+	case OP_OUT: return !t->d->counts;
 	case OP_XSAVE:
 	case OP_XSAVE64:
 	case OP_XSAVEOPT:
@@ -271,6 +281,11 @@ bool tr_system(struct tr *t)
 	const struct insn *i = &t->insn[t->k];
 
 	windows_forget(t); /* their registers are used */
+	if (is_outside(t, i)) {
+		tr_site(t)->outside = true;
+		tr_call(t, t->d->to.outside);
+		return true;
+	}
 	switch (i->op) {
 	case OP_CLI: cli(t); return true;
 	case OP_STI: sti(t); return true;
@@ -290,6 +305,8 @@ bool tr_system(struct tr *t)
 	case OP_INVLPG: invlpg(t, i); return true;
 	case OP_WRMSR: tr_call(t, t->d->to.direct_wrmsr); return true;
 	case OP_CPUID: tr_call(t, t->d->to.direct_cpuid); return true;
+	case OP_IN: tr_call(t, t->d->to.direct_in); return true;
+	case OP_OUT: tr_call(t, t->d->to.direct_out); return true;
 	case OP_XSAVE:
 	case OP_XSAVE64:
 	case OP_XSAVEOPT:

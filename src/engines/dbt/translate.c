@@ -202,6 +202,7 @@ struct site *tr_site(struct tr *t)
 		t->site->insn = t->insn[t->k];
 		t->site->insn.n = (u16)(t->n - tr_uncounted(t) - 1);
 		t->site->block = t->b;
+		t->site->fast = t->native[t->k] != NATIVE_NONE;
 	}
 	return t->site;
 }
@@ -436,6 +437,7 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
+	u8 place = vcpu_at(v, PLACE_TRANSLATE);
 	struct tr *t = begin_translation(v, gla >> 63);
 	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
@@ -465,6 +467,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	d->stats->bytes += b->code_end - b->code;
 	if (unlikely(d->tells))
 		tell_translation(t, gla, hot, cold);
+	vcpu_at(v, place);
 	return b;
 }
 

@@ -174,11 +174,13 @@ static int interp_run(struct vcpu *v, struct error *err)
 	in->err = err;
 	v->unwind = &landing;
 	v->cur = &in->none;
+	vcpu_at(v, PLACE_CODE);
 	simd_enter(v);
 	mmu_update_view(v);
 	mmu_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
+		vcpu_at(v, PLACE_CODE);
 		end_quantum(v);
 		if (!alive) {
 			machine_end(v->machine, END_TRIPLE_FAULT, 0);
@@ -201,6 +203,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
+	vcpu_at(v, PLACE_AWAY);
 	return 0;
 }
 
