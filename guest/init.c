@@ -469,10 +469,26 @@ static bool become(const char *user)
 	return !sys2(setgroups, n, groups) && !sys1(setgid, gid) && !sys1(setuid, uid);
 }
 
-static _Noreturn void child(const struct config *c)
+#define HVC_MAJOR 229
+
+/* hvc forgets how it was set up when the leader of its session ends (TTY_DRIVER_RESET_TERMIOS), and would then echo what nobody has
+ * read. So where that matters the leader is we. */
+static bool lead_session(const struct config *c)
 {
+	unsigned dev = 0;
+
+	if (!c->plain_input || sys3(ioctl, 0, TIOCGDEV, &dev) || dev >> 8 != HVC_MAJOR)
+		return false;
 	sys0(setsid);
-	sys3(ioctl, 0, TIOCSCTTY, 0);
+	return !sys3(ioctl, 0, TIOCSCTTY, 0);
+}
+
+static _Noreturn void child(const struct config *c, bool in_session)
+{
+	if (!in_session) {
+		sys0(setsid);
+		sys3(ioctl, 0, TIOCSCTTY, 0);
+	}
 	long r;
 	if (c->make_workdir && c->workdir)
 		make_directory(c->workdir);
@@ -516,9 +532,10 @@ static _Noreturn __attribute__((used)) void start(void)
 	mount_shares(c.shares);
 	prepare(&c);
 	hide();
+	bool in_session = lead_session(&c);
 	long pid = sys0(fork);
 	if (!pid)
-		child(&c);
+		child(&c, in_session);
 	if (pid < 0) {
 		complain("init", "cannot start a process");
 		finish(NOT_RUN);
