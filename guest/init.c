@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <linux/if.h>
 #include <linux/reboot.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/mman.h>
@@ -469,27 +470,39 @@ static bool become(const char *user)
 	return !sys2(setgroups, n, groups) && !sys1(setgid, gid) && !sys1(setuid, uid);
 }
 
-#define HVC_MAJOR 229
+/* ---- the console as a terminal ---- */
 
-/* hvc forgets how it was set up when the leader of its session ends (TTY_DRIVER_RESET_TERMIOS), and would then echo what nobody has
- * read. So where that matters the leader is we. */
-static bool lead_session(const struct config *c)
+#define SIGNAL_BIT(n) (1ul << ((n)-1))
+
+/*
+ * The session is ours, and the command a job in its foreground, as a shell would start it. Were the command the session's leader, the kernel would
+ * hang the terminal up when it exits, and a hangup forgets output that is still on its way (Linux: disassociate_ctty()).
+ */
+static void own_terminal(void)
 {
-	unsigned dev = 0;
+	unsigned long held =
+		SIGNAL_BIT(SIGTTOU); /* so that we may wait for its output while the command's group has it */
 
-	if (!c->plain_input || sys3(ioctl, 0, TIOCGDEV, &dev) || dev >> 8 != HVC_MAJOR)
-		return false;
 	sys0(setsid);
-	return !sys3(ioctl, 0, TIOCSCTTY, 0);
+	sys3(ioctl, 0, TIOCSCTTY, 0);
+	sys4(rt_sigprocmask, SIG_BLOCK, &held, 0, sizeof(held));
 }
 
-static _Noreturn void child(const struct config *c, bool in_session)
+static void to_foreground(void)
 {
-	if (!in_session) {
-		sys0(setsid);
-		sys3(ioctl, 0, TIOCSCTTY, 0);
-	}
+	unsigned long held = SIGNAL_BIT(SIGTTOU);
+	int group = (int)sys0(getpid);
+
+	sys2(setpgid, 0, 0);
+	sys3(ioctl, 0, TIOCSPGRP, &group);
+	sys4(rt_sigprocmask, SIG_UNBLOCK, &held, 0, sizeof(held));
+}
+
+static _Noreturn void child(const struct config *c)
+{
 	long r;
+
+	to_foreground();
 	if (c->make_workdir && c->workdir)
 		make_directory(c->workdir);
 	if (c->user && !become(c->user)) {
@@ -532,10 +545,10 @@ static _Noreturn __attribute__((used)) void start(void)
 	mount_shares(c.shares);
 	prepare(&c);
 	hide();
-	bool in_session = lead_session(&c);
+	own_terminal();
 	long pid = sys0(fork);
 	if (!pid)
-		child(&c, in_session);
+		child(&c);
 	if (pid < 0) {
 		complain("init", "cannot start a process");
 		finish(NOT_RUN);

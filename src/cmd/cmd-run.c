@@ -178,6 +178,7 @@ static int build(struct run *r, struct error *err)
 				     .trace = r->o.trace,
 				     .deterministic = r->o.deterministic,
 				     .check = r->o.check,
+				     .code_cache = r->o.code_cache,
 				     .perf_map = r->o.perf_map,
 				     .dump = r->o.dumps ? &r->dump : NULL,
 				     .dump_block = r->o.dump_block,

@@ -32,6 +32,7 @@ enum {
 	OPT_VSOCK,
 	OPT_BALLOON,
 	OPT_CHECK,
+	OPT_CODE_CACHE,
 	OPT_PERF_MAP,
 	OPT_DUMP_BLOCK,
 	OPT_ABSENT /* and what follows: not in this version */
@@ -43,6 +44,7 @@ enum {
 #define TIMEOUT_MAX   1e9
 #define CHECK_DEFAULT 10000
 #define CHECK_MAX     100000000
+#define CACHE_MIN     (4ull << 20)
 
 static const struct argp_option options[] = {
 	{ "engine", OPT_ENGINE, "NAME", 0,
@@ -93,6 +95,8 @@ static const struct argp_option options[] = {
 	  "stop at "
 	  "the first difference",
 	  3 },
+	{ "code-cache", OPT_CODE_CACHE, "SIZE", 0,
+	  "Engine dbt: the most that each CPU's translations may take, with suffix K, M or G (128M)", 3 },
 	{ "perf-map", OPT_PERF_MAP, NULL, 0, "Name translations for perf, in /tmp/perf-PID.map", 3 },
 	{ "dump-block", OPT_DUMP_BLOCK, "ADDR", 0,
 	  "Show on standard error each translation that has the guest's instruction at linear address ADDR", 3 },
@@ -337,6 +341,15 @@ static error_t set_check(struct run_options *o, const char *arg, struct argp_sta
 	return 0;
 }
 
+static error_t set_code_cache(struct run_options *o, const char *arg, struct argp_state *state)
+{
+	if (!parse_size(arg, &o->code_cache))
+		return cmd_bad(state, "--code-cache %s: a size is a number with suffix K, M or G", arg);
+	if (o->code_cache < CACHE_MIN)
+		return cmd_bad(state, "--code-cache %s: translations need at least %lluM", arg, CACHE_MIN >> 20);
+	return 0;
+}
+
 static error_t set_dump_block(struct run_options *o, const char *arg, struct argp_state *state)
 {
 	char *end;
@@ -404,6 +417,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case OPT_DEBUG_EXIT: o->debug_exit = true; return 0;
 	case OPT_DETERMINISTIC: o->deterministic = true; return 0;
 	case OPT_CHECK: return set_check(o, arg, state);
+	case OPT_CODE_CACHE: return set_code_cache(o, arg, state);
 	case OPT_PERF_MAP: o->perf_map = true; return 0;
 	case OPT_DUMP_BLOCK: return set_dump_block(o, arg, state);
 	case OPT_TRACE: o->trace = arg; return 0;

@@ -52,6 +52,28 @@ static void say_interpreted(const struct vcpu *total)
 	    (unsigned long long)total->stats.smc);
 }
 
+static void say_places(const u64 place[NR_PLACES])
+{
+	static const char *const names[] = {
+		[PLACE_CODE] = "guest code",	   [PLACE_LOOP] = "the loop",	  [PLACE_FIND] = "finding code",
+		[PLACE_TRANSLATE] = "translating", [PLACE_EMULATE] = "emulating", [PLACE_DELIVER] = "delivering events",
+		[PLACE_WALK] = "page walks",	   [PLACE_DEVICE] = "devices",	  [PLACE_HALT] = "halted",
+	};
+	char text[LIST_MAX];
+	u64 total = 0;
+	int len = 0;
+
+	if (!place[PLACE_CODE]) /* the engine does not say */
+		return;
+	for (unsigned i = PLACE_AWAY + 1; i < NR_PLACES; i++)
+		total += place[i];
+	for (unsigned i = PLACE_AWAY + 1; i < NR_PLACES; i++)
+		if (place[i])
+			len += snprintf(text + len, sizeof(text) - (size_t)len, "%s%s %.1f %%", len ? ", " : "",
+					names[i], 100.0 * (double)place[i] / (double)total);
+	say("time by place, of %llu samples: %s", (unsigned long long)total, text);
+}
+
 void run_stats(struct machine *m, double seconds)
 {
 	struct vcpu total = { 0 };
@@ -64,6 +86,7 @@ void run_stats(struct machine *m, double seconds)
 		say("%.3f s", seconds);
 	say("exits: %llu port I/O, %llu memory-mapped I/O, %llu halts", (unsigned long long)total.stats.exits_io,
 	    (unsigned long long)total.stats.exits_mmio, (unsigned long long)total.stats.halts);
+	say_places(total.stats.place);
 	if (total.stats.traces)
 		say_interpreted(&total);
 	say_list("exceptions by vector", total.stats.exc, 0, ARRAY_SIZE(total.stats.exc));

@@ -180,6 +180,9 @@ u64 pop(struct vcpu *v, unsigned osize);
 /* ---- ports: io.c, also used by string I/O ---- */
 /* #GP unless IOPL or the TSS's I/O bitmap allow [port, + size). */
 void io_check(struct vcpu *v, u16 port, unsigned size);
+/* The access itself, unchecked; never raises. */
+u64 io_read(struct vcpu *v, u16 port, unsigned size);
+void io_write(struct vcpu *v, u16 port, unsigned size, u64 value);
 
 /* ---- control registers and MSRs: control.c, msr.c ---- */
 void control_set_cr0(struct vcpu *v, u64 value); /* with all checks and consequences (mode, TLB) */
@@ -187,6 +190,7 @@ void control_set_cr4(struct vcpu *v, u64 value);
 void control_set_keys(struct vcpu *v, u32 *rights, u32 value); /* PKRU, IA32_PKRS */
 u64 msr_read(struct vcpu *v, u32 msr); /* #GP if there is none */
 void msr_write(struct vcpu *v, u32 msr, u64 value);
+bool msr_set(struct vcpu *v, u32 msr, u64 value); /* the same, but false, and nothing done, where that raises #GP */
 /* XINUSE (SDM vol. 1, 13.6): which state components are not in their initial state. fpstate.c */
 u64 xstate_in_use(const struct vcpu *v);
 u64 cpu_tsc(struct vcpu *v); /* the guest's time-stamp counter now; never raises */

@@ -7,7 +7,7 @@
 enum decode_status code_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
 			       unsigned off)
 {
-	enum decode_status s = insn_decode(i, info, bytes, n, v->code_size, off);
+	enum decode_status s = insn_decode_like(v->shapes, i, info, bytes, n, v->code_size, off);
 
 	if (s != DECODE_OK || cpu_has(v->model, op_facts[i->op].feature))
 		return s;

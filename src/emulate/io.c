@@ -35,20 +35,25 @@ void io_check(struct vcpu *v, u16 port, unsigned size)
 		vcpu_raise_error(v, EXC_GP, 0);
 }
 
-static u64 port_read(struct vcpu *v, u16 port, unsigned size)
+u64 io_read(struct vcpu *v, u16 port, unsigned size)
 {
 	v->stats.exits_io++;
 	if (v->cr4 & CR4_DE)
 		debug_io(v, port, size);
-	return bus_read(&v->machine->pio, port, size);
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+	u64 x = bus_read(&v->machine->pio, port, size);
+	vcpu_at(v, place);
+	return x;
 }
 
-static void port_write(struct vcpu *v, u16 port, unsigned size, u64 value)
+void io_write(struct vcpu *v, u16 port, unsigned size, u64 value)
 {
 	v->stats.exits_io++;
 	if (v->cr4 & CR4_DE)
 		debug_io(v, port, size);
+	u8 place = vcpu_at(v, PLACE_DEVICE);
 	bus_write(&v->machine->pio, port, size, value);
+	vcpu_at(v, place);
 }
 
 static u16 port_operand(struct vcpu *v, const struct insn *i, unsigned k)
@@ -61,7 +66,7 @@ void exec_in(struct vcpu *v, const struct insn *i)
 	u16 port = port_operand(v, i, 1);
 
 	io_check(v, port, i->size);
-	reg_write(v, SLOT(RAX), i->size, port_read(v, port, i->size));
+	reg_write(v, SLOT(RAX), i->size, io_read(v, port, i->size));
 	v->rip = vcpu_next_rip(v, i);
 }
 
@@ -71,7 +76,7 @@ void exec_out(struct vcpu *v, const struct insn *i)
 	unsigned size = i->size2; /* the first operand may be an immediate: it says nothing of the width */
 
 	io_check(v, port, size);
-	port_write(v, port, size, reg_read(v, SLOT(RAX), size));
+	io_write(v, port, size, reg_read(v, SLOT(RAX), size));
 	v->rip = vcpu_next_rip(v, i);
 }
 
@@ -95,7 +100,7 @@ static void ins_element(struct vcpu *v, const struct insn *i, const struct port_
 
 	/* The port's side effects must not happen if the store cannot. */
 	mmu_probe_write(v, gla, s->size, MMU_EXPLICIT);
-	mmu_store(v, gla, s->size, port_read(v, s->port, s->size), MMU_EXPLICIT);
+	mmu_store(v, gla, s->size, io_read(v, s->port, s->size), MMU_EXPLICIT);
 	advance(v, s);
 }
 
@@ -103,7 +108,7 @@ static void outs_element(struct vcpu *v, const struct insn *i, const struct port
 {
 	u64 gla = segment_linear(v, i->seg, reg_read(v, s->index, s->asize), s->size, SEG_READ);
 
-	port_write(v, s->port, s->size, mmu_load(v, gla, s->size, MMU_EXPLICIT));
+	io_write(v, s->port, s->size, mmu_load(v, gla, s->size, MMU_EXPLICIT));
 	advance(v, s);
 }
 

@@ -324,7 +324,7 @@ static bool write_stored(struct vcpu *v, u32 msr, u64 value, bool *ok)
 	return true;
 }
 
-void msr_write(struct vcpu *v, u32 msr, u64 value)
+bool msr_set(struct vcpu *v, u32 msr, u64 value)
 {
 	const struct intc_ops *intc = v->machine->intc;
 	bool ok;
@@ -333,7 +333,12 @@ void msr_write(struct vcpu *v, u32 msr, u64 value)
 		ok = intc && intc->write_msr && intc->write_msr(v, msr, value);
 	else if (!write_stored(v, msr, value, &ok))
 		ok = write_other(v, msr, value);
-	if (!ok)
+	return ok;
+}
+
+void msr_write(struct vcpu *v, u32 msr, u64 value)
+{
+	if (!msr_set(v, msr, value))
 		vcpu_raise_error(v, EXC_GP, 0);
 }
 

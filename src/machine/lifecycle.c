@@ -15,6 +15,7 @@
 #include "machine/control.h"
 #include "machine/inspect.h"
 #include "machine/ram.h"
+#include "machine/sampler.h"
 
 enum phase { PHASE_CREATE, PHASE_RUN, PHASE_DESTROY };
 
@@ -26,6 +27,7 @@ struct run {
 	unsigned arrived; /* threads that wait for the next phase */
 	unsigned nthreads; /* vCPU threads that exist */
 	pthread_t threads[MACHINE_MAX_CPUS], io;
+	struct sampler sampler; /* of a verbose machine */
 };
 
 /* ---- making and releasing ---- */
@@ -304,6 +306,8 @@ static bool start_threads(struct run *r)
 			error_set(&err, failed, "cannot start the I/O thread: %s", strerror(failed));
 			end_with(m, END_FAILED, 0, &err);
 		}
+		if (m->config.verbose && sampler_start(&r->sampler, m, &err))
+			end_with(m, END_FAILED, 0, &err);
 	}
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return io;
@@ -322,6 +326,7 @@ int machine_run(struct machine *m, const struct vcpu_ops *ops, struct error *err
 		loop_quit(m->loop);
 		pthread_join(r.io, NULL);
 	}
+	sampler_stop(&r.sampler);
 	set_running(m, false);
 	enter_phase(&r, PHASE_DESTROY);
 	for (unsigned i = 0; i < r.nthreads; i++)

@@ -110,6 +110,7 @@ static bool skip_time(struct vcpu *v, u32 seen)
 void machine_wait(struct vcpu *v)
 {
 	bool skips = v->id == 0 && clock_deterministic(v->machine->clock);
+	u8 place = vcpu_at(v, PLACE_HALT);
 
 	for (;;) {
 		u32 events = atomic_fetch_and(&v->events, ~EV_INTR) & ~EV_INTR;
@@ -119,6 +120,7 @@ void machine_wait(struct vcpu *v)
 		if (!skips || !skip_time(v, events))
 			sleep_on_events(v, events & (skips ? ~EV_TIMER : ~0u), ~0ull);
 	}
+	vcpu_at(v, place);
 	if (interrupt_pending(v))
 		atomic_fetch_or(&v->events, EV_INTR);
 }

@@ -94,6 +94,24 @@ struct cpu_event { /* what is to be delivered through the IDT */
 	u64 cr2; /* of a page fault: loaded into CR2 on delivery */
 };
 
+/*
+ * Where a vCPU's thread is, as far as its engine tells: -v samples it. Whoever enters a place puts back what was there when it leaves; what
+ * unwinds need not.
+ */
+enum vcpu_place {
+	PLACE_AWAY, /* not in run(), or the engine does not say */
+	PLACE_CODE, /* guest code */
+	PLACE_LOOP, /* between: events, what to run next */
+	PLACE_FIND, /* looking for translations, linking them */
+	PLACE_TRANSLATE,
+	PLACE_EMULATE,
+	PLACE_DELIVER, /* interrupts and exceptions */
+	PLACE_WALK, /* page tables */
+	PLACE_DEVICE,
+	PLACE_HALT,
+	NR_PLACES
+};
+
 /* vcpu.simd_ok: which vector instructions run without a fault, as CR0, CR4, XCR0, the mode and the CPU model have it. */
 #define SIMD_SSE  0x01u
 #define SIMD_AVX  0x02u
@@ -146,6 +164,7 @@ struct vcpu {
 	u8 simd_ok; /* SIMD_*, derived: simd_update() */
 	u8 simd_trap; /* derived: MXCSR has an exception unmasked */
 	bool simd_loaded; /* the host's MXCSR stands for the guest's */
+	u8 place; /* enum vcpu_place: vcpu_at() */
 	u32 pending_db; /* DR6 bits of a debug trap due after this instruction */
 	struct segment seg[NR_SEG];
 
@@ -174,6 +193,7 @@ struct vcpu {
 	struct cpu_event event; /* the exception that vcpu_raise recorded, or what is being delivered */
 	u64 monitor_gpa; /* armed by MONITOR; ~0 when not */
 	u64 monitor_sum; /* of the line's contents then */
+	_Atomic u32 tlb_moves; /* times that entries of its TLB began or ended to change places: odd meanwhile */
 	u32 pauses; /* PAUSEs executed: a CPU that spins gives way now and then */
 	u64 random; /* RDRAND's sequence in a deterministic machine */
 	_Atomic u32 events;
@@ -185,6 +205,7 @@ struct vcpu {
 	const struct cpu_model *model;
 	struct mmu *mmu; /* src/mmu's per-vCPU state */
 	void *engine; /* the engine's per-vCPU state */
+	struct insn_shapes *shapes; /* what its code is decoded by; NULL: nothing is kept */
 	void *engine_stats; /* its own figures, from malloc: they outlive it */
 	struct vcpu_debug debug;
 	jmp_buf *unwind; /* landing for vcpu_raise: set by whoever runs instructions */
@@ -198,6 +219,7 @@ struct vcpu {
 		u64 accesses; /* data accesses, estimated from samples */
 		u64 emulated; /* instructions that src/emulate did */
 		u64 traces, lookups; /* built; jumps that the jump cache did not serve */
+		u64 place[NR_PLACES]; /* how often it was found there; the sampler's */
 		u64 exit[48]; /* by the numbers of an engine whose guests leave for a reason: its stats() names them */
 	} stats;
 };
@@ -222,6 +244,15 @@ _Noreturn void vcpu_page_fault(struct vcpu *v, u64 gla, u32 error);
 void vcpu_nmi(struct vcpu *v); /* any thread */
 /* Sets event bits and wakes or kicks the vCPU. Any thread. */
 void vcpu_post(struct vcpu *v, u32 events);
+
+/* It is there from now on; returns where it was. */
+static inline u8 vcpu_at(struct vcpu *v, enum vcpu_place place)
+{
+	u8 before = v->place;
+
+	__atomic_store_n(&v->place, (u8)place, __ATOMIC_RELAXED);
+	return before;
+}
 
 /* Whether accesses at the current level have the supervisor's rights (SDM vol. 3, 4.6). */
 static inline bool vcpu_is_supervisor(const struct vcpu *v)

@@ -7,6 +7,48 @@
 
 #include "mmu/mmu-internal.h"
 
+static struct spot *spot_of(struct vcpu *v, u64 gla)
+{
+	return &v->mmu->now->spot[gla >> PAGE_SHIFT & (SPOTS - 1)];
+}
+
+/* A store of a CPU's is about to hit the page. */
+static void tell_store(struct machine *m, u8 *page)
+{
+	if (unlikely(m->tap && m->tap->stores))
+		m->tap->stores(m->tap, page);
+}
+
+static bool spot_find(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
+{
+	const struct spot *s = spot_of(v, gla);
+	bool write = intent == INTENT_WRITE;
+
+	if (s->page != (gla & PAGE_MASK) || s->view != tlb_view(v, how) || (write && !s->write) ||
+	    intent == INTENT_FETCH)
+		return false;
+	if (s->host && page_writable(v, ram_page_index(v->machine, s->host)) != WRITABLE_CODE)
+		return false; /* it has no code any more, so the TLB may have it; or it is a page table now */
+	*p = (struct place){ .gpa = s->gpa | (gla & ~PAGE_MASK), .code = s->host && write };
+	if (!s->host)
+		return true;
+	p->host = s->host + (gla & ~PAGE_MASK);
+	if (write)
+		tell_store(v->machine, s->host);
+	return true;
+}
+
+static void spot_enter(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, const struct walk *w, u8 *page)
+{
+	const struct tlb_entry *view = tlb_view(v, how);
+
+	if (view == v->mmu->none)
+		return;
+	*spot_of(v, gla) = (struct spot){ gla & PAGE_MASK, view, w->gpa & PAGE_MASK, page,
+					  w->writable || intent == INTENT_WRITE };
+	v->mmu->now->low_global |= w->global && !(gla >> 63);
+}
+
 /* A store that the tables forbid: the platform may do it all the same. */
 static bool table_place(struct vcpu *v, enum intent intent, u32 error, const struct walk *w, struct place *p)
 {
@@ -22,7 +64,7 @@ static bool table_place(struct vcpu *v, enum intent intent, u32 error, const str
 bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p, u32 *error)
 {
 	struct machine *m = v->machine;
-	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
+	struct tlb_entry *e = tlb_find(v, tlb_view(v, how), gla);
 	u64 tag = intent == INTENT_WRITE ? e->wr : e->rd;
 
 	if (tlb_hits(tag, gla, 1)) {
@@ -30,6 +72,8 @@ bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acces
 				     false };
 		return true;
 	}
+	if (spot_find(v, gla, intent, how, p))
+		return true;
 	struct walk w;
 again:
 	if (!mmu_walk(v, gla, intent, how, &w, error))
@@ -38,17 +82,20 @@ again:
 	p->code = p->table = false;
 	u8 *page = ram_ptr(m, w.gpa & PAGE_MASK, PAGE_SIZE);
 	p->host = page ? page + (gla & ~PAGE_MASK) : NULL;
-	if (!page)
+	if (!page) {
+		spot_enter(v, gla, intent, how, &w, NULL);
 		return true;
+	}
 	tlb_fill(v, gla, how, &w, page);
-	if (unlikely(m->tap && m->tap->stores) && intent == INTENT_WRITE)
-		m->tap->stores(m->tap, page);
 	if (intent != INTENT_WRITE)
 		return true;
+	tell_store(m, page);
 	enum writable may = page_writable(v, ram_page_index(m, page));
 	if (unlikely(may == WRITABLE_NOT)) /* it became a page table since the walk saw the entry */
 		goto again;
 	p->code = may == WRITABLE_CODE;
+	if (p->code)
+		spot_enter(v, gla, intent, how, &w, page);
 	return true;
 }
 
@@ -90,6 +137,23 @@ static void host_store(u8 *p, unsigned size, u64 x)
 static unsigned page_room(u64 gla)
 {
 	return (unsigned)(PAGE_SIZE - (gla & ~PAGE_MASK));
+}
+
+static u64 device_read(struct vcpu *v, u64 gpa, unsigned size)
+{
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+	u64 x = bus_read(&v->machine->mmio, gpa, size);
+
+	vcpu_at(v, place);
+	return x;
+}
+
+static void device_write(struct vcpu *v, u64 gpa, unsigned size, u64 x)
+{
+	u8 place = vcpu_at(v, PLACE_DEVICE);
+
+	bus_write(&v->machine->mmio, gpa, size, x);
+	vcpu_at(v, place);
 }
 
 /* ---- page tables that their guest may write to, validated ---- */
@@ -134,12 +198,12 @@ static void place_read(struct vcpu *v, const struct place *p, void *buf, unsigne
 	}
 	v->stats.exits_mmio++;
 	if ((len & (len - 1)) == 0 && len <= 8) {
-		u64 x = bus_read(&v->machine->mmio, p->gpa, len);
+		u64 x = device_read(v, p->gpa, len);
 		memcpy(buf, &x, len);
 		return;
 	}
 	for (unsigned k = 0; k < len; k++)
-		((u8 *)buf)[k] = (u8)bus_read(&v->machine->mmio, p->gpa + k, 1);
+		((u8 *)buf)[k] = (u8)device_read(v, p->gpa + k, 1);
 }
 
 static void code_written(struct vcpu *v, const struct place *p, unsigned len)
@@ -163,11 +227,11 @@ static void place_write(struct vcpu *v, u64 gla, const struct place *p, const vo
 	if ((len & (len - 1)) == 0 && len <= 8) {
 		u64 x = 0;
 		memcpy(&x, buf, len);
-		bus_write(&v->machine->mmio, p->gpa, len, x);
+		device_write(v, p->gpa, len, x);
 		return;
 	}
 	for (unsigned k = 0; k < len; k++)
-		bus_write(&v->machine->mmio, p->gpa + k, 1, ((const u8 *)buf)[k]);
+		device_write(v, p->gpa + k, 1, ((const u8 *)buf)[k]);
 }
 
 /* The one or two places of an access of at most a page; returns how many bytes lie in the first. */
@@ -278,7 +342,7 @@ u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
 		if (p[0].host)
 			return host_load(p[0].host, size);
 		v->stats.exits_mmio++;
-		return bus_read(&v->machine->mmio, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
+		return device_read(v, p[0].gpa, size) & (size == 8 ? ~0ull : BIT(8 * size) - 1);
 	}
 	u64 x = 0;
 	mmu_read(v, gla, &x, size, how);
@@ -303,6 +367,8 @@ void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_acces
 				code_written(v, &p[0], size);
 			return;
 		}
+		place_write(v, gla, &p[0], &value, size);
+		return;
 	}
 	mmu_write(v, gla, &value, size, how);
 }

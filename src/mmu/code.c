@@ -22,10 +22,10 @@ static void drop_context_writes(struct machine *m, struct tlb_context *c)
 {
 	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++) {
 		struct tlb_entry *e = &c->entry[k];
-		u64 empty = tlb_empty_tag(k & (TLB_SIZE - 1));
 
-		if (e->wr != empty && (m->code_pages[ram_page_index(m, e->host)] & (PAGE_HAS_CODE | PAGE_TABLE)))
-			e->wr = empty;
+		if (e->host && e->wr == e->rd &&
+		    (m->code_pages[ram_page_index(m, e->host)] & (PAGE_HAS_CODE | PAGE_TABLE)))
+			e->wr = tlb_empty_tag(k & (TLB_SIZE - 1));
 	}
 }
 

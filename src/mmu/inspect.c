@@ -101,8 +101,7 @@ void mmu_list_tlb(struct vcpu *v, bool (*fn)(void *arg, const struct mmu_mapping
 
 	for (unsigned k = 0; m && k < NR_VIEWS * TLB_SIZE; k++) {
 		const struct tlb_entry *e = &m->now->entry[k];
-		u64 slot = k & (TLB_SIZE - 1);
-		bool used = (e->rd >> PAGE_SHIFT & (TLB_SIZE - 1)) == slot;
+		bool used = ((e->rd >> PAGE_SHIFT ^ k) & (TLB_HALF - 1)) == 0;
 		struct mmu_mapping map = { .first = e->rd, .last = e->rd + PAGE_SIZE - 1, .gpa = e->info & PAGE_MASK };
 
 		if (!used)

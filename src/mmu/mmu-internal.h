@@ -17,14 +17,29 @@ struct fetch_entry {
 #define LARGE_SHIFT 21 /* of the smallest large page */
 #define LARGE_BITS  15 /* more than a guest's direct map has pieces */
 
+/*
+ * A translation that the TLB cannot have: of a device's page, or for writing to RAM with decoded code. Kept for as long as one of
+ * the TLB's would be, so that what accesses devices again and again does not walk again and again.
+ */
+struct spot {
+	u64 page; /* linear, or 1 when empty */
+	const struct tlb_entry *view;
+	u64 gpa;
+	u8 *host; /* the page, or NULL */
+	bool write; /* it may be written to */
+};
+#define SPOTS 16
+
 /* Translations of one PCID. Without CR4.PCIDE only the first context is used. */
 struct tlb_context {
 	struct tlb_entry entry[NR_VIEWS * TLB_SIZE]; /* view after view */
 	struct fetch_entry fetch[2][FETCH_SIZE]; /* user, supervisor */
+	struct spot spot[SPOTS];
 	u64 large[(1u << LARGE_BITS) / 64]; /* filter over the 2 MiB pieces of the large pages entered */
 	u8 largest; /* log2 of the largest page entered */
 	bool low_global; /* a page of the lower half was global */
-	u16 filled[2048]; /* non-global slots entered since the last flush, view << TLB_BITS | slot */
+	u16 filled
+		[2048]; /* pairs that non-global pages were entered into since the last flush: view << TLB_BITS | slot in the first half */
 	unsigned fills; /* above the array's size: unknown, scan */
 	u16 pcid;
 	u64 root, user_root; /* machine.deprivileged: whose translations they are, in the PCID's place */
@@ -37,7 +52,7 @@ struct tlb_context {
 #define TLB_CONTEXTS 6
 #define WRITERS	     3
 #define MANY_WRITERS 0xffff
-_Static_assert(TLB_CONTEXTS *NR_VIEWS *TLB_SIZE < MANY_WRITERS, "entries have numbers of 16 bits");
+_Static_assert(TLB_CONTEXTS *NR_VIEWS *TLB_HALF < MANY_WRITERS, "pairs of entries have numbers of 16 bits");
 
 static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned view)
 {
@@ -82,8 +97,8 @@ struct mmu {
 	struct tlb_entry none[TLB_SIZE]; /* a view that never hits: alignment checks are on */
 	struct tlb_context *now;
 	const struct mmu_hooks *hooks;
-	/* By RAM page: the TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are more,
-	 * the first is MANY_WRITERS. */
+	/* By RAM page: the pairs of TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are
+	 * more, the first is MANY_WRITERS. */
 	u16 (*writer)[WRITERS];
 	/* While machine.write_cpus is there: pages that were last found writable, so that other vCPUs see a store that is under way. */
 	_Atomic u64 recent[RECENT_WRITES];
@@ -141,6 +156,8 @@ enum writable { WRITABLE_FAST, WRITABLE_CODE, WRITABLE_NOT };
 enum writable page_writable(struct vcpu *v, u64 index);
 void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift);
 struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
+/* gla's slot, into which its page comes back if it was displaced. */
+struct tlb_entry *tlb_find(struct vcpu *v, struct tlb_entry *view, u64 gla);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
 
 /* Whether o may have a fast write to a page, or a store under way, as far as another thread can see. */

@@ -7,13 +7,17 @@
  * change of address space is a change of pointer. An entry serves an access of n bytes at gla when gla - tag <= 4096 - n
  * (unsigned), one compare that checks tag and page crossing together.
  *
+ * Everybody looks in a page's own slot. What is displaced from there lies half a view away (tlb_other) until it is wanted: then the
+ * two change places. So two pages with one slot do not push each other out.
+ *
  * All addresses are canonical linear addresses, after segmentation. Faults do not return: they unwind (vcpu_raise).
  */
 #pragma once
 #include "machine/machine.h"
 
-#define TLB_BITS 11
+#define TLB_BITS 12
 #define TLB_SIZE (1u << TLB_BITS)
+#define TLB_HALF (TLB_SIZE / 2)
 
 struct tlb_entry {
 	u64 rd; /* linear page that may be read here, or a page of another slot: never matches */
@@ -32,6 +36,12 @@ struct tlb_entry {
 static inline struct tlb_entry *tlb_slot(struct tlb_entry *view, u64 gla)
 {
 	return (struct tlb_entry *)((u8 *)view + (gla >> (PAGE_SHIFT - 5) & ((u64)(TLB_SIZE - 1) << 5)));
+}
+
+/* The other entry of a pair. */
+static inline struct tlb_entry *tlb_other(struct tlb_entry *view, struct tlb_entry *e)
+{
+	return view + ((unsigned)(e - view) ^ TLB_HALF);
 }
 
 /* How an access is made: by the current CPL, or implicitly by the supervisor (descriptor tables, TSS, stacks of inner levels). */

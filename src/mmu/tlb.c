@@ -2,7 +2,7 @@
 /*
  * The software TLB's upkeep: contexts by PCID, views by privilege, filling and flushing (SDM vol. 3, 4.10).
  *
- * An empty tag is a page that belongs to another slot, so that the one compare of the fast path fails. A TLB may forget
+ * An empty tag is a page that belongs to another pair, so that the one compare of the fast path fails. A TLB may forget
  * what it likes: flushes here sometimes take more than the architecture asks, never less.
  */
 #include <errno.h>
@@ -17,6 +17,7 @@
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
 	e->rd = e->wr = tlb_empty_tag(slot);
+	e->host = NULL;
 	e->info = 0;
 }
 
@@ -174,29 +175,42 @@ void tlb_note_large(struct tlb_context *c, u64 gla, unsigned shift)
 
 /* ---- who may write to a page ---- */
 
+/* The first entry of a pair; the other one lies TLB_HALF behind it. */
 static struct tlb_entry *numbered(struct mmu *m, unsigned n)
 {
-	return &m->context[n / (NR_VIEWS * TLB_SIZE)].entry[n % (NR_VIEWS * TLB_SIZE)];
+	return context_view(&m->context[n / (NR_VIEWS * TLB_HALF)], n / TLB_HALF % NR_VIEWS) + n % TLB_HALF;
 }
 
-static bool writes_to(const struct tlb_entry *e, unsigned n, const u8 *host)
+static unsigned number_of(const struct mmu *m, const struct tlb_entry *e)
 {
-	return e->host == host && e->wr != tlb_empty_tag(n & (TLB_SIZE - 1));
+	unsigned n = (unsigned)(e - m->now->entry);
+
+	return (unsigned)(m->now - m->context) * NR_VIEWS * TLB_HALF + n / TLB_SIZE * TLB_HALF + n % TLB_HALF;
+}
+
+static bool writes_to(const struct tlb_entry *e, const u8 *host)
+{
+	return e->host == host && e->wr == e->rd;
+}
+
+static bool pair_writes_to(const struct tlb_entry *pair, const u8 *host)
+{
+	return writes_to(pair, host) || writes_to(pair + TLB_HALF, host);
 }
 
 static void note_writer(struct vcpu *v, const struct tlb_entry *e)
 {
 	struct mmu *m = v->mmu;
 	u16 *writer = m->writer[ram_page_index(v->machine, e->host)], *room = NULL;
-	unsigned context = (unsigned)(m->now - m->context), n;
+	unsigned n = number_of(m, e);
 
-	n = context * NR_VIEWS * TLB_SIZE + (unsigned)(e - m->now->entry);
 	if (writer[0] == MANY_WRITERS)
 		return;
 	for (unsigned k = 0; k < WRITERS; k++) {
 		if (writer[k] == n + 1)
 			return;
-		if (!writer[k] || !writes_to(numbered(m, writer[k] - 1u), writer[k] - 1u, e->host))
+		const struct tlb_entry *pair = writer[k] ? numbered(m, writer[k] - 1u) : NULL;
+		if (!pair || !pair_writes_to(pair, e->host))
 			room = &writer[k];
 	}
 	if (room)
@@ -207,8 +221,11 @@ static void note_writer(struct vcpu *v, const struct tlb_entry *e)
 
 static void drop_writer(struct mmu *m, unsigned n, const u8 *host)
 {
-	if (writes_to(numbered(m, n), n, host))
-		numbered(m, n)->wr = tlb_empty_tag(n & (TLB_SIZE - 1));
+	struct tlb_entry *pair = numbered(m, n);
+
+	for (unsigned k = 0; k < TLB_SIZE; k += TLB_HALF)
+		if (writes_to(&pair[k], host))
+			pair[k].wr = tlb_empty_tag(n % TLB_HALF);
 }
 
 static u32 evicted_mark(const struct mmu *m, bool global)
@@ -221,7 +238,7 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
 {
 	struct mmu *m = o->mmu;
 	const u8 *host = o->machine->ram + (page_index << PAGE_SHIFT);
-	u32 mark;
+	u32 mark, moves;
 	u16 n;
 
 	if (!m->evicted)
@@ -230,11 +247,16 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
 		if (atomic_load_explicit(&m->recent[k], memory_order_relaxed) == page_index)
 			return true;
 	atomic_thread_fence(memory_order_acquire);
+	moves = atomic_load(&o->tlb_moves);
 	for (unsigned k = 0; k < WRITERS; k++) {
 		n = __atomic_load_n(&m->writer[page_index][k], __ATOMIC_RELAXED);
-		if (n == MANY_WRITERS || (n && writes_to(numbered(m, n - 1u), n - 1u, host)))
+		if (n == MANY_WRITERS || (n && pair_writes_to(numbered(m, n - 1u), host)))
 			return true;
 	}
+	/* While the entries of a pair change places, one of them is in neither. */
+	atomic_thread_fence(memory_order_acquire);
+	if (moves & 1 || atomic_load_explicit(&o->tlb_moves, memory_order_relaxed) != moves)
+		return true;
 	/* An entry that was found to be another page's: note_evicted() came before. */
 	atomic_thread_fence(memory_order_acquire);
 	n = __atomic_load_n(&m->writer[page_index][0], __ATOMIC_RELAXED);
@@ -246,14 +268,14 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
  * Engines remember translations of their own, which outlast the entry that they are copies of: until they are told to drop all, or
  * those that are not global. So a page is marked with the number of times that has been.
  */
-static void note_evicted(struct vcpu *v, const struct tlb_entry *e, unsigned slot)
+static void note_evicted(struct vcpu *v, const struct tlb_entry *e)
 {
 	struct mmu *m = v->mmu;
 	u32 *mark, was;
 	bool global = e->info & TLB_GLOBAL;
 	u64 page;
 
-	if (likely(!m->evicted) || !m->hooks || !m->hooks->dropped || e->wr == tlb_empty_tag(slot))
+	if (likely(!m->evicted) || !m->hooks || !m->hooks->dropped || !e->host || e->wr != e->rd)
 		return;
 	page = ram_page_index(v->machine, e->host);
 	mark = &m->evicted[page];
@@ -272,7 +294,7 @@ void tlb_drop_writer(struct vcpu *v, u64 page_index)
 	u16 *writer = m->writer[page_index];
 	bool many = writer[0] == MANY_WRITERS;
 
-	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_SIZE; n++)
+	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_HALF; n++)
 		drop_writer(m, n, host);
 	for (unsigned k = 0; k < WRITERS; k++) {
 		if (writer[k] && !many)
@@ -280,6 +302,48 @@ void tlb_drop_writer(struct vcpu *v, u64 page_index)
 		writer[k] = 0;
 	}
 	mmu_dropped(v, page_index, MMU_DROP_WRITES);
+}
+
+/* While entries change places: one of them may be in neither. The translator's code does the same. */
+static void begin_moving(struct vcpu *v)
+{
+	atomic_store_explicit(&v->tlb_moves, v->tlb_moves + 1, memory_order_relaxed);
+	atomic_thread_fence(memory_order_release);
+}
+
+static void end_moving(struct vcpu *v)
+{
+	atomic_store_explicit(&v->tlb_moves, v->tlb_moves + 1, memory_order_release);
+}
+
+struct tlb_entry *tlb_find(struct vcpu *v, struct tlb_entry *view, u64 gla)
+{
+	struct tlb_entry *e = tlb_slot(view, gla), *o = tlb_other(view, e);
+
+	if (!tlb_hits(e->rd, gla, 1) && tlb_hits(o->rd, gla, 1)) {
+		struct tlb_entry was = *e;
+		begin_moving(v);
+		*e = *o;
+		*o = was;
+		end_moving(v);
+	}
+	return e;
+}
+
+/* In a page's slot. What lies there, perhaps nothing, replaces what was displaced before, but for the page itself. */
+static void make_room(struct vcpu *v, struct tlb_entry *view, struct tlb_entry *e, u64 page)
+{
+	struct tlb_entry *o = tlb_other(view, e);
+
+	if (e->rd == page || (!e->host && o->rd != page)) {
+		note_evicted(v, e);
+		return;
+	}
+	note_evicted(v, o);
+	begin_moving(v);
+	*o = *e;
+	entry_clear(e, (unsigned)(e - view));
+	end_moving(v);
 }
 
 void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w, u8 *page_host)
@@ -293,7 +357,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		return;
 	struct tlb_entry *e = tlb_slot(view, gla);
 	unsigned slot = (unsigned)(e - view);
-	note_evicted(v, e, slot);
+	make_room(v, view, e, page);
 	e->rd = page;
 	e->wr = tlb_empty_tag(slot);
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
@@ -310,11 +374,18 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	unsigned which = (unsigned)((view - c->entry) / TLB_SIZE);
 	v->stats.tlb_fills[which]++;
 	if (!w->global && c->fills < ARRAY_SIZE(c->filled))
-		c->filled[c->fills] = (u16)(which << TLB_BITS | slot);
+		c->filled[c->fills] = (u16)(which << TLB_BITS | slot % TLB_HALF);
 	c->fills += !w->global && c->fills <= ARRAY_SIZE(c->filled);
 }
 
 /* ---- flushing ---- */
+
+/* What is kept beside the entries. */
+static void spots_clear(struct tlb_context *c)
+{
+	for (unsigned k = 0; k < SPOTS; k++)
+		c->spot[k].page = 1;
+}
 
 static void fetch_clear(struct tlb_context *c)
 {
@@ -322,21 +393,26 @@ static void fetch_clear(struct tlb_context *c)
 		c->fetch[0][k].page = c->fetch[1][k].page = 1;
 }
 
+static void clear_local(struct tlb_context *c, unsigned k)
+{
+	if (!(c->entry[k].info & TLB_GLOBAL))
+		entry_clear(&c->entry[k], k & (TLB_SIZE - 1));
+}
+
 static void context_flush_data(struct vcpu *v, struct tlb_context *c)
 {
 	if (c->fills <= ARRAY_SIZE(c->filled)) {
 		for (unsigned k = 0; k < c->fills; k++) {
-			struct tlb_entry *e = &c->entry[c->filled[k]];
-			if (!(e->info & TLB_GLOBAL))
-				entry_clear(e, c->filled[k] & (TLB_SIZE - 1));
+			clear_local(c, c->filled[k]);
+			clear_local(c, c->filled[k] + TLB_HALF);
 		}
 	} else {
 		for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++)
-			if (!(c->entry[k].info & TLB_GLOBAL))
-				entry_clear(&c->entry[k], k & (TLB_SIZE - 1));
+			clear_local(c, k);
 	}
 	c->fills = 0;
 	fetch_clear(c);
+	spots_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_LOCAL);
 }
 
@@ -357,6 +433,7 @@ static void context_flush_all_data(struct vcpu *v, struct tlb_context *c)
 	c->low_global = false;
 	c->fills = 0;
 	fetch_clear(c);
+	spots_clear(c);
 	mmu_dropped(v, 0, MMU_DROP_ALL);
 }
 
@@ -393,13 +470,13 @@ static unsigned large_at(const struct tlb_context *c, u64 gla)
 
 static void drop_large(struct tlb_context *c, u64 gla, unsigned shift)
 {
-	/* The slots of one large page follow each other, or it takes all. */
-	unsigned n = shift <= 22 ? MIN(1u << (shift - PAGE_SHIFT), TLB_SIZE) : TLB_SIZE;
-	unsigned first = (unsigned)(gla >> PAGE_SHIFT) & (TLB_SIZE - 1) & ~(n - 1);
+	/* The slots of one large page follow each other, or it takes all; and those half a view away. */
+	unsigned n = shift <= 22 ? MIN(1u << (shift - PAGE_SHIFT), TLB_HALF) : TLB_HALF;
+	unsigned first = (unsigned)(gla >> PAGE_SHIFT) & (TLB_HALF - 1) & ~(n - 1);
 
-	for (unsigned k = 0; k < NR_VIEWS * n; k++) {
-		unsigned slot = first + k % n;
-		struct tlb_entry *e = &context_view(c, k / n)[slot];
+	for (unsigned k = 0; k < 2 * NR_VIEWS * n; k++) {
+		unsigned slot = first + k % n + k / n % 2 * TLB_HALF;
+		struct tlb_entry *e = &context_view(c, k / n / 2)[slot];
 		if ((e->info & TLB_LARGE) && (e->rd >> shift == gla >> shift || e->wr >> shift == gla >> shift))
 			entry_clear(e, slot);
 	}
@@ -412,11 +489,12 @@ static bool context_flush_page(struct vcpu *v, struct tlb_context *c, u64 gla)
 	unsigned bit = filter_bit(gla), fetch_slot = gla >> PAGE_SHIFT & (FETCH_SIZE - 1), large = large_at(c, gla);
 
 	for (unsigned w = 0; w < NR_VIEWS; w++) {
-		struct tlb_entry *e = tlb_slot(context_view(c, w), gla);
+		struct tlb_entry *e = tlb_find(v, context_view(c, w), gla);
 		if (tlb_hits(e->rd, gla, 1) || tlb_hits(e->wr, gla, 1))
 			entry_clear(e, (unsigned)(e - context_view(c, w)));
 	}
 	c->fetch[0][fetch_slot].page = c->fetch[1][fetch_slot].page = 1;
+	spots_clear(c);
 	if (large)
 		drop_large(c, gla, large);
 	if (!(gla >> 63) && (large || (c->executed[bit / 64] & BIT(bit % 64))))

@@ -207,16 +207,18 @@ bool mmu_walk(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, 
 	};
 	r.smap = !r.user && (v->cr4 & CR4_SMAP) && (how == MMU_SUPERVISOR || !(v->rflags & FL_AC));
 	v->stats.page_walks++;
-	bool told = unlikely(v->machine->write_cpus != NULL), done; /* tables.c */
+	u8 place = vcpu_at(v, PLACE_WALK);
+	bool told = unlikely(v->machine->write_cpus != NULL), found; /* tables.c */
 	if (told)
 		atomic_fetch_add(&v->mmu->walks, 1);
 	do {
 		again = false;
-		done = walk_tables(v, gla, &r, w, error, &again);
-	} while (again);
+		found = walk_tables(v, gla, &r, w, error, &again);
+	} while (!found && again);
 	if (told)
 		atomic_store_explicit(&v->mmu->walks, v->mmu->walks + 1, memory_order_release);
-	return done;
+	vcpu_at(v, place);
+	return found;
 }
 
 /* Debuggers look as the supervisor that ignores every protection and leaves no trace. */

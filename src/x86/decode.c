@@ -213,6 +213,11 @@ static void take_operand(struct insn *i, unsigned k, const ZydisDecodedOperand *
 		i->size2 = kind == OPK_IMM ? i->size : byte_size(o->size);
 }
 
+static bool is_shift(const ZydisDecodedInstruction *d)
+{
+	return d->meta.category == ZYDIS_CATEGORY_SHIFT || d->meta.category == ZYDIS_CATEGORY_ROTATE;
+}
+
 static void take_flags(struct insn_info *info, const struct insn *i, const ZydisDecodedInstruction *d)
 {
 	*info = (struct insn_info){ 0 };
@@ -222,15 +227,35 @@ static void take_flags(struct insn_info *info, const struct insn *i, const Zydis
 	info->flags_undefined = d->cpu_flags->undefined & FL_ARITH;
 	info->flags_written = (d->cpu_flags->modified | d->cpu_flags->set_0 | d->cpu_flags->set_1) & FL_ARITH;
 	info->flags_written |= info->flags_undefined;
-	switch (d->meta.category) {
-	case ZYDIS_CATEGORY_SHIFT:
-	case ZYDIS_CATEGORY_ROTATE:
-		if (insn_kind(i, d->operand_count_visible - 1u) != OPK_IMM || !(i->imm & 31))
-			info->flags_maybe = info->flags_written;
-		break;
-	case ZYDIS_CATEGORY_STRINGOP: info->flags_maybe = info->flags_written; break;
-	default: break;
-	}
+	bool shift = is_shift(d) && (insn_kind(i, d->operand_count_visible - 1u) != OPK_IMM || !(i->imm & 31));
+	if (shift || d->meta.category == ZYDIS_CATEGORY_STRINGOP)
+		info->flags_maybe = info->flags_written;
+}
+
+/* The immediate's operand, or NULL: then it has none, or means something else (a register). */
+static const ZydisDecodedOperand *immediate_of(const struct insn *i, const ZydisDecodedOperand *o)
+{
+	for (unsigned k = 0; k < 4; k++)
+		if (insn_kind(i, k) == OPK_IMM && o[k].type == ZYDIS_OPERAND_TYPE_IMMEDIATE)
+			return &o[k];
+	return NULL;
+}
+
+static void take_layout(struct insn_layout *l, const struct insn *i, const ZydisDecodedInstruction *d,
+			const ZydisDecodedOperand *o)
+{
+	unsigned disp = d->raw.disp.size / 8u, imm = d->raw.imm[0].size / 8u;
+	const ZydisDecodedOperand *x = imm ? immediate_of(i, o) : NULL;
+	bool absolute = d->opcode_map == ZYDIS_OPCODE_MAP_DEFAULT && (d->opcode & 0xfc) == 0xa0;
+
+	if (d->raw.imm[1].size || (imm && !x) || (disp && !(i->flags & INSN_MEM)) || absolute ||
+	    (i->base == SLOT_CODE && !i->asize))
+		return;
+	*l = (struct insn_layout){
+		.head = (u8)(i->len - disp - imm), .disp = (u8)disp, .imm = (u8)imm, .shift = is_shift(d) && x
+	};
+	if (x)
+		l->kind = x->imm.is_relative ? IMM_RELATIVE : x->imm.is_signed ? IMM_SIGNED : IMM_UNSIGNED;
 }
 
 static u8 log2_bytes(unsigned bits)
@@ -252,10 +277,18 @@ static enum decode_status decode_xchg_r8(struct insn *i, struct insn_info *info,
 enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n, enum code_size mode,
 			       unsigned off)
 {
+	return insn_decode_layout(i, info, NULL, bytes, n, mode, off);
+}
+
+enum decode_status insn_decode_layout(struct insn *i, struct insn_info *info, struct insn_layout *layout,
+				      const u8 *bytes, unsigned n, enum code_size mode, unsigned off)
+{
 	ZydisDecodedInstruction d;
 	ZydisDecodedOperand o[ZYDIS_MAX_OPERAND_COUNT];
 	ZydisDecoderContext context;
 
+	if (layout)
+		layout->head = 0;
 	pthread_once(&once, set_up);
 	memset(i, 0, sizeof(*i));
 	i->base = i->index = SLOT_ZERO;
@@ -301,6 +334,8 @@ enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 
 	}
 	if (info)
 		take_flags(info, i, &d);
+	if (layout)
+		take_layout(layout, i, &d, o);
 	return DECODE_OK;
 }
 

@@ -90,5 +90,26 @@ enum decode_status {
 enum decode_status insn_decode(struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n, enum code_size mode,
 			       unsigned off);
 
+/*
+ * Encodings that differ in displacement and immediate alone are decoded alike: insn_decode() of what may have been decoded before.
+ * known: NULL, or one of the caller's own, for one thread at a time; to be freed.
+ */
+struct insn_shapes;
+struct insn_shapes *insn_shapes_create(void); /* NULL: no memory */
+enum decode_status insn_decode_like(struct insn_shapes *known, struct insn *i, struct insn_info *info, const u8 *bytes,
+				    unsigned n, enum code_size mode, unsigned off);
+
+/* For shape.c: where an encoding's displacement and immediate lie, and what the record makes of them. */
+enum imm_kind { IMM_NONE, IMM_SIGNED, IMM_UNSIGNED, IMM_RELATIVE };
+struct insn_layout {
+	u8 head; /* bytes in front of them, which tell all the rest; 0: more than these does */
+	u8 disp, imm; /* bytes of each */
+	u8 kind; /* enum imm_kind */
+	bool shift; /* flags_maybe depends on the immediate */
+};
+/* insn_decode(), and the layout if all is well. layout, and info, may be NULL. */
+enum decode_status insn_decode_layout(struct insn *i, struct insn_info *info, struct insn_layout *layout,
+				      const u8 *bytes, unsigned n, enum code_size mode, unsigned off);
+
 /* Intel-syntax text of the instruction at bytes, as if at linear address rip; returns its length in bytes or 0. */
 unsigned insn_format(char *text, size_t size, const u8 *bytes, unsigned n, enum code_size mode, u64 rip);

@@ -6,7 +6,7 @@
 #include "lib.inc"
 #define APIC 0xfee00000
 /* IPIs travel: they arrive soon, not at once. */
-#define ARRIVES(what, value) movl $1000000, %ecx; 66: cmpl $(value), what; je 67f; loop 66b; FAIL; 67:
+#define ARRIVES(what, value) movl $200000000, %ecx; 66: cmpl $(value), what; je 67f; loop 66b; FAIL; 67:
 #define OUT(port, value) movb $(value), %al; outb %al, $(port)
 	.text
 	MODE 32

@@ -419,6 +419,69 @@ static void privileged(void)
 	EQ(0, make_rw(table));
 }
 
+/* Those that are privileged or close to it, with prefixes and operands of all kinds. */
+static u8 code[PAGE] __attribute__((aligned(4096)));
+
+static unsigned random_instruction(u8 *p)
+{
+	static const u8 prefixes[] = { 0x66, 0x67, 0xf2, 0xf3, 0xf0, 0x2e, 0x40, 0x41, 0x44, 0x48, 0x4d };
+	static const u8 one[] = { 0xf4, 0xfa, 0xfb, 0x6c, 0x6d, 0x6e, 0x6f, 0xec, 0xed, 0xee, 0xef, 0xcd, 0xcc, 0xf1 };
+	static const u8 two[] = { 0x00, 0x01, 0x02, 0x03, 0x06, 0x07, 0x08, 0x09, 0x20, 0x21, 0x22, 0x23, 0x30,
+				  0x31, 0x32, 0x33, 0x34, 0x35, 0xa2, 0xaa, 0xae, 0xc7, 0x0b, 0xff, 0x78, 0x79 };
+	unsigned n = 0;
+
+	while (any() % 3 == 0 && n < 4)
+		p[n++] = prefixes[any() % ARRAY(prefixes)];
+	bool wide = any() % 4;
+	if (wide)
+		p[n++] = 0x0f;
+	u8 op = p[n++] = wide ? two[any() % ARRAY(two)] : one[any() % ARRAY(one)];
+	if (wide ? (op > 3 && op < 0x10) || (op & 0xf8) == 0x30 || op == 0xa2 || op == 0xaa : op != 0xcd) {
+		p[n++] = 0xc3; /* no operand that is told */
+		return n;
+	}
+	p[n++] = any() % 2 ? 0xc0 | (u8)any() : (u8)(any() & 0x3f);
+	/* RSP as an operand would be this stack's end. */
+	if ((p[n - 1] & 7) == 4)
+		p[n - 1] ^= 3;
+	if ((p[n - 1] >> 3 & 7) == 4 && (p[n - 2] & 0xfe) == 2)
+		p[n - 1] ^= 3 << 3;
+	for (unsigned k = 0; k < 8; k++)
+		p[n++] = k < 3 ? 0 : 0x90;
+	p[n++] = 0xc3;
+	return n;
+}
+
+/* All registers lead to memory that may be written to; ports to nothing. */
+static void run_code(void)
+{
+	__asm__ volatile(
+		"pushq %%rbx; pushq %%rbp; pushq %%r12; pushq %%r13; pushq %%r14; pushq %%r15\n"
+		"movq %0, %%rbx; movq %%rbx, %%rsi; movq %%rbx, %%rdi; movq %%rbx, %%rbp; movq %%rbx, %%r8; movq "
+		"%%rbx, %%r9\n"
+		"movq %%rbx, %%r10; movq %%rbx, %%r11; movq %%rbx, %%r12; movq %%rbx, %%r13; movq %%rbx, %%r14\n"
+		"movq %%rbx, %%r15; movl $0x60, %%edx; movl $4, %%ecx; movl $0x80000000, %%eax\n"
+		"call %c1\n"
+		"popq %%r15; popq %%r14; popq %%r13; popq %%r12; popq %%rbp; popq %%rbx" ::"i"(pages),
+		"i"(code)
+		: "rax", "rcx", "rdx", "rsi", "rdi", "r8", "r9", "r10", "r11", "memory");
+}
+
+static void random_privileged(void)
+{
+	for (unsigned k = 0; k < 20000; k++) {
+		unsigned n = random_instruction(code);
+		s64 how = attempt(run_code);
+
+		if (how > 31 && how != 0x80 && how != 0xc0 && !(how <= 0xff && this_cpu()->rip - PTR(code) < n)) {
+			print("%x %x %x %x %x\n", (u64)code[0], (u64)code[1], (u64)code[2], (u64)code[3], (u64)code[4]);
+			EQ(0, how);
+		}
+	}
+	CHECK(hypercall(__HYPERVISOR_xen_version, XENVER_version) > 0);
+	FAULTS(EXC_PF, PF_P | PF_W, attempt(store64, kernel_l4(), 0));
+}
+
 void guest_main(const char *which)
 {
 	pointers();
@@ -428,5 +491,7 @@ void guest_main(const char *which)
 	numbers();
 	entries();
 	privileged();
+	EQ(0, make_rw(&pages[1024]));
+	random_privileged();
 	cpus();
 }

@@ -39,7 +39,7 @@ struct guest {
 static unsigned change(struct dbt *d, u32 constant)
 {
 	const struct emit *parts[] = { &d->hot, &d->cold };
-	u8 *begins[] = { d->hot_begin, d->cold_begin };
+	u8 *begins[] = { d->generation[0].hot.begin, d->generation[0].cold.begin };
 	unsigned found = 0;
 
 	for (unsigned k = 0; k < 2; k++)

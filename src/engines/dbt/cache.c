@@ -3,7 +3,8 @@
  * The code cache: where translations lie, how they are found by physical page, how they are linked, and how they go.
  *
  * Blocks that a store hits are taken out of the tables and unlinked at once, so that nothing enters them any more; their bytes
- * stay until the whole cache is emptied, which happens when it is full, so whoever is inside may finish.
+ * stay until their generation's memory is used again, so whoever is inside may finish. A generation goes as a whole when the one
+ * that is being filled is full: only where code is looked up, when nobody is inside of any block.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -60,22 +61,32 @@ struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 pa
 static void page_add(struct vcpu *v, struct block *b, u64 page)
 {
 	struct dbt *d = dbt_of(v);
+	struct generation *g = &d->generation[d->now];
 
 	if (page == b->page) {
 		b->page_next = d->pages[page];
 		d->pages[page] = b;
+		b->made_next = g->blocks;
+		g->blocks = b;
 		return;
 	}
 	/* A second page has a stand-in, as a block is in one list. */
 	struct block *stand_in = meta_alloc(d, sizeof(*b));
-	*stand_in = (struct block){ .page = page, .page2 = b->page, .off = 0, .end = 15, .page_next = d->pages[page] };
+	*stand_in = (struct block){
+		.page = page, .page2 = b->page, .end = 15, .page_next = d->pages[page], .made_next = g->blocks
+	};
 	d->pages[page] = stand_in;
+	g->blocks = stand_in;
 }
 
 void block_enter(struct vcpu *v, struct block *b)
 {
-	struct block **at = bucket(dbt_of(v), b->page, b->off);
+	struct dbt *d = dbt_of(v);
+	struct block **at = bucket(d, b->page, b->off);
 
+	/* memory_ready() has seen to it. */
+	if (unlikely(d->hot.p > d->hot.end || d->cold.p > d->cold.end || d->meta_next > d->meta_end))
+		abort();
 	b->hash_next = *at;
 	*at = b;
 	note_begin(dbt_of(v), b->page, b->off);
@@ -169,6 +180,13 @@ void block_retire(struct vcpu *v, struct block *b)
 	jumps_forget(d, b);
 }
 
+void place_retire(struct vcpu *v, u64 page, unsigned off)
+{
+	for (struct block *b = dbt_of(v)->pages[page]; b; b = b->page_next)
+		if (b->code && off >= b->first && off < b->end)
+			block_retire(v, b);
+}
+
 static void page_drop(struct vcpu *v, u64 index)
 {
 	struct dbt *d = dbt_of(v);
@@ -197,6 +215,20 @@ void cache_forget_jumps(struct vcpu *v)
 	d->jump[0].key = 1;
 }
 
+/* What they tell of code that is gone would make them less and less use. */
+static void filters_renew(struct dbt *d)
+{
+	memset(d->begins, 0, sizeof(d->begins));
+	memset(d->wandering, 0, sizeof(d->wandering));
+	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
+	memset(d->outside, 0, sizeof(d->outside));
+	memset(d->mixed, 0, sizeof(d->mixed));
+	for (unsigned k = 0; k < d->generations; k++)
+		for (const struct block *b = d->generation[k].blocks; b; b = b->made_next)
+			if (b->code && !b->dead)
+				note_begin(d, b->page, b->off);
+}
+
 void cache_flush(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -206,12 +238,87 @@ void cache_flush(struct vcpu *v)
 	d->flush_wanted = false;
 	slots_clear(d);
 	memset(d->hash, 0, sizeof(d->hash));
-	memset(d->begins, 0, sizeof(d->begins));
-	memset(d->wandering, 0, sizeof(d->wandering));
-	memset(d->hot_blocks, 0, sizeof(d->hot_blocks));
-	memory_reset(d);
+	for (unsigned k = 0; k < d->generations; k++)
+		d->generation[k].blocks = NULL;
+	filters_renew(d);
+	memory_enter(d, 0);
 	d->stats->flushes++;
 	cache_forget_jumps(v);
+}
+
+/* ---- a generation goes ---- */
+
+static bool made_in(const struct generation *g, const struct block *b)
+{
+	return (const u8 *)b >= g->meta.begin && (const u8 *)b < g->meta.end;
+}
+
+/*
+ * Takes the generation's blocks out of the page's list. The page stays marked, as what was code will be again, and marking has to wait for
+ * other vCPUs; unless somebody stores there: code_written().
+ */
+static void page_sweep(struct dbt *d, u64 page, const struct generation *g)
+{
+	struct block **at = &d->pages[page];
+
+	while (*at) {
+		if (made_in(g, *at))
+			*at = (*at)->page_next;
+		else
+			at = &(*at)->page_next;
+	}
+}
+
+static void jumps_sweep(struct dbt *d, const struct generation *g)
+{
+	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
+		if (made_in(g, d->jump[k].block))
+			d->jump[k] = (struct jump_entry){ .key = k ^ 1 };
+}
+
+static void generation_drop(struct vcpu *v, struct generation *g)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (!g->blocks)
+		return;
+	slots_clear(d);
+	jumps_sweep(d, g);
+	for (struct block *b = g->blocks; b; b = b->made_next)
+		if (b->code)
+			block_drop(d, b);
+	for (struct block *b = g->blocks; b; b = b->made_next)
+		page_sweep(d, b->page, g);
+	g->blocks = NULL;
+	d->stats->evictions++;
+}
+
+/*
+ * Which generation is to be filled next: while there are, empty ones; else any but the last. Not the oldest, as code that is run
+ * round and round and has not quite enough room would then always just have been dropped when it comes up again.
+ */
+static unsigned generation_choose(struct dbt *d)
+{
+	unsigned next = (d->now + 1) % d->generations;
+
+	if (!d->generation[next].blocks)
+		return next;
+	d->random = d->random * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned)(d->now + 1 + (d->random >> 33) % (d->generations - 1)) % d->generations;
+}
+
+void cache_make_room(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (likely(memory_ready(d)))
+		return;
+	unsigned next = generation_choose(d);
+	generation_drop(v, &d->generation[next]);
+	if (d->stats->evictions % d->generations == 0)
+		filters_renew(d);
+	memory_enter(d, next);
+	memory_ready(d);
 }
 
 static bool page_covers(const struct block *b, unsigned offset, unsigned len)
@@ -226,6 +333,9 @@ static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len
 {
 	struct dbt *d = dbt_of(v);
 
+	d->stats->code_stores++;
+	if (!d->pages[page])
+		page_unmark(v, page);
 	if (!page_covers(d->pages[page], offset, len))
 		return;
 	page_drop(v, page);
@@ -258,16 +368,15 @@ int cache_create(struct vcpu *v, struct error *err)
 	d->page_epoch = calloc(d->page_count, sizeof(*d->page_epoch));
 	if (!d->pages || !d->page_epoch)
 		return error_set(err, ENOMEM, "no memory for the table of translated pages");
-	if (memory_create(d, m->config.cpus, err))
+	if (memory_create(d, &m->config, err))
 		return err->code;
 	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
-		d->stack[k] = meta_alloc(d, sizeof(struct slot));
-		slot_init(d->stack[k], k < 2 ? 8 : 4, NULL, 0, true);
+		d->stack[k] = meta_alloc(d, 2 * sizeof(struct slot));
+		for (unsigned n = 0; n < 2; n++)
+			slot_init(&d->stack[k][n], k < 2 ? 8 : 4, NULL, 0, true);
 	}
-	d->meta_begin = d->meta_next;
 	thunks_emit(v);
-	d->hot_begin = d->hot.p;
-	d->cold_begin = d->cold.p;
+	memory_divide(d);
 	d->jump[0].key = 1; /* the rest is as if forgotten, and takes no memory yet */
 	mmu_set_hooks(v, &cache_hooks);
 	return 0;
@@ -277,6 +386,10 @@ void cache_destroy(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
+	if (d->generations) {
+		d->stats->code_size = d->code_size;
+		d->stats->code_used = memory_used(d);
+	}
 	for (u64 k = 0; d->pages && d->page_epoch && k < d->page_count; k++)
 		page_unmark(v, k);
 	free(d->pages);

@@ -29,10 +29,13 @@
 struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
+	u64 arg; /* an instruction's operand, for C */
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
 	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
 	u8 x87_seg; /* of x87_dp */
 	u8 vec_loaded, x87_loaded;
+	u8 lists_full; /* a slot could not be listed */
+	u32 turn; /* offset in a pair of the slot that was filled last */
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -45,6 +48,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 
 #define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
+_Static_assert(JUMP_CACHE_BITS == 16, "the index is the low word of an address");
 struct jump_entry { /* 32 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
 	u64 code, page;
@@ -55,6 +59,8 @@ struct block {
 	struct block *hash_next, *page_next;
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
+	struct slot *slots; /* its own */
+	struct block *made_next; /* of its generation */
 	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
 	u16 off; /* in the page, where it is entered */
 	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
@@ -102,7 +108,9 @@ struct slot {
 	u32 listed; /* it is in one of dbt.low->filled */
 	u64 since; /* when the count began */
 	struct block *block;
+	struct slot *next; /* of the same block */
 	u16 off, span;
+	u16 place; /* as which it is known to wander: off, or one more */
 	bool write;
 	u8 looks;
 };
@@ -119,6 +127,9 @@ struct site {
 	struct insn insn;
 	struct block *block;
 	u64 resume; /* run-time address behind it */
+	bool fast; /* it has a fast path */
+	bool outside; /* it is one that place_is_outside() was true of */
+	u8 strays; /* of an instruction with a fast path: accesses to what that cannot serve; of an `outside` one: to what could */
 };
 
 #define FILLED_MAX 4095
@@ -145,7 +156,7 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_X87	0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
 #define PLACE_BITS  65536u
-#define BEGIN_BITS  (1u << 20)
+#define BEGIN_BITS  (1u << 23) /* 2,048 pages of code */
 #define HEAT	    1000 /* entries after which a block is hot */
 #define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
@@ -164,11 +175,23 @@ struct thunks { /* run-time addresses */
 	u64 jump32; /* the same of 32-bit code, its mode's key in OUT_B */
 	u64 jump_high; /* the same, most likely to the upper half of the address space */
 	u64 syscall, sysret; /* site in OUT_A */
-	u64 tsc; /* the same */
+	u64 iret; /* the same, of IRETQ in 64-bit code */
+	u64 tsc, tscp; /* the same */
+	u64 direct_cr3, direct_invlpg; /* the same: words.arg is the operand */
+	u64 direct_wrmsr, direct_cpuid, direct_xstate; /* the same */
+	u64 direct_in, direct_out; /* the same */
+	u64 outside; /* the same, all registers are stored and loaded */
+	u64 moved; /* site in OUT_A, whose instruction is done: not on at site.resume, though */
 	u64 rep_movs[4], rep_stos[4]; /* the same, by the log2 of the element */
 	u64 miss; /* indirect jump's site in OUT_A, target in v->rip */
 	u64 poll_site; /* the same: events, before the instruction */
 	u64 fill[2]; /* words.fill_gla and .fill_use, to read or to write: fills the slot and tries again */
+	u64 fill_pair; /* the same of one of two slots, to write */
+	/*
+	 * By the register that holds the linear address, OUT_A or OUT_B, and whether it is written: a page that the TLB displaced comes back to
+	 * its slot. The other register has where to go on if none does; in front of that lie 32 bits that say where to try again.
+	 */
+	u64 displaced[2][2];
 	u64 bail; /* exit in OUT_A, to a plain block */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
@@ -177,31 +200,53 @@ struct thunks { /* run-time addresses */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
 };
 
+/* Why generated code was left for the loop. */
+/* Why an instruction with a fast path went the slow way, as far as that can be told from what it did. */
+enum slow_for { SLOW_NEVER_FAST, SLOW_TLB, SLOW_DEVICE, SLOW_CODE, SLOW_OTHER, NR_SLOW_FOR };
+enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, NR_LEAVES };
+
 struct dbt_stats {
-	u64 blocks, insns, bytes, flushes, slow, ends, links, relinks, lookups, misses, hashed, promoted, slot_drops,
-		slot_looks, slot_extends, bails, polls, drops, leaves, stretches;
+	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
+		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, code_stores, outside, inside,
+		leaves, steps, stretches;
 	u64 by_op[NR_OPS];
+	u64 left_for[NR_LEAVES]; /* of `leaves` */
+	u64 slow_for[NR_SLOW_FOR]; /* of `slow` */
+	u64 code_used, code_size; /* of the cache, in bytes; when it was destroyed */
+};
+
+/* The cache has parts that are filled one after the other. What a translation consists of lies in one. When all are full, one is emptied. */
+#define GENERATIONS 8
+struct generation {
+	struct part {
+		u8 *begin, *end;
+	} hot, cold, meta, touched;
+	struct block *blocks; /* made in it, stand-ins and dead ones too */
 };
 
 struct dbt {
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
 	size_t code_size;
-	u8 *hot_begin, *cold_begin; /* behind the thunks */
+	struct generation generation[GENERATIONS];
+	unsigned generations, now; /* how many there are; the one being filled */
+	u64 random; /* which one goes */
 	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
 	bool small_pages; /* it has none to give */
-	u8 *meta, *meta_end, *meta_next,
-		*meta_begin; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
+	u8 *meta, *meta_end,
+		*meta_next; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
 	/* Likewise the few words of theirs that generated code touches each time: close together, as each costs a place in the cache. */
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
-	struct slot *stack[4]; /* of pushes, pops, calls and returns: user's, supervisor's; the same of 32-bit code */
+	/* Of pushes, pops, calls and returns, a pair each, filled in turn: user's, supervisor's; the same of 32-bit code. */
+	struct slot *stack[4];
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
+	/* Accesses that go to devices, or store beside code; those that go there and elsewhere. */
+	u64 outside[PLACE_BITS / 64], mixed[PLACE_BITS / 64];
 	struct thunks to;
-	struct decoded *decoded;
 	struct tr *tr; /* what a translation works with */
 	struct finder *finder;
 	struct code_region *region;
@@ -213,7 +258,7 @@ struct dbt {
 	s32 heat; /* entries after which a block is hot */
 	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
 	bool flush_wanted; /* before generated code is entered again */
-	bool exact_flags, ymm, avx2;
+	bool exact_flags, ymm, avx2, bmi2;
 	bool counts; /* generated code counts its instructions: count.c */
 	s64 quantum; /* what v->left began with */
 	u64 time; /* clock_now() then */
@@ -291,36 +336,43 @@ void dbt_unwound(struct vcpu *v);
 int cache_create(struct vcpu *v, struct error *err);
 void cache_destroy(struct vcpu *v);
 void cache_flush(struct vcpu *v); /* drops every translation */
+void cache_make_room(struct vcpu *v); /* for one more block; drops some if it must */
+/* Changes whenever translations' memory is used again: what was known of any block or exit before is void then. */
+static inline u64 cache_reuses(const struct dbt *d)
+{
+	return d->stats->flushes + d->stats->evictions;
+}
 void cache_forget_jumps(struct vcpu *v);
 /* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
+void place_retire(struct vcpu *v, u64 page, unsigned off); /* all blocks with that instruction */
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
 extern const struct mmu_hooks cache_hooks;
 
 /* ---- memory.c ---- */
-int memory_create(struct dbt *d, unsigned cpus, struct error *err);
+int memory_create(struct dbt *d, const struct machine_config *config, struct error *err);
 void memory_destroy(struct dbt *d);
-void memory_reset(struct dbt *d); /* nothing is allocated */
-bool memory_ready(struct dbt *d); /* for one more block; false: it is full */
+void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
+u64 memory_used(const struct dbt *d); /* bytes of code, full generations as a whole */
+void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
+bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
+bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
 void *meta_alloc(struct dbt *d, size_t size);
 void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
-
-/* ---- decoded.c ---- */
-struct decoded *decoded_create(void); /* NULL: no memory; to be freed */
-/* code_decode(), of bytes that may be known; info is not NULL. */
-enum decode_status dbt_decode(struct vcpu *v, struct insn *i, struct insn_info *info, const u8 *bytes, unsigned n,
-			      unsigned off);
 
 /* ---- slots.c ---- */
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
 void slots_clear(struct dbt *d);
-void slots_shared_check(struct dbt *d); /* of plain blocks' stack slots: one that could not be listed */
+void slots_check_lists(struct vcpu *v); /* makes room in them when there is none */
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
 void note_begin(struct dbt *d, u64 page, unsigned off);
+bool place_is_outside(const struct dbt *d, u64 page, unsigned off);
+/* An access of s's has gone to a device or beside code, or not: its block is translated anew where that is worth it. Returns whether. */
+bool place_note(struct vcpu *v, struct site *s, bool outside);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
 u64 dbt_hot(struct vcpu *v, struct slot *s);
@@ -328,13 +380,26 @@ void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
 void thunks_emit(struct vcpu *v);
+/* Guest registers to v->r[], but for the two that are there; vector registers to v->v, if they are loaded. */
+/* Where the vCPU is from here on, if anybody wants to know. */
+void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place);
+void thunk_save_guest(struct emit *e);
+void thunk_save_vectors(struct emit *e, const struct dbt *d); /* destroys EFLAGS */
 /* ---- thunks-string.c ---- */
 u64 emit_rep_movs(struct emit *e, const struct dbt *d, unsigned shift);
 u64 emit_rep_stos(struct emit *e, const struct dbt *d, unsigned shift);
 /* ---- thunks-system.c ---- */
 u64 emit_syscall(struct emit *e, const struct dbt *d);
 u64 emit_sysret(struct emit *e, const struct dbt *d);
-u64 emit_tsc(struct emit *e, struct vcpu *v);
+/* Code spaces, and the view of the TLB, of the other privilege. Destroys OUT_B; likewise these: */
+void thunk_change_level(struct emit *e, unsigned cpl);
+/* A segment of base 0, or all of the address space; selectors are the caller's. */
+void thunk_set_segment(struct emit *e, unsigned seg, u32 limit, u32 ar);
+void thunk_set_flat(struct emit *e, unsigned seg, u32 ar);
+u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux);
+u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *), bool raises);
+/* ---- thunks-iret.c ---- */
+u64 emit_iret(struct emit *e, const struct dbt *d);
 
 /* ---- lookup.c: what thunks call; each returns the run-time address to go on at ---- */
 u64 dbt_find(struct vcpu *v); /* code for v->rip; faults as its fetch */
@@ -348,6 +413,17 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x);
 u64 dbt_poll(struct vcpu *v, struct exit *x);
 u64 dbt_poll_site(struct vcpu *v, struct site *s);
 u64 dbt_miss(struct vcpu *v, struct site *s);
+
+/* ---- direct.c: likewise; what is unusual goes on at to.slow, what is done and not at site.resume at to.moved ---- */
+u64 dbt_direct_cr3(struct vcpu *v, struct site *s);
+u64 dbt_direct_invlpg(struct vcpu *v, struct site *s);
+u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s);
+u64 dbt_direct_cpuid(struct vcpu *v, struct site *s);
+u64 dbt_direct_xstate(struct vcpu *v, struct site *s);
+u64 dbt_direct_in(struct vcpu *v, struct site *s);
+u64 dbt_direct_out(struct vcpu *v, struct site *s);
+u64 dbt_outside(struct vcpu *v, struct site *s);
+u64 dbt_moved(struct vcpu *v, struct site *s);
 
 /* ---- translate.c, region.c ---- */
 struct tr *tr_create(void); /* these to be freed; NULL: no memory */

@@ -30,7 +30,9 @@ static void deliver(struct vcpu *v)
 	d->delivering = true;
 	/* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
 	count_pass(v, clock_now(v->machine->clock) + 1);
+	vcpu_at(v, PLACE_DELIVER);
 	deliver_event(v);
+	vcpu_at(v, PLACE_LOOP);
 	d->delivering = false;
 	debug_step_done(v);
 	if (d->tracer)
@@ -57,6 +59,7 @@ static bool landed(struct vcpu *v)
 	struct dbt *d = dbt_of(v);
 
 	dbt_unwound(v);
+	vcpu_at(v, PLACE_LOOP);
 	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
@@ -81,6 +84,7 @@ static void step(struct vcpu *v)
 	u64 from = v->rip, gla = code_linear(v, v->rip);
 	u8 bytes[15];
 
+	dbt_of(v)->stats->steps++;
 	if (debug_breakpoints_on(v) && debug_code_breakpoint(v))
 		vcpu_raise(v, EXC_DB);
 	v->shadow = false;
@@ -90,7 +94,9 @@ static void step(struct vcpu *v)
 		tracer_before(tracer, v);
 	code_decode_at_rip(v, i, bytes);
 	v->cur = i;
+	vcpu_at(v, PLACE_EMULATE);
 	op_exec[i->op](v, i);
+	vcpu_at(v, PLACE_LOOP);
 	if (!(i->flags & INSN_END))
 		v->rip = vcpu_next_rip(v, i);
 	if (tracer)
@@ -116,7 +122,9 @@ static bool run_generated(struct vcpu *v)
 	u64 code = dbt_find(v);
 	if (code == d->to.leave)
 		return false;
+	vcpu_at(v, PLACE_CODE);
 	((void (*)(u64))d->to.enter)(code);
+	vcpu_at(v, PLACE_LOOP);
 	return true;
 }
 
@@ -199,6 +207,7 @@ static int dbt_run(struct vcpu *v, struct error *err)
 		return error_set(err, errno, "cannot set the GS base");
 	v->unwind = &landing;
 	v->cur = &d->none;
+	vcpu_at(v, PLACE_LOOP);
 	simd_enter(v);
 	mmu_update_view(v);
 	mmu_enter(v);
@@ -233,6 +242,7 @@ static int dbt_run(struct vcpu *v, struct error *err)
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
+	vcpu_at(v, PLACE_AWAY);
 	return unlikely(d->check) ? check_leave(v, err) : 0;
 }
 
@@ -270,6 +280,7 @@ static void host_features(struct dbt *d)
 		if (!optional[k].has)
 			d->host_features[optional[k].f / 64] &= ~BIT(optional[k].f % 64);
 	d->ymm = __builtin_cpu_supports("avx");
+	d->bmi2 = __builtin_cpu_supports("bmi2");
 }
 
 static void dbt_destroy(struct vcpu *v)
@@ -283,7 +294,8 @@ static void dbt_destroy(struct vcpu *v)
 	cache_destroy(v);
 	if (d->tracer)
 		tracer_close(d->tracer);
-	free(d->decoded);
+	free(v->shapes);
+	v->shapes = NULL;
 	free(d->tr);
 	free(d->finder);
 	free(d->region);
@@ -303,11 +315,11 @@ static int dbt_create(struct vcpu *v, struct error *err)
 	if (!v->engine_stats)
 		v->engine_stats = calloc(1, sizeof(*d->stats));
 	d->stats = v->engine_stats;
-	d->decoded = decoded_create();
+	v->shapes = insn_shapes_create();
 	d->tr = tr_create();
 	d->finder = finder_create();
 	d->region = code_region_create();
-	if (!d->stats || !d->decoded || !d->tr || !d->finder || !d->region) {
+	if (!d->stats || !v->shapes || !d->tr || !d->finder || !d->region) {
 		dbt_destroy(v);
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	}

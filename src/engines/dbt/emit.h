@@ -133,6 +133,10 @@ static inline void e_movzx_byte(struct emit *e, unsigned to, struct mem m)
 {
 	e_op_rm(e, 0x0fb6, 4, to, m);
 }
+static inline void e_movzx_word(struct emit *e, unsigned to, unsigned from)
+{
+	e_op_rr(e, 0x0fb7, 4, to, from);
+}
 static inline void e_lea(struct emit *e, unsigned size, unsigned to, struct mem m)
 {
 	e_op_rm(e, 0x8d, size, to, m);

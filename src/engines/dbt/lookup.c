@@ -28,11 +28,26 @@ static inline bool page_is_in_segment(const struct vcpu *v, u16 mode)
 	return mode_is_translated(mode) || v->r[17] + PAGE_SIZE - 1 <= v->seg[SEG_CS].limit;
 }
 
+/* What the loop will find. */
+static enum leave cause(const struct vcpu *v)
+{
+	u32 events = atomic_load_explicit(&v->events, memory_order_relaxed);
+
+	if (v->halted)
+		return LEAVE_HALT;
+	if (v->stop_now || v->shadow)
+		return LEAVE_LOOK;
+	if (events & EV_INTR && v->rflags & FL_IF)
+		return LEAVE_INTERRUPT;
+	return events ? LEAVE_EVENT : LEAVE_TIME;
+}
+
 static u64 leave(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
 	d->stats->leaves++;
+	d->stats->left_for[cause(v)]++;
 	v->cur = &d->none;
 	return d->to.leave;
 }
@@ -66,8 +81,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		v->stop_now = true;
 		return d->to.leave;
 	}
-	if (!memory_ready(d))
-		cache_flush(v);
+	cache_make_room(v);
 	if (unlikely(!jumps_are_good(d, mode))) {
 		cache_forget_jumps(v);
 		d->mode = mode;
@@ -106,6 +120,21 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	return b->code;
 }
 
+/*
+ * Whether what the entry leads to is there in this address space too, as a program's code is after a fork: the same linear address,
+ * and the same page there. All but the spaces' number is compared of the keys.
+ */
+static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 key, u16 mode)
+{
+	const struct block *b = e->block;
+	u64 gpa;
+
+	if ((e->key ^ key) << 15 || gla >> 47 || v->code_size != CODE_64 || b->mode != mode || b->page2 != ~0ull)
+		return false;
+	const u8 *host = mmu_fetch(v, gla, &gpa);
+	return host && ram_page_index(v->machine, host) == b->page;
+}
+
 u64 dbt_find(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -114,9 +143,15 @@ u64 dbt_find(struct vcpu *v)
 	v->r[17] = v->rip - (gla & ~PAGE_MASK);
 	u16 mode = mode_of(v);
 	if (likely(jumps_are_good(d, mode) && page_is_in_segment(v, mode))) {
-		const struct jump_entry *e = &d->jump[jump_hash(gla)];
-		if (likely(e->key == (gla ^ mmu_code_space(v, gla) ^ jump_key(mode))))
+		struct jump_entry *e = &d->jump[jump_hash(gla)];
+		u64 key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
+		if (likely(e->key == key))
 			return e->code;
+		if (is_shared(v, e, gla, key, mode)) {
+			e->key = key;
+			e->page = v->r[17];
+			return e->code;
+		}
 	}
 	return find_slowly(v, gla);
 }
@@ -137,6 +172,31 @@ static _Noreturn void raise_undecodable(struct vcpu *v, const struct insn *i)
 	vcpu_raise(v, EXC_UD);
 }
 
+/* What tells causes apart. */
+struct marks {
+	u64 fills, devices, code_stores;
+};
+
+static struct marks marks_of(const struct vcpu *v)
+{
+	const u64 *fills = v->stats.tlb_fills;
+
+	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, dbt_of(v)->stats->code_stores };
+}
+
+static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, const struct marks *before)
+{
+	struct marks now = marks_of(v);
+
+	if (now.devices != before->devices)
+		return SLOW_DEVICE;
+	if (now.code_stores != before->code_stores)
+		return SLOW_CODE;
+	if (!s->fast)
+		return SLOW_NEVER_FAST;
+	return now.fills != before->fills ? SLOW_TLB : SLOW_OTHER;
+}
+
 u64 dbt_slow(struct vcpu *v, struct site *s)
 {
 	const struct insn *i = &s->insn;
@@ -144,7 +204,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 
 	d->stats->slow++;
 	d->stats->by_op[i->op]++;
-	slots_shared_check(d);
+	slots_check_lists(v);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
@@ -153,13 +213,17 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 		raise_undecodable(v, i);
 	if (unlikely(d->counts))
 		count_look(v);
+	struct marks before = marks_of(v);
 	op_exec[i->op](v, i);
+	enum slow_for why = slow_cause(v, s, &before);
+	d->stats->slow_for[why]++;
 	flags_to_words(v);
 	v->cur = &d->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
-	bool stays = v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
+	bool anew = s->fast && (why == SLOW_DEVICE || why == SLOW_CODE) && place_note(v, s, true);
+	bool stays = !anew && v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
 		     space == mmu_code_space(v, next) && s->resume;
 	if (likely(stays && !wants_out(v)))
 		return s->resume;
@@ -192,12 +256,12 @@ static struct block *found(struct vcpu *v)
 u64 dbt_link(struct vcpu *v, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
-	u64 flushes = d->stats->flushes;
+	u64 reuses = cache_reuses(d);
 
 	v->rip = target_of(v, x);
 	v->cur = &d->none;
 	u64 code = dbt_find(v);
-	if (flushes != d->stats->flushes || x->from->dead || x->to || code == d->to.leave)
+	if (reuses != cache_reuses(d) || x->from->dead || x->to || code == d->to.leave)
 		return code;
 	struct block *to = found(v);
 	if (to && to->page == x->from->page && to->page2 == ~0ull)
@@ -245,14 +309,14 @@ static void check_target(struct vcpu *v, struct exit *x)
 u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
-	u64 flushes = d->stats->flushes, from = v->r[17];
+	u64 reuses = cache_reuses(d), from = v->r[17];
 
 	v->rip = target_of(v, x);
 	v->cur = &d->none;
 	check_target(v, x);
 	u64 space = mmu_code_space(v, v->rip);
 	u64 code = dbt_find(v);
-	if (flushes != d->stats->flushes || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
+	if (reuses != cache_reuses(d) || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
 		return code;
 	struct block *to = found(v);
 	if (!to)

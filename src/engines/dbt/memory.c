@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The memory of the code cache: for code, for what C keeps about it, and for the words that generated code touches each time it
- * passes. All below 2 GiB, so that addresses fit 32 bits.
+ * passes. All below 2 GiB, so that addresses fit 32 bits. Each of these is cut into as many parts, and the n-th of all are generation n.
  *
  * No page of it is ever writable and executable: one memfd is mapped twice, to write and to run. Kernels jump about in
  * megabytes of code: where the host gives huge pages, they cost it fewer misses of its TLB, and fewer page faults on the way.
@@ -12,7 +12,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include "engines/dbt/dbt-internal.h"
+#include "engines/dbt/region.h"
 #include "util/cleanup.h"
 
 #define CODE_MIN	   (4u << 20)
@@ -22,8 +22,11 @@
 #define META_SIZE(code)	   ((code) / 2 * 3)
 #define TOUCHED_SIZE(code) ((code) / 8)
 #define HOT_SHARE(size)	   ((size) / 2)
-#define ROOM_CODE	   (256u << 10) /* no block needs more */
+#define ROOM_INSN	   512 /* no instruction needs more of hot or cold code, or of what C keeps */
+#define ROOM_CODE	   (BLOCK_INSNS * ROOM_INSN)
+#define ROOM_REGION	   (REGION_INSNS * ROOM_INSN)
 #define ROOM_TOUCHED	   16384
+#define PART_MIN	   (4 * ROOM_REGION)
 
 #define HUGE_PAGE (2u << 20)
 #define RESERVED  65536u /* shares of the code's size are multiples of it, so of pages */
@@ -48,12 +51,58 @@ void *touched_alloc(struct dbt *d, size_t size)
 	return p;
 }
 
-void memory_reset(struct dbt *d)
+/* ---- generations ---- */
+
+/* Part k of n of what lies between two addresses. */
+static struct part part_of(u8 *begin, u8 *end, unsigned k, unsigned n)
 {
-	d->hot.p = d->hot_begin;
-	d->cold.p = d->cold_begin;
-	d->meta_next = d->meta_begin;
-	d->touched_next = d->touched;
+	size_t size = ((size_t)(end - begin) / n) & ~(size_t)63;
+
+	return (struct part){ begin + k * size, k + 1 == n ? end : begin + (k + 1) * size };
+}
+
+void memory_divide(struct dbt *d)
+{
+	size_t hot = (size_t)(d->hot.end - d->code_rw);
+	unsigned n = (unsigned)MAX(2, MIN(GENERATIONS, hot / PART_MIN));
+
+	d->generations = n;
+	for (unsigned k = 0; k < n; k++) {
+		d->generation[k].hot = part_of(d->hot.p, d->hot.end, k, n);
+		d->generation[k].cold = part_of(d->cold.p, d->cold.end, k, n);
+		d->generation[k].meta = part_of(d->meta_next, d->meta_end, k, n);
+		d->generation[k].touched = part_of(d->touched_next, d->touched_end, k, n);
+	}
+	memory_enter(d, 0);
+}
+
+u64 memory_used(const struct dbt *d)
+{
+	u64 used = 0;
+
+	for (unsigned k = 0; k < d->generations; k++) {
+		const struct generation *g = &d->generation[k];
+		if (k == d->now)
+			used += (u64)(d->hot.p - g->hot.begin) + (u64)(d->cold.p - g->cold.begin);
+		else if (g->blocks)
+			used += (u64)(g->hot.end - g->hot.begin) + (u64)(g->cold.end - g->cold.begin);
+	}
+	return used;
+}
+
+void memory_enter(struct dbt *d, unsigned generation)
+{
+	const struct generation *g = &d->generation[generation];
+
+	d->now = generation;
+	d->hot.p = g->hot.begin;
+	d->hot.end = g->hot.end;
+	d->cold.p = g->cold.begin;
+	d->cold.end = g->cold.end;
+	d->meta_next = g->meta.begin;
+	d->meta_end = g->meta.end;
+	d->touched_next = g->touched.begin;
+	d->touched_end = g->touched.end;
 }
 
 /* ---- huge pages ---- */
@@ -67,23 +116,35 @@ static bool make_huge(const struct dbt *d, u8 *rw)
 	       madvise(rx, HUGE_PAGE, MADV_COLLAPSE) == 0;
 }
 
-/* Makes the pages that e will soon reach huge. Where the host does not, its pages come one by one. */
-static void advance(struct dbt *d, const struct emit *e, u8 **ready)
+/* Makes the pages that e will soon reach huge, once. Where the host does not, its pages come one by one. */
+static void advance(struct dbt *d, const struct emit *e, u8 **ready, const u8 *end)
 {
-	if (likely(e->p + ROOM_CODE <= *ready) || *ready >= e->end)
+	if (likely(e->p + ROOM_REGION <= *ready) || *ready >= end)
 		return;
+	while (*ready + HUGE_PAGE <= e->p) /* the rest of a part that was not filled */
+		*ready += HUGE_PAGE;
 	if (!d->small_pages && !make_huge(d, *ready))
 		d->small_pages = true;
 	*ready += HUGE_PAGE;
 }
 
+static bool has_room(const struct dbt *d, s64 room)
+{
+	return d->hot.end - d->hot.p >= room && d->cold.end - d->cold.p >= room && d->meta_end - d->meta_next >= room &&
+	       d->touched_end - d->touched_next >= ROOM_TOUCHED;
+}
+
+bool memory_ready_for_region(const struct dbt *d)
+{
+	return has_room(d, ROOM_REGION);
+}
+
 bool memory_ready(struct dbt *d)
 {
-	if (d->hot.end - d->hot.p < ROOM_CODE || d->cold.end - d->cold.p < ROOM_CODE ||
-	    d->meta_end - d->meta_next < ROOM_CODE || d->touched_end - d->touched_next < ROOM_TOUCHED)
+	if (!has_room(d, ROOM_CODE))
 		return false;
-	advance(d, &d->hot, &d->hot_ready);
-	advance(d, &d->cold, &d->cold_ready);
+	advance(d, &d->hot, &d->hot_ready, d->generation[d->generations - 1].hot.end);
+	advance(d, &d->cold, &d->cold_ready, d->generation[d->generations - 1].cold.end);
 	return true;
 }
 
@@ -144,9 +205,11 @@ static u64 file_limit(void)
 	return getrlimit(RLIMIT_FSIZE, &limit) ? RLIM_INFINITY : limit.rlim_cur;
 }
 
-int memory_create(struct dbt *d, unsigned cpus, struct error *err)
+int memory_create(struct dbt *d, const struct machine_config *config, struct error *err)
 {
-	d->code_size = MIN(MIN(CODE_MAX, CODE_ALL / cpus), file_limit()) & ~(u64)(8 * RESERVED - 1);
+	u64 most = config->code_cache ? MIN(CODE_MAX, config->code_cache) : CODE_MAX;
+
+	d->code_size = MIN(MIN(most, CODE_ALL / config->cpus), file_limit()) & ~(u64)(8 * RESERVED - 1);
 	if (d->code_size < CODE_MIN)
 		return error_set(err, EFBIG,
 				 "the limit on files (ulimit -f) leaves no room for the code cache: %u MiB at least",

@@ -52,7 +52,7 @@ static bool decode_at(struct finder *f, unsigned off)
 
 	if (f->n == REGION_INSNS || !in_page(off) || tr_breaks_at(f->t, off))
 		return false;
-	if (dbt_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
+	if (code_decode(f->t->v, i, &f->info[f->n], f->host + off, 15, off) != DECODE_OK)
 		return false;
 	for (unsigned k = 1; k < i->len; k++)
 		if (f->at[off + k])

@@ -12,16 +12,20 @@
 #define FIRST_MISSES 4 /* until a slot is looked at for the first time: it may cover more than a page */
 #define LONGER_MAX   3 /* looks that try to make it so before it is given up */
 #define WANDERS	     (SLOT_MISSES * 100000ull) /* cycles of the TSC within which so many misses are too many */
+#define STRAYS	     64 /* accesses after which an instruction is translated for where they go */
 #define WARM	     (HEAT * 3000ull) /* the same within which a block that gets hot is entered often */
 
 void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write)
 {
 	*s = (struct slot){ .room = PAGE_SIZE + 1 - span,
 			    .span = (u16)span,
-			    .count = b ? FIRST_MISSES : SLOT_MISSES,
+			    .count = b ? FIRST_MISSES : ~0u,
 			    .block = b,
+			    .next = b ? b->slots : NULL,
 			    .off = (u16)off,
 			    .write = write };
+	if (b)
+		b->slots = s;
 }
 
 static void clear(struct low *l, unsigned which)
@@ -108,14 +112,45 @@ bool place_wanders(const struct dbt *d, u64 page, unsigned off)
 	return has_bit(d->wandering, place_bit(page, off));
 }
 
+bool place_is_outside(const struct dbt *d, u64 page, unsigned off)
+{
+	return has_bit(d->outside, place_bit(page, off));
+}
+
+bool place_note(struct vcpu *v, struct site *s, bool outside)
+{
+	struct dbt *d = dbt_of(v);
+	u64 page = s->block->page, bit = place_bit(page, s->insn.off);
+
+	if (outside == s->outside || has_bit(d->mixed, bit) || ++s->strays < STRAYS)
+		return false;
+	s->strays = 0;
+	if (outside) {
+		set_bit(d->outside, bit);
+		d->stats->outside++;
+	} else {
+		d->outside[bit / 64] &= ~BIT(bit % 64);
+		set_bit(d->mixed, bit);
+		d->stats->inside++;
+	}
+	place_retire(v, page, s->insn.off);
+	return true;
+}
+
+/* One after the other in a page, as they are asked for. */
+static u64 begin_bit(u64 page, unsigned off)
+{
+	return (place_hash(page, 0) << PAGE_SHIFT | off) & (BEGIN_BITS - 1);
+}
+
 bool place_begins(const struct dbt *d, u64 page, unsigned off)
 {
-	return has_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+	return has_bit(d->begins, begin_bit(page, off));
 }
 
 void note_begin(struct dbt *d, u64 page, unsigned off)
 {
-	set_bit(d->begins, place_hash(page, off) & (BEGIN_BITS - 1));
+	set_bit(d->begins, begin_bit(page, off));
 }
 
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off)
@@ -144,15 +179,14 @@ u64 dbt_promote(struct vcpu *v, struct block *b)
 	return dbt_go_on(v);
 }
 
-void slots_shared_check(struct dbt *d)
+void slots_check_lists(struct vcpu *v)
 {
-	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
-		if (d->stack[k]->count)
-			continue;
-		d->stack[k]->count = SLOT_MISSES;
-		if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX)
-			slots_clear(d);
-	}
+	struct words *w = words_of(v);
+
+	if (likely(!w->lists_full))
+		return;
+	w->lists_full = 0;
+	slots_clear(dbt_of(v));
 }
 
 /* ---- more than a page ---- */
@@ -198,6 +232,18 @@ static bool extend(struct vcpu *v, struct slot *s, u64 gla)
 	return true;
 }
 
+/* The block is about to be translated anew: what is going to be found of its other slots soon is taken as found. */
+static void note_wandering(struct dbt *d, const struct slot *s)
+{
+	for (const struct slot *o = s->block->slots; o; o = o->next) {
+		bool soon = o->looks == LONGER_MAX || (o->looks == LONGER_MAX - 1 && o->count < SLOT_MISSES / 2);
+		if (o == s || soon) {
+			set_bit(d->wandering, place_bit(o->block->page, o->place));
+			d->stats->hashed++;
+		}
+	}
+}
+
 /* A slot's count is used up, or it could not be filled as SMAP is suspended, which no slot may outlast. */
 u64 dbt_hot(struct vcpu *v, struct slot *s)
 {
@@ -210,8 +256,7 @@ u64 dbt_hot(struct vcpu *v, struct slot *s)
 	if (d->low->filled[0].n >= FILLED_MAX || d->low->filled[1].n >= FILLED_MAX) {
 		slots_clear(d);
 	} else if ((often && s->looks >= LONGER_MAX) || ac) {
-		set_bit(d->wandering, place_bit(s->block->page, s->off));
-		d->stats->hashed++;
+		note_wandering(d, s);
 		block_retire(v, s->block);
 	} else if (extend(v, s, words_of(v)->fill_gla)) {
 		d->stats->slot_extends++;

@@ -4,8 +4,8 @@
  * memory. What is unusual (alignment checks or SMAP suspended, an address that is not canonical, an event that waits) goes on in
  * src/emulate before anything has changed. Semantics: emulate/syscall.c.
  *
- * RDTSC calls C, but not as others do: what it calls reads a clock and cannot raise, so that C's own rules keep the registers that
- * a function must preserve, and the others alone are saved.
+ * RDTSC and what direct.c does call C, but not as others do: what they call cannot raise, so that C's own rules keep the registers
+ * that a function must preserve, and the others alone are saved.
  */
 #include "emulate/descriptor.h"
 #include "engines/dbt/dbt-internal.h"
@@ -31,8 +31,7 @@ static void need_sce(struct emit *e, const struct dbt *d)
 	e_jcc(e, CC_NZ, d->to.slow);
 }
 
-/* Code spaces, and the view of the TLB, of the other privilege. Destroys OUT_B. */
-static void change_level(struct emit *e, unsigned cpl)
+void thunk_change_level(struct emit *e, unsigned cpl)
 {
 	e_store_imm(e, 1, (s32)cpl, at_gs(VCPU(cpl)));
 	e_mov_imm64(e, OUT_B, USER_SPACE);
@@ -46,16 +45,20 @@ static void change_level(struct emit *e, unsigned cpl)
 	e_op_rm(e, cpl ? 0x29 : 0x01, 8, OUT_B, at_gs(VCPU(tlb)));
 }
 
-/* Selectors are the caller's. Destroys OUT_B. */
-static void set_flat(struct emit *e, unsigned seg, u32 ar)
+void thunk_set_segment(struct emit *e, unsigned seg, u32 limit, u32 ar)
 {
 	size_t at = VCPU(seg) + seg * sizeof(struct segment);
 
 	e_store_imm(e, 8, 0, at_gs(at + offsetof(struct segment, base)));
-	e_mov_imm64(e, OUT_B, (u64)ar << 32 | ~0u);
+	e_mov_imm64(e, OUT_B, (u64)ar << 32 | limit);
 	e_store(e, 8, OUT_B, at_gs(at + offsetof(struct segment, limit)));
 }
 _Static_assert(offsetof(struct segment, ar) == offsetof(struct segment, limit) + 4, "one store for both");
+
+void thunk_set_flat(struct emit *e, unsigned seg, u32 ar)
+{
+	thunk_set_segment(e, seg, ~0u, ar);
+}
 
 static struct mem selector(unsigned seg)
 {
@@ -86,9 +89,9 @@ u64 emit_syscall(struct emit *e, const struct dbt *d)
 	flags_image(e);
 	e_store(e, 8, OUT_A, at_gs(GPR_AT(R11)));
 	mask_flags(e);
-	change_level(e, 0);
-	set_flat(e, SEG_CS, AR_FLAT_CODE | AR_L);
-	set_flat(e, SEG_SS, AR_FLAT_DATA);
+	thunk_change_level(e, 0);
+	thunk_set_flat(e, SEG_CS, AR_FLAT_CODE | AR_L);
+	thunk_set_flat(e, SEG_SS, AR_FLAT_DATA);
 	e_op_rm(e, 0x0fb7, 4, OUT_B, at_gs(VCPU(msr.star) + 4));
 	e_alu_imm(e, ALU_AND, 4, OUT_B, 0xfffc);
 	e_store(e, 2, OUT_B, selector(SEG_CS));
@@ -126,9 +129,9 @@ u64 emit_sysret(struct emit *e, const struct dbt *d)
 	e_op_rr(e, 0x3b, 8, OUT_B, RCX);
 	e_jcc(e, CC_NZ, d->to.slow);
 	load_flags(e);
-	change_level(e, 3);
-	set_flat(e, SEG_CS, AR_FLAT_CODE | AR_L | 3 << AR_DPL_SHIFT);
-	set_flat(e, SEG_SS, AR_FLAT_DATA | 3 << AR_DPL_SHIFT);
+	thunk_change_level(e, 3);
+	thunk_set_flat(e, SEG_CS, AR_FLAT_CODE | AR_L | 3 << AR_DPL_SHIFT);
+	thunk_set_flat(e, SEG_SS, AR_FLAT_DATA | 3 << AR_DPL_SHIFT);
 	e_op_rm(e, 0x0fb7, 4, OUT_B, at_gs(VCPU(msr.star) + 6));
 	e_alu_imm(e, ALU_ADD, 4, OUT_B, 8);
 	e_alu_imm(e, ALU_OR, 4, OUT_B, 3);
@@ -141,30 +144,64 @@ u64 emit_sysret(struct emit *e, const struct dbt *d)
 	return here;
 }
 
-u64 emit_tsc(struct emit *e, struct vcpu *v)
+/* What a function may destroy, and RBX, which some of those that are called set. */
+static const u8 caller_saved[] = { RAX, RBX, RCX, RDX, RSI, RDI, R8, R9, R10, RSP };
+
+static void load_caller_saved(struct emit *e, const struct vcpu *v)
 {
-	static const u8 saved[] = { RCX, RSI, RDI, R8, R9, R10, RSP };
+	thunk_at(e, v, PLACE_CODE);
+	for (unsigned k = 0; k < sizeof(caller_saved); k++)
+		e_load(e, 8, caller_saved[k], at_gs(GPR_AT(caller_saved[k])));
+	e_load(e, 8, OUT_A, at_gs(WORD(tmp)));
+}
+
+/* fn(v, RSI), whose result is in RAX; the site, in OUT_A, goes to WORD(tmp). */
+static void call_with_saved(struct emit *e, struct vcpu *v, u64 fn)
+{
+	thunk_at(e, v, PLACE_EMULATE);
+	for (unsigned k = 0; k < sizeof(caller_saved); k++)
+		e_store(e, 8, caller_saved[k], at_gs(GPR_AT(caller_saved[k])));
+	thunk_save_vectors(e, dbt_of(v)); /* a function may destroy them, too */
+	e_store(e, 8, OUT_A, at_gs(WORD(tmp)));
+	e_mov_rr(e, 8, RSI, OUT_A);
+	e_mov_imm64(e, RDI, (u64)v);
+	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
+	e_mov_imm64(e, RAX, fn);
+	e8(e, 0xff); /* call rax */
+	e8(e, 0xd0);
+}
+
+u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux)
+{
 	const struct dbt *d = dbt_of(v);
 	u64 here = emit_here(e);
 
-	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0); /* a function may destroy vectors */
-	e_jcc(e, CC_NZ, d->to.slow);
 	test_bits(e, at_gs(VCPU(cr4)), CR4_TSD);
 	e_jcc(e, CC_NZ, d->to.slow);
-	for (unsigned k = 0; k < sizeof(saved); k++)
-		e_store(e, 8, saved[k], at_gs(GPR_AT(saved[k])));
-	e_store(e, 8, OUT_A, at_gs(WORD(tmp)));
-	e_mov_imm64(e, RDI, (u64)v);
-	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
-	e_mov_imm64(e, RAX, (u64)cpu_tsc);
-	e8(e, 0xff); /* call rax */
-	e8(e, 0xd0);
-	for (unsigned k = 0; k < sizeof(saved); k++)
-		e_load(e, 8, saved[k], at_gs(GPR_AT(saved[k])));
-	e_mov_rr(e, 8, RDX, RAX);
+	call_with_saved(e, v, (u64)cpu_tsc);
+	e_mov_rr(e, 8, OUT_B, RAX);
+	load_caller_saved(e, v);
+	e_mov_rr(e, 4, RAX, OUT_B);
+	e_mov_rr(e, 8, RDX, OUT_B);
 	e_shift_imm(e, SHIFT_SHR, 8, RDX, 32);
-	e_mov_rr(e, 4, RAX, RAX);
-	e_load(e, 8, OUT_A, at_gs(WORD(tmp)));
+	if (aux)
+		e_load(e, 4, RCX, at_gs(VCPU(msr.tsc_aux)));
 	e_jmp_mem(e, at_reg(OUT_A, offsetof(struct site, resume)));
+	return here;
+}
+
+/* fn says where to go on. raises: it finds all registers. */
+u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *), bool raises)
+{
+	u64 here = emit_here(e);
+
+	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
+	e_jcc(e, CC_NZ, dbt_of(v)->to.slow);
+	if (raises)
+		thunk_save_guest(e);
+	call_with_saved(e, v, (u64)fn);
+	e_mov_rr(e, 8, OUT_B, RAX);
+	load_caller_saved(e, v);
+	e_jmp_reg(e, OUT_B);
 	return here;
 }

@@ -15,7 +15,7 @@ static bool is_out(unsigned reg)
 	return reg == OUT_A || reg == OUT_B;
 }
 
-static void save_guest(struct emit *e)
+void thunk_save_guest(struct emit *e)
 {
 	for (unsigned r = 0; r < NR_GPR; r++)
 		if (!is_out(r))
@@ -53,7 +53,7 @@ static void vzeroupper(struct emit *e)
 	e8(e, 0x77);
 }
 
-static void save_vectors(struct emit *e, const struct dbt *d)
+void thunk_save_vectors(struct emit *e, const struct dbt *d)
 {
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(vec_loaded)), 0);
 	u8 *skip = e_jcc(e, CC_Z, 0);
@@ -73,13 +73,20 @@ static void call(struct emit *e, const struct vcpu *v, void *fn)
 	e8(e, 0xd0);
 }
 
+void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place)
+{
+	if (v->machine->config.verbose)
+		e_store_imm(e, 1, place, at_gs(VCPU(place)));
+}
+
 /* Calls fn(v, OUT_A) and goes where it says. */
-static u64 to_c(struct emit *e, struct vcpu *v, void *fn)
+static u64 to_c(struct emit *e, struct vcpu *v, void *fn, enum vcpu_place place)
 {
 	u64 here = emit_here(e);
 
-	save_guest(e);
-	save_vectors(e, dbt_of(v));
+	thunk_at(e, v, place);
+	thunk_save_guest(e);
+	thunk_save_vectors(e, dbt_of(v));
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
 	u8 *skip = e_jcc(e, CC_Z, 0);
@@ -89,6 +96,7 @@ static u64 to_c(struct emit *e, struct vcpu *v, void *fn)
 	e_patch(skip, e->to_run, emit_here(e));
 	e_mov_rr(e, 8, RSI, OUT_A);
 	call(e, v, fn);
+	thunk_at(e, v, PLACE_CODE);
 	e_mov_rr(e, 8, OUT_A, RAX);
 	load_guest(e);
 	e_jmp_reg(e, OUT_A);
@@ -153,8 +161,7 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	u64 here = emit_here(e);
 	struct mem key = jump_field(d, OUT_B, offsetof(struct jump_entry, key));
 
-	e_mov_rr(e, 4, OUT_B, OUT_A);
-	e_alu_imm(e, ALU_AND, 4, OUT_B, (1 << JUMP_CACHE_BITS) - 1);
+	e_movzx_word(e, OUT_B, OUT_A);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	/* code_space[rip >> 63]: kernels and users both come here. */
@@ -177,7 +184,7 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 
 	e_op_rr(e, 0x33, 8, OUT_B, OUT_A);
 	e_alu_m(e, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(0)));
-	e_alu_imm(e, ALU_AND, 4, OUT_A, (1 << JUMP_CACHE_BITS) - 1);
+	e_movzx_word(e, OUT_A, OUT_A);
 	e_shift_imm(e, SHIFT_SHL, 4, OUT_A, 5);
 	e_alu_m(e, ALU_CMP, 8, OUT_B, jump_field(d, OUT_A, offsetof(struct jump_entry, key)));
 	e_jcc(e, CC_NZ, lookup);
@@ -186,7 +193,7 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 }
 
 /* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot, OUT_A the list. */
-static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
+static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 {
 	static const u8 saved[] = { RAX, RCX, RDX, OUT_A, OUT_B };
 	const struct mem slot_end = at_reg(RDX, offsetof(struct slot, end));
@@ -198,6 +205,10 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_load(e, 8, OUT_B, at_gs(WORD(fill_use)));
 	e_load(e, 8, RCX, at_gs(WORD(fill_gla)));
 	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct slot_use, slot)));
+	if (pair) {
+		e_alu_imm_m(e, ALU_XOR, 4, at_gs(WORD(turn)), sizeof(struct slot));
+		e_alu_m(e, ALU_ADD, 4, RDX, at_gs(WORD(turn)));
+	}
 	e_mov_rr(e, 4, RAX, RCX);
 	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
 	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
@@ -241,8 +252,9 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	e_load(e, 8, RAX, at_reg(OUT_B, offsetof(struct slot_use, back)));
 	u8 *done = e_jmp(e, 0);
 	/* Not by us: as if the count were used up, or just not now. */
-	for (unsigned k = 0; k < 2; k++)
-		e_patch(later[k], e->to_run, emit_here(e));
+	e_patch(later[1], e->to_run, emit_here(e));
+	e_store_imm(e, 1, 1, at_gs(WORD(lists_full)));
+	e_patch(later[0], e->to_run, emit_here(e));
 	e_store_imm(e, 4, 0, at_reg(RDX, offsetof(struct slot, count)));
 	for (unsigned k = 0; k < 2; k++)
 		e_patch(out[k], e->to_run, emit_here(e));
@@ -255,6 +267,49 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag)
 	return here;
 }
 
+/* The entries of RAX and RCX change places; RDX and `with` are destroyed. */
+static void swap_entries(struct emit *e, unsigned with)
+{
+	e_alu_imm_m(e, ALU_ADD, 4, at_gs(VCPU(tlb_moves)), 1);
+	for (unsigned k = 0; k < sizeof(struct tlb_entry); k += 8) {
+		e_load(e, 8, RDX, at_reg(RAX, (s32)k));
+		e_load(e, 8, with, at_reg(RCX, (s32)k));
+		e_store(e, 8, with, at_reg(RAX, (s32)k));
+		e_store(e, 8, RDX, at_reg(RCX, (s32)k));
+	}
+	e_alu_imm_m(e, ALU_ADD, 4, at_gs(VCPU(tlb_moves)), 1);
+}
+
+/* See tlb_other() in mmu.h, and thunks.displaced. */
+static u64 emit_displaced(struct emit *e, unsigned a, unsigned b, size_t tag)
+{
+	static const u8 saved[] = { RAX, RCX, RDX };
+	u64 here = emit_here(e);
+
+	for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+		e_store(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_mov_rr(e, 4, RAX, a);
+	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
+	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
+	e_mov_rr(e, 4, RCX, RAX);
+	e_alu_imm(e, ALU_XOR, 4, RCX, TLB_HALF << 5);
+	e_alu_m(e, ALU_ADD, 8, RAX, at_gs(VCPU(tlb)));
+	e_alu_m(e, ALU_ADD, 8, RCX, at_gs(VCPU(tlb)));
+	e_mov_rr(e, 8, RDX, a);
+	e_alu_m(e, ALU_SUB, 8, RDX, at_reg(RCX, (s32)tag));
+	e_alu_imm(e, ALU_CMP, 8, RDX, PAGE_SIZE - 1);
+	u8 *none = e_jcc(e, CC_A, 0);
+	e_store(e, 8, b, at_gs(WORD(tmp)));
+	swap_entries(e, b);
+	e_load(e, 8, b, at_gs(WORD(tmp)));
+	e_load(e, 4, b, at_reg(b, -4));
+	e_patch(none, e->to_run, emit_here(e));
+	for (unsigned k = 0; k < ARRAY_SIZE(saved); k++)
+		e_load(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
+	e_jmp_reg(e, b);
+	return here;
+}
+
 void thunks_emit(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
@@ -263,27 +318,44 @@ void thunks_emit(struct vcpu *v)
 
 	t->enter = emit_enter(e);
 	t->leave = emit_leave(e);
-	t->slow = to_c(e, v, dbt_slow);
-	t->link = to_c(e, v, dbt_link);
-	t->cross_link = to_c(e, v, dbt_cross_link);
-	t->poll = to_c(e, v, dbt_poll);
-	t->poll_site = to_c(e, v, dbt_poll_site);
-	t->miss = to_c(e, v, dbt_miss);
-	t->lookup = to_c(e, v, dbt_go_on);
-	t->promote = to_c(e, v, dbt_promote);
-	t->hot = to_c(e, v, dbt_hot);
-	t->bail = to_c(e, v, dbt_bail);
-	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd));
-	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr));
+	t->slow = to_c(e, v, dbt_slow, PLACE_EMULATE);
+	t->link = to_c(e, v, dbt_link, PLACE_FIND);
+	t->cross_link = to_c(e, v, dbt_cross_link, PLACE_FIND);
+	t->poll = to_c(e, v, dbt_poll, PLACE_FIND);
+	t->poll_site = to_c(e, v, dbt_poll_site, PLACE_EMULATE);
+	t->miss = to_c(e, v, dbt_miss, PLACE_FIND);
+	t->lookup = to_c(e, v, dbt_go_on, PLACE_FIND);
+	t->promote = to_c(e, v, dbt_promote, PLACE_FIND);
+	t->hot = to_c(e, v, dbt_hot, PLACE_FIND);
+	t->bail = to_c(e, v, dbt_bail, PLACE_FIND);
+	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
+	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
+	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);
+	for (unsigned k = 0; k < 2; k++) {
+		size_t tag = k ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd);
+		t->displaced[0][k] = emit_displaced(e, OUT_A, OUT_B, tag);
+		t->displaced[1][k] = emit_displaced(e, OUT_B, OUT_A, tag);
+	}
 	t->load_vec = emit_load_vec(e, d);
-	t->load_x87 = to_c(e, v, dbt_load_x87);
-	t->stop = to_c(e, v, dbt_stop);
+	t->load_x87 = to_c(e, v, dbt_load_x87, PLACE_EMULATE);
+	t->stop = to_c(e, v, dbt_stop, PLACE_FIND);
 	t->jump = emit_jump(e, d, t->lookup, 0);
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->jump32 = emit_jump32(e, d, t->lookup);
 	t->syscall = emit_syscall(e, d);
 	t->sysret = emit_sysret(e, d);
-	t->tsc = emit_tsc(e, v);
+	t->iret = emit_iret(e, d);
+	t->tsc = emit_tsc(e, v, false);
+	t->tscp = emit_tsc(e, v, true);
+	t->moved = to_c(e, v, dbt_moved, PLACE_FIND);
+	t->direct_cr3 = emit_direct(e, v, dbt_direct_cr3, false);
+	t->direct_invlpg = emit_direct(e, v, dbt_direct_invlpg, false);
+	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, false);
+	t->direct_cpuid = emit_direct(e, v, dbt_direct_cpuid, false);
+	t->direct_in = emit_direct(e, v, dbt_direct_in, false);
+	t->direct_out = emit_direct(e, v, dbt_direct_out, false);
+	t->outside = to_c(e, v, dbt_outside, PLACE_EMULATE);
+	t->direct_xstate = emit_direct(e, v, dbt_direct_xstate, true);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
 		t->rep_stos[k] = emit_rep_stos(e, d, k);

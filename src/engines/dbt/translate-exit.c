@@ -134,8 +134,7 @@ u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
 
-	e_mov_rr(h, 4, entry, target);
-	e_alu_imm(h, ALU_AND, 4, entry, (1 << JUMP_CACHE_BITS) - 1);
+	e_movzx_word(h, entry, target);
 	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
 	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
 	if (!t->wide)

@@ -129,8 +129,12 @@ u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 	struct emit *h = t->h;
 	u8 *miss;
 
-	e_mov_rr(h, 4, b, a);
-	e_shift_imm(h, SHIFT_SHR, 4, b, PAGE_SHIFT - 5);
+	if (t->d->bmi2) {
+		e_rorx(h, b, a, PAGE_SHIFT - 5);
+	} else {
+		e_mov_rr(h, 4, b, a);
+		e_shift_imm(h, SHIFT_SHR, 4, b, PAGE_SHIFT - 5);
+	}
 	e_alu_imm(h, ALU_AND, 4, b, (TLB_SIZE - 1) << 5);
 	e_alu_m(h, ALU_ADD, 8, b, at_gs(VCPU(tlb)));
 	e_alu_m(h, ALU_SUB, 8, a, at_reg(b, write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
@@ -138,6 +142,22 @@ u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 	miss = e_jcc(h, CC_A, 0);
 	e_alu_m(h, ALU_ADD, 8, a, at_reg(b, offsetof(struct tlb_entry, host)));
 	return miss;
+}
+
+/* In the cold part, where the TLB's slot for an access has another page: that of the access may have been displaced. `back` looks again;
+ * returns the jump for when it was not. */
+static u8 *try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back)
+{
+	struct emit *c = t->c;
+
+	e_alu_m(c, ALU_ADD, 8, a, at_reg(b, write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
+	e_mov_imm32(c, b, 0);
+	u8 *fail = c->p - 4;
+	e_jmp(c, t->d->to.displaced[a == OUT_B][write]);
+	e8(c, 0xa9); /* as an instruction, for who reads along: test eax, back */
+	e32(c, (u32)back);
+	memcpy(fail, &(u32){ (u32)emit_here(c) }, 4);
+	return e_jmp(c, 0);
 }
 
 struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
@@ -149,32 +169,58 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 		return window_operand(t, avoid, write, align);
 	tr_save_flags(t, a);
 	tr_linear(t, a, i);
-	tr_slow_jump_at(t, tr_through_tlb(t, a, b, i->msize, write));
+	u64 back = emit_here(t->h);
+	u8 *miss = tr_through_tlb(t, a, b, i->msize, write);
+	e_patch(miss, t->h->to_run, emit_here(t->c));
+	tr_slow_jump_at(t, try_displaced(t, a, b, write, back));
 	check_alignment(t, a, align); /* host pages are as aligned as the guest's */
 	t->host_ok = false;
 	return at_reg(a, 0);
 }
 
-u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
+/* The compare itself: a becomes the offset in what the slot covers; returns the jump where it does not. */
+static u8 *compare(struct emit *e, unsigned a, const struct slot *s)
 {
-	struct emit *h = t->h, *c = t->c;
+	e_op_rip(e, 0x03, 8, a, &s->neg);
+	e_op_rip(e, 0x3b, 8, a, &s->end);
+	return e_jcc(e, CC_AE, 0);
+}
 
-	e_op_rip(h, 0x03, 8, a, &use->slot->neg);
-	e_op_rip(h, 0x3b, 8, a, &use->slot->end);
-	e_patch(e_jcc(h, CC_AE, 0), c->to_run, emit_here(c));
-	e_op_rip(c, 0x2b, 8, a, &use->slot->neg);
+/* In the cold part, where a compare with s did not pass: to a thunk that fills the slot; returns the jump for when it could not. */
+static u8 *fill(struct emit *c, unsigned a, const struct slot *s, struct slot_use *use, u64 thunk)
+{
+	e_op_rip(c, 0x2b, 8, a, &s->neg);
 	e_store(c, 8, a, at_gs(WORD(fill_gla)));
 	e_store_imm(c, 4, (s32)(u64)use, at_gs(WORD(fill_use)));
-	e_jmp(c, t->d->to.fill[write]);
+	e_jmp(c, thunk);
 	use->fail = emit_here(c);
 	return e_jmp(c, 0);
 }
 
-/* Stack accesses of plain blocks share a slot, which holds a page that may be written. A miss fills it, out of line. */
+u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
+{
+	e_patch(compare(t->h, a, use->slot), t->h->to_run, emit_here(t->c));
+	return fill(t->c, a, use->slot, use, t->d->to.fill[write]);
+}
+
+/* Behind the compare: in 32-bit code the sum of base and displacement may wrap, so the host address is computed of the offset. */
+static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
+{
+	if (t->wide)
+		e_op_rip(e, 0x8b, 8, t->s2, &s->delta);
+	else
+		e_op_rip(e, 0x03, 8, t->s1, &s->host);
+}
+
+/*
+ * Stack accesses of plain blocks share two slots, which hold pages that may be written: a stack goes to and fro over the border of two. The
+ * second one is tried out of line, and a miss of both fills the one that was filled earlier.
+ */
 struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
-	struct emit *h = t->h;
+	struct emit *h = t->h, *c = t->c;
 	struct slot_use *use;
+	u8 *miss;
 
 	if (t->region)
 		return window_stack(t, base, disp, n, write);
@@ -186,12 +232,16 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
 	else
 		e_mov_rr(h, tr_word(t), t->s1, base);
-	tr_slow_jump_at(t, tr_compare_slot(t, t->s1, use, true));
+	e_patch(compare(h, t->s1, &use->slot[0]), h->to_run, emit_here(c));
+	take_stack(t, h, &use->slot[0]);
+	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
+	miss = compare(c, t->s1, &use->slot[1]);
+	take_stack(t, c, &use->slot[1]);
+	e_jmp(c, emit_here(h));
+	e_patch(miss, c->to_run, emit_here(c));
+	tr_slow_jump_at(t, fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair));
 	t->host_ok = false;
-	if (!t->wide) { /* base + disp may wrap */
-		e_op_rip(h, 0x03, 8, t->s1, &use->slot->host);
+	if (!t->wide)
 		return at_reg(t->s1, 0);
-	}
-	e_op_rip(h, 0x8b, 8, t->s2, &use->slot->delta);
 	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Integer instructions that are not their own bytes: the stack's, divisions, which must not fault on the host, and branches. */
+/* Integer instructions that are not their own bytes: the stack's, divisions, which must not fault on the host, AH to memory, branches. */
 #include "engines/dbt/translate.h"
 
 /* Operands of a word, the default of these. POP to memory computes its address with the RSP after it. */
@@ -25,11 +25,32 @@ static bool plain_branch(const struct tr *t, const struct insn *i)
 	}
 }
 
+/* AH, CH, DH or BH to memory: they cannot be named beside the registers that addresses are in. */
+static bool stores_high_byte(const struct tr *t, const struct insn *i)
+{
+	return insn_kind(i, 0) == OPK_MEM && insn_kind(i, 1) == OPK_REG && i->r[1] & 7 && tr_can_address(i) &&
+	       t->d->host_features[FEAT_BMI2 / 64] & BIT(FEAT_BMI2 % 64);
+}
+
+static bool store_high_byte(struct tr *t, const struct insn *i)
+{
+	struct mem m = tr_address(t, 0, true, 0);
+	unsigned with = tr_beside(t, &m), reg = i->r[1] >> 3;
+
+	if (reg_is_out(t, reg))
+		e_movzx_byte(t->h, with, at_gs(GPR_AT(reg) + 1));
+	else
+		e_rorx(t->h, with, reg, 8);
+	e_store(t->h, 1, with, m);
+	return true;
+}
+
 bool tr_can_special(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
 
 	switch (i->op) {
+	case OP_MOV: return stores_high_byte(t, i);
 	case OP_PUSH:
 	case OP_POP:
 	case OP_LEAVE: return plain_stack(t, i);
@@ -159,6 +180,7 @@ bool tr_special(struct tr *t)
 	const struct insn *i = &t->insn[t->k];
 
 	switch (i->op) {
+	case OP_MOV: return store_high_byte(t, i);
 	case OP_PUSH: return tr_push(t, i);
 	case OP_POP: return tr_pop(t, i);
 	case OP_LEAVE: return leave(t);

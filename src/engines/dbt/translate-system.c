@@ -19,17 +19,26 @@ static size_t control_register(const struct insn *i)
 	}
 }
 
+/* A load or store that is known to go to a device, or beside code: C does it, and nothing is looked for in the TLB first. */
+static bool is_outside(const struct tr *t, const struct insn *i)
+{
+	return i->op == OP_MOV && i->flags & INSN_MEM && !t->d->counts && place_is_outside(t->d, t->b->page, i->off);
+}
+
 bool tr_can_system(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
 
+	if (is_outside(t, i))
+		return true;
 	switch (i->op) {
 	case OP_PUSHFD:
 	case OP_POPFD:
 	case OP_PUSHFQ:
 	case OP_POPFQ: return i->osize == tr_word_log(t);
 	case OP_CLD: return true;
-	case OP_RDTSC: return !t->d->counts && !t->d->check && !t->v->machine->config.deterministic;
+	case OP_RDTSC:
+	case OP_RDTSCP: return !t->d->counts && !t->d->check && !t->v->machine->config.deterministic;
 	case OP_MOV_FROM_CR: return tr_cpl(t) == 0 && control_register(i);
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:
@@ -42,7 +51,26 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_STAC:
 	case OP_SWAPGS: return tr_cpl(t) == 0;
 	case OP_SYSCALL: return tr_cpl(t) == 3 && !t->v->machine->deprivileged;
+	case OP_IRETQ:
 	case OP_SYSRET: return tr_cpl(t) == 0 && i->osize == 3;
+	case OP_MOV_TO_CR: return tr_cpl(t) == 0 && t->wide && i->r[0] == 3;
+	case OP_INVLPG: return tr_cpl(t) == 0 && t->wide;
+	case OP_WRMSR: return tr_cpl(t) == 0 && t->wide && !t->d->counts;
+	case OP_CPUID: return true;
+	case OP_IN:
+	case OP_OUT: return !t->d->counts;
+	case OP_XSAVE:
+	case OP_XSAVE64:
+	case OP_XSAVEOPT:
+	case OP_XSAVEOPT64:
+	case OP_XSAVEC:
+	case OP_XSAVEC64:
+	case OP_XSAVES:
+	case OP_XSAVES64:
+	case OP_XRSTOR:
+	case OP_XRSTOR64:
+	case OP_XRSTORS:
+	case OP_XRSTORS64: return t->wide;
 	default: return tr_can_string(t, i);
 	}
 }
@@ -54,7 +82,7 @@ bool tr_system_reads_flags(const struct insn *i)
 
 bool tr_system_writes_flags(const struct insn *i)
 {
-	return i->op == OP_POPFQ || i->op == OP_POPFD || i->op == OP_SYSRET;
+	return i->op == OP_POPFQ || i->op == OP_POPFD || i->op == OP_SYSRET || i->op == OP_IRETQ;
 }
 
 static struct mem rflags(void)
@@ -155,7 +183,7 @@ static void pushf(struct tr *t)
 	e_lea(h, n, RSP, at_reg(RSP, -(s32)n));
 }
 
-/* In place when only arithmetic flags change, and the supervisor's IF while nothing waits for it. */
+/* In place when only arithmetic flags change, and the supervisor's IF unless it is set while something waits. */
 static void popf(struct tr *t)
 {
 	struct emit *h = t->h;
@@ -171,7 +199,11 @@ static void popf(struct tr *t)
 	tr_slow_jump(t, CC_NZ);
 	if (supervisor) {
 		e_alu_imm_m(h, ALU_CMP, 4, at_gs(VCPU(events)), 0);
+		u8 *none = e_jcc(h, CC_Z, 0);
+		e_op_rr(h, 0xf7, 4, 0, OUT_A);
+		e32(h, FL_IF);
 		tr_slow_jump(t, CC_NZ);
+		e_patch(none, h->to_run, emit_here(h));
 		e_alu_imm(h, ALU_AND, 4, OUT_B, FL_IF);
 		e_op_rm(h, 0x31, 4, OUT_B, rflags());
 	}
@@ -217,11 +249,43 @@ static void segment_base(struct tr *t, const struct insn *i)
 	t->host_ok = false;
 }
 
+/* A thunk that finds its operand, in OUT_A, in words.arg. */
+static void call_with_arg(struct tr *t, u64 thunk)
+{
+	e_store(t->h, 8, OUT_A, at_gs(WORD(arg)));
+	tr_call(t, thunk);
+}
+
+static void mov_to_cr3(struct tr *t, const struct insn *i)
+{
+	unsigned reg = i->r[1] >> 3;
+
+	tr_save_flags(t, OUT_A);
+	if (reg_is_out(t, reg))
+		e_load(t->h, 8, OUT_A, at_gs(GPR_AT(reg)));
+	else
+		e_mov_rr(t->h, 8, OUT_A, reg);
+	call_with_arg(t, t->d->to.direct_cr3);
+}
+
+static void invlpg(struct tr *t, const struct insn *i)
+{
+	tr_save_flags(t, OUT_A);
+	tr_linear(t, OUT_A, i);
+	t->host_ok = false;
+	call_with_arg(t, t->d->to.direct_invlpg);
+}
+
 bool tr_system(struct tr *t)
 {
 	const struct insn *i = &t->insn[t->k];
 
 	windows_forget(t); /* their registers are used */
+	if (is_outside(t, i)) {
+		tr_site(t)->outside = true;
+		tr_call(t, t->d->to.outside);
+		return true;
+	}
 	switch (i->op) {
 	case OP_CLI: cli(t); return true;
 	case OP_STI: sti(t); return true;
@@ -234,7 +298,27 @@ bool tr_system(struct tr *t)
 	case OP_PUSHFQ: pushf(t); return true;
 	case OP_SYSCALL: tr_call(t, t->d->to.syscall); return true;
 	case OP_SYSRET: tr_call(t, t->d->to.sysret); return true;
+	case OP_IRETQ: tr_call(t, t->d->to.iret); return true;
 	case OP_RDTSC: tr_call(t, t->d->to.tsc); return true;
+	case OP_RDTSCP: tr_call(t, t->d->to.tscp); return true;
+	case OP_MOV_TO_CR: mov_to_cr3(t, i); return true;
+	case OP_INVLPG: invlpg(t, i); return true;
+	case OP_WRMSR: tr_call(t, t->d->to.direct_wrmsr); return true;
+	case OP_CPUID: tr_call(t, t->d->to.direct_cpuid); return true;
+	case OP_IN: tr_call(t, t->d->to.direct_in); return true;
+	case OP_OUT: tr_call(t, t->d->to.direct_out); return true;
+	case OP_XSAVE:
+	case OP_XSAVE64:
+	case OP_XSAVEOPT:
+	case OP_XSAVEOPT64:
+	case OP_XSAVEC:
+	case OP_XSAVEC64:
+	case OP_XSAVES:
+	case OP_XSAVES64:
+	case OP_XRSTOR:
+	case OP_XRSTOR64:
+	case OP_XRSTORS:
+	case OP_XRSTORS64: tr_call(t, t->d->to.direct_xstate); return true;
 	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, tr_word(t), at_gs(control_register(i))); return true;
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:

@@ -50,7 +50,7 @@ static bool take(struct tr *t, const u8 *host, unsigned off)
 	struct insn *i = &t->insn[t->n];
 	unsigned room = (unsigned)MIN(15, PAGE_SIZE - off);
 	const u8 *bytes = host + off;
-	enum decode_status s = dbt_decode(t->v, i, &t->info[t->n], bytes, room, off);
+	enum decode_status s = code_decode(t->v, i, &t->info[t->n], bytes, room, off);
 
 	if (s == DECODE_MORE && room < 15) {
 		t->end_crosses = true;
@@ -202,6 +202,7 @@ struct site *tr_site(struct tr *t)
 		t->site->insn = t->insn[t->k];
 		t->site->insn.n = (u16)(t->n - tr_uncounted(t) - 1);
 		t->site->block = t->b;
+		t->site->fast = t->native[t->k] != NATIVE_NONE;
 	}
 	return t->site;
 }
@@ -436,6 +437,7 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
+	u8 place = vcpu_at(v, PLACE_TRANSLATE);
 	struct tr *t = begin_translation(v, gla >> 63);
 	struct block *b = t->b = meta_alloc(d, sizeof(*b));
 	unsigned off = gla & ~PAGE_MASK;
@@ -444,7 +446,8 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 
 	t->wide = (mode & MODE_CODE_SIZE) == CODE_64;
 	*b = (struct block){ .page = page, .page2 = page2, .off = (u16)off, .mode = mode };
-	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off);
+	b->hot = mode_is_translated(mode) && !(mode & MODE_PLAIN) && block_is_hot(d, page, off) &&
+		 memory_ready_for_region(d);
 	if (b->hot && region_find(t, host, off)) {
 		choose(t);
 		region_choose_outs(t);
@@ -464,6 +467,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	d->stats->bytes += b->code_end - b->code;
 	if (unlikely(d->tells))
 		tell_translation(t, gla, hot, cold);
+	vcpu_at(v, place);
 	return b;
 }
 

@@ -224,6 +224,14 @@ static bool fits(const struct insn *i, const struct access *a, const struct wind
 	return disp == (s32)disp;
 }
 
+/* What is remembered of an access: an instruction's operand and what it does to the stack are two. */
+static unsigned place_of(const struct tr *t, const struct insn *i)
+{
+	const struct insn *now = &t->insn[t->k];
+
+	return now->off + (i != now);
+}
+
 /* The compare with a slot; a becomes the offset in what the slot covers. */
 static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
 {
@@ -231,6 +239,7 @@ static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w,
 	struct slot *s = meta_alloc(t->d, sizeof(*s));
 
 	slot_init(s, (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off, w->write);
+	s->place = (u16)place_of(t, i);
 	use->slot = s;
 	use->back = emit_here(t->h);
 	address_of_window(t, a, i, back);
@@ -254,7 +263,7 @@ static bool slot_pays(const struct tr *t)
 static struct mem open_window(struct tr *t, struct window *w, unsigned hold, unsigned a, const struct insn *i, s64 back)
 {
 	struct emit *h = t->h;
-	bool wanders = place_wanders(t->d, t->b->page, t->insn[t->k].off) || !slot_pays(t);
+	bool wanders = place_wanders(t->d, t->b->page, place_of(t, i)) || !slot_pays(t);
 	unsigned reg = hold == NO_REG ? a : hold;
 
 	tr_save_flags(t, a);

@@ -174,11 +174,13 @@ static int interp_run(struct vcpu *v, struct error *err)
 	in->err = err;
 	v->unwind = &landing;
 	v->cur = &in->none;
+	vcpu_at(v, PLACE_CODE);
 	simd_enter(v);
 	mmu_update_view(v);
 	mmu_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
+		vcpu_at(v, PLACE_CODE);
 		end_quantum(v);
 		if (!alive) {
 			machine_end(v->machine, END_TRIPLE_FAULT, 0);
@@ -201,6 +203,7 @@ static int interp_run(struct vcpu *v, struct error *err)
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
+	vcpu_at(v, PLACE_AWAY);
 	return 0;
 }
 
@@ -221,6 +224,8 @@ static void interp_destroy(struct vcpu *v)
 	code_destroy(v);
 	if (in->tracer)
 		tracer_close(in->tracer);
+	free(v->shapes);
+	v->shapes = NULL;
 	free(in);
 	v->engine = NULL;
 	mmu_destroy(v);
@@ -234,11 +239,12 @@ static int interp_create(struct vcpu *v, struct error *err)
 	if (!in)
 		return error_set(err, ENOMEM, "no memory for the interpreter of CPU %u", v->id);
 	v->engine = in;
+	v->shapes = insn_shapes_create();
 	v->cur = &in->none;
 	in->none.base = in->none.index = SLOT_ZERO;
 	in->deterministic = config->deterministic;
 	in->base_insns = clock_now(v->machine->clock);
-	int r = mmu_create(v, err);
+	int r = v->shapes ? mmu_create(v, err) : error_set(err, ENOMEM, "no memory for the decoder of CPU %u", v->id);
 	if (!r)
 		r = code_create(v, err);
 	if (!r && config->trace && !(in->tracer = tracer_open(v, config->trace, err)))
