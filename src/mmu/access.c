@@ -61,42 +61,53 @@ static bool table_place(struct vcpu *v, enum intent intent, u32 error, const str
 	return true;
 }
 
-bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p, u32 *error)
+/* Where a walk has led. False: the page became a page table since the walk saw an entry that allows a store. */
+static bool walked_place(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, const struct walk *w,
+			 struct place *p)
 {
 	struct machine *m = v->machine;
-	struct tlb_entry *e = tlb_find(v, tlb_view(v, how), gla);
-	u64 tag = intent == INTENT_WRITE ? e->wr : e->rd;
+	u8 *page = ram_ptr(m, w->gpa & PAGE_MASK, PAGE_SIZE);
 
-	if (tlb_hits(tag, gla, 1)) {
-		*p = (struct place){ e->host + (gla & ~PAGE_MASK), (e->info & PAGE_MASK) | (gla & ~PAGE_MASK), false,
-				     false };
-		return true;
-	}
-	if (spot_find(v, gla, intent, how, p))
-		return true;
-	struct walk w;
-again:
-	if (!mmu_walk(v, gla, intent, how, &w, error))
-		return table_place(v, intent, *error, &w, p);
-	p->gpa = w.gpa;
-	p->code = p->table = false;
-	u8 *page = ram_ptr(m, w.gpa & PAGE_MASK, PAGE_SIZE);
-	p->host = page ? page + (gla & ~PAGE_MASK) : NULL;
+	*p = (struct place){ .gpa = w->gpa, .host = page ? page + (gla & ~PAGE_MASK) : NULL };
 	if (!page) {
-		spot_enter(v, gla, intent, how, &w, NULL);
+		spot_enter(v, gla, intent, how, w, NULL);
 		return true;
 	}
-	tlb_fill(v, gla, how, &w, page);
+	tlb_fill(v, gla, how, w, page);
 	if (intent != INTENT_WRITE)
 		return true;
 	tell_store(m, page);
 	enum writable may = page_writable(v, ram_page_index(m, page));
-	if (unlikely(may == WRITABLE_NOT)) /* it became a page table since the walk saw the entry */
-		goto again;
 	p->code = may == WRITABLE_CODE;
 	if (p->code)
-		spot_enter(v, gla, intent, how, &w, page);
-	return true;
+		spot_enter(v, gla, intent, how, w, page);
+	return may != WRITABLE_NOT;
+}
+
+/* One walk more is enough, unless types of frames are wrong: then the guest may fault for ever, we may not loop for ever. */
+#define WALKS_MAX 1000
+
+bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p, u32 *error)
+{
+	struct tlb_entry *e = tlb_find(v, tlb_view(v, how), gla);
+	u64 tag = intent == INTENT_WRITE ? e->wr : e->rd;
+	struct walk w;
+
+	if (tlb_hits(tag, gla, 1)) {
+		*p = (struct place){ .host = e->host + (gla & ~PAGE_MASK),
+				     .gpa = (e->info & PAGE_MASK) | (gla & ~PAGE_MASK) };
+		return true;
+	}
+	if (spot_find(v, gla, intent, how, p))
+		return true;
+	for (unsigned k = 0; k < WALKS_MAX; k++) {
+		if (!mmu_walk(v, gla, intent, how, &w, error))
+			return table_place(v, intent, *error, &w, p);
+		if (likely(walked_place(v, gla, intent, how, &w, p)))
+			return true;
+	}
+	*error = PF_P | PF_W;
+	return false;
 }
 
 void mmu_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_access how, struct place *p)
