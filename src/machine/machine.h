@@ -277,6 +277,7 @@ static inline u64 ram_gpa(const struct machine *m, const void *host)
 }
 /* Host page faults cost 10 us each on some hosts: the first use of a chunk gets all its pages by one system call. */
 #define RAM_CHUNK_SHIFT 16
+void ram_make_huge(struct machine *m, u64 offset); /* the 2 MiB of RAM that hold it: a page of the host's */
 void ram_populate(struct machine *m, const u8 *host, u64 len); /* the chunks that hold [host, host + len) */
 static inline void ram_use(struct machine *m, const u8 *host)
 {

@@ -14,6 +14,9 @@
 #include "machine/ram.h"
 
 #define HUGE_PAGE (2ull << 20)
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
 
 static int map_shared(struct machine *m, u64 size, struct error *err)
 {
@@ -87,6 +90,15 @@ void ram_destroy(struct machine *m)
 		munmap(m->ram, m->config.ram_size);
 	if (m->ram_fd >= 0)
 		close(m->ram_fd);
+}
+
+/* Whatever the host's settings for shared memory say. It takes a millisecond, and where the host has no huge page, nothing happens. */
+void ram_make_huge(struct machine *m, u64 offset)
+{
+	u64 begin = offset & ~(HUGE_PAGE - 1);
+
+	if (m->config.ram_size - begin >= HUGE_PAGE)
+		madvise(m->ram + begin, HUGE_PAGE, MADV_COLLAPSE);
 }
 
 /* Before Linux 5.14, or short of memory, it fails, and each page faults as it is touched. */

@@ -106,6 +106,7 @@ struct mmu {
 	/* While it is there, by RAM page: where a fast write was evicted, what `drops` was then, and bit 0: it was a global page's. */
 	u32 *evicted;
 	_Atomic u32 drops[2]; /* how often the engine was told to drop what is not global, and what is */
+	u16 *piece_fills; /* entries made of each 2 MiB of RAM */
 	u64 stamp;
 	u16 high_space, last_space;
 	bool high_local; /* upper-half code was fetched through non-global pages */

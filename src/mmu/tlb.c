@@ -12,7 +12,9 @@
 
 #include "mmu/mmu-internal.h"
 
-#define HUGE_PAGE (2ul << 20)
+#define PIECE_SHIFT 21
+#define HUGE_PAGE   (1ul << PIECE_SHIFT)
+#define HOT_FILLS   4096 /* of a piece, that becomes a huge page of the host's */
 
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
@@ -316,6 +318,16 @@ static void end_moving(struct vcpu *v)
 	atomic_store_explicit(&v->tlb_moves, v->tlb_moves + 1, memory_order_release);
 }
 
+/* What is entered again and again is accessed all over, so the host's TLB, and the tables behind it, are short as well. */
+static void note_fill(struct vcpu *v, const u8 *host)
+{
+	u64 offset = (u64)(host - v->machine->ram);
+	u16 *fills = &v->mmu->piece_fills[offset >> PIECE_SHIFT];
+
+	if (unlikely(*fills < HOT_FILLS) && ++*fills == HOT_FILLS)
+		ram_make_huge(v->machine, offset);
+}
+
 struct tlb_entry *tlb_find(struct vcpu *v, struct tlb_entry *view, u64 gla)
 {
 	struct tlb_entry *e = tlb_slot(view, gla), *o = tlb_other(view, e);
@@ -365,6 +377,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 		e->wr = page;
 	e->host = page_host;
 	ram_use(v->machine, page_host);
+	note_fill(v, page_host);
 	if (e->wr == page)
 		note_writer(v, e);
 	e->info = (w->gpa & PAGE_MASK) | (w->global ? TLB_GLOBAL : 0) | (w->shift > 12 ? TLB_LARGE : 0);
@@ -772,8 +785,16 @@ void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks)
 	v->mmu->hooks = hooks;
 }
 
+static void destroy(struct mmu *m)
+{
+	free(m->writer);
+	free(m->piece_fills);
+	free(m->evicted);
+	free(m);
+}
+
 /* The TLB is looked up by every access to memory: in a huge page its entries cost the host's TLB one of its own. */
-static struct mmu *allocate(void)
+static struct mmu *allocate(u64 ram_size, bool told)
 {
 	size_t size = (sizeof(struct mmu) + HUGE_PAGE - 1) & ~(HUGE_PAGE - 1);
 	struct mmu *m = aligned_alloc(HUGE_PAGE, size);
@@ -782,25 +803,22 @@ static struct mmu *allocate(void)
 		return NULL;
 	madvise(m, size, MADV_HUGEPAGE);
 	memset(m, 0, sizeof(*m));
-	return m;
+	m->writer = calloc(ram_size >> PAGE_SHIFT, sizeof(*m->writer));
+	m->piece_fills = calloc((ram_size >> PIECE_SHIFT) + 1, sizeof(*m->piece_fills));
+	if (told)
+		m->evicted = calloc(ram_size >> PAGE_SHIFT, sizeof(*m->evicted));
+	if (m->writer && m->piece_fills && (m->evicted || !told))
+		return m;
+	destroy(m);
+	return NULL;
 }
 
 int mmu_create(struct vcpu *v, struct error *err)
 {
-	struct mmu *m = allocate();
+	struct mmu *m = allocate(v->machine->low_size + v->machine->high_size, v->machine->write_cpus);
 
-	if (m && v->machine->write_cpus)
-		m->evicted = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->evicted));
-	if (m)
-		m->writer = calloc((v->machine->low_size + v->machine->high_size) >> PAGE_SHIFT, sizeof(*m->writer));
-	if (!m || !m->writer || (v->machine->write_cpus && !m->evicted)) {
-		if (m) {
-			free(m->writer);
-			free(m->evicted);
-		}
-		free(m);
+	if (!m)
 		return error_set(err, ENOMEM, "no memory for the TLB of CPU %u", v->id);
-	}
 	pthread_mutex_init(&m->mail.lock, NULL);
 	pthread_mutex_init(&m->flushes.lock, NULL);
 	m->epoch = EPOCH_AWAY;
@@ -821,10 +839,8 @@ void mmu_destroy(struct vcpu *v)
 	if (v->mmu) {
 		pthread_mutex_destroy(&v->mmu->mail.lock);
 		pthread_mutex_destroy(&v->mmu->flushes.lock);
-		free(v->mmu->writer);
-		free(v->mmu->evicted);
+		destroy(v->mmu);
 	}
-	free(v->mmu);
 	v->mmu = NULL;
 	v->tlb = NULL;
 }

@@ -229,6 +229,14 @@ static void polls(void **state)
 	assert_true(events_pending(v));
 	assert_false(v->halted);
 	assert_true(events_pending(v));
+	/* One that was left by something else than an event is not mixed up with the next. */
+	guest_info(1)->evtchn_upcall_pending = 0;
+	assert_int_equal(events_poll(v, GUEST_ARG, 1, 0), 0);
+	v->halted = false;
+	ports[0] = 0x700000;
+	machine_write(m, GUEST_ARG, ports, sizeof(ports));
+	assert_int_equal(events_poll(v, GUEST_ARG, 1, 0), -EINVAL);
+	assert_false(events_pending(v));
 	ports[0] = 4096;
 	machine_write(m, GUEST_ARG, ports, sizeof(ports));
 	assert_int_equal(events_poll(v, GUEST_ARG, 1, 0), -EINVAL);

@@ -276,8 +276,12 @@ u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 
 	v->cur = &d->none;
 	v->rip = v->r[17] + off;
-	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
-		return dbt_find(v);
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page)) {
+		/* Not by the jump cache: that leads to where this was called from, while nothing is made room for. */
+		u64 gla = code_linear(v, v->rip);
+		v->r[17] = v->rip - (gla & ~PAGE_MASK);
+		return find_slowly(v, gla);
+	}
 	struct block *to = block_find(d, b->page, off, mode, ~0ull);
 	if (!to)
 		to = translate(v, v->rip, mode, v->machine->ram + (b->page << PAGE_SHIFT), b->page, ~0ull);

@@ -89,6 +89,18 @@ static bool read_msr(struct vcpu *v)
 	return true;
 }
 
+/* CR4.TSD is about programs. */
+static bool read_tsc(struct vcpu *v, bool with_aux)
+{
+	u64 now = cpu_tsc(v);
+
+	v->r[RAX] = (u32)now;
+	v->r[RDX] = now >> 32;
+	if (with_aux)
+		v->r[RCX] = (u32)v->msr.tsc_aux;
+	return true;
+}
+
 static bool set_base(u64 *base, u64 value)
 {
 	if (!is_canonical(value))
@@ -183,6 +195,8 @@ static bool execute(struct vcpu *v, struct insn *i)
 	case OP_WRMSR: counts->msrs++; return write_msr(v);
 	case OP_MOV_TO_CR: counts->controls++; return move_to_cr(v, i);
 	case OP_MOV_FROM_CR: counts->controls++; return move_from_cr(v, i);
+	case OP_RDTSC:
+	case OP_RDTSCP: counts->others++; return read_tsc(v, i->op == OP_RDTSCP);
 	case OP_CLTS:
 		counts->controls++;
 		v->cr0 &= ~(u64)CR0_TS;

@@ -73,8 +73,25 @@ struct xen_events {
 
 extern const struct channel_abi abi_2level, abi_fifo;
 
+static inline const struct channel_abi *abi_of(struct xen_events *e)
+{
+	return atomic_load_explicit(&e->abi, memory_order_acquire);
+}
+/* Each of a vCPU's own, or the domain's, and then told on vCPU 0 first. */
+static inline bool events_virq_per_cpu(u32 virq)
+{
+	return virq == VIRQ_TIMER || virq == VIRQ_DEBUG || virq == VIRQ_XENOPROF || virq == VIRQ_XENPMU;
+}
+
+/* All with the lock held. */
 /* The CPU has something pending: it is told, unless it has been. */
 void events_tell(struct xen_events *e, unsigned cpu);
+/* Marks a port, and wakes whoever polls. */
+void events_mark(struct xen_events *e, u32 port);
+/* A fresh one, told on vCPU 0; -ENOSPC. Port 0 is none. */
+int events_take_port(struct xen_events *e, enum channel_state state);
+struct channel *events_channel(struct xen_events *e, u32 port); /* NULL: the guest has none of that number */
+void events_close(struct xen_events *e, u32 port);
 
 /* events-fifo.c: sub-operations of the hypercall, without the lock held; reset gives the frames back and goes to the 2-level ABI. */
 int fifo_init_control(struct xen_events *e, void *arg);

@@ -10,6 +10,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 static struct vcpu_info *info_of(const struct xen_domain *d, unsigned cpu)
 {
@@ -89,11 +90,6 @@ const struct channel_abi abi_2level = { raise_2level, clear_2level, unmask_2leve
 
 /* ---- raising ---- */
 
-static const struct channel_abi *abi_of(struct xen_events *e)
-{
-	return atomic_load_explicit(&e->abi, memory_order_acquire);
-}
-
 /* They look for themselves whether it was for them. The mark was set before we look who polls, and they look for marks after
  * they have said that they poll: one of us sees the other. */
 static void wake_pollers(struct xen_events *e)
@@ -104,7 +100,7 @@ static void wake_pollers(struct xen_events *e)
 		vcpu_post(e->d->machine->vcpu[__builtin_ctzll(polling)], EV_INTR);
 }
 
-static void raise(struct xen_events *e, u32 port)
+void events_mark(struct xen_events *e, u32 port)
 {
 	e->raised++;
 	abi_of(e)->raise(e, port);
@@ -117,7 +113,7 @@ void events_raise(struct xen_domain *d, u32 port)
 
 	pthread_mutex_lock(&e->lock);
 	if (port < EVENTS_MAX && e->channel[port].state == CHANNEL_BACKEND)
-		raise(e, port);
+		events_mark(e, port);
 	pthread_mutex_unlock(&e->lock);
 }
 
@@ -127,14 +123,13 @@ void events_raise_virq(struct vcpu *v, unsigned virq)
 
 	pthread_mutex_lock(&e->lock);
 	if (e->virq[v->id][virq])
-		raise(e, e->virq[v->id][virq]);
+		events_mark(e, e->virq[v->id][virq]);
 	pthread_mutex_unlock(&e->lock);
 }
 
 /* ---- ports ---- */
 
-/* A fresh one, told on vCPU 0; -ENOSPC. Port 0 is none. */
-static int take_port(struct xen_events *e, enum channel_state state)
+int events_take_port(struct xen_events *e, enum channel_state state)
 {
 	for (unsigned p = 1; p < EVENTS_MAX; p++) {
 		if (e->channel[p].state == CHANNEL_CLOSED) {
@@ -148,7 +143,7 @@ static int take_port(struct xen_events *e, enum channel_state state)
 	return -ENOSPC;
 }
 
-static struct channel *channel_of(struct xen_events *e, u32 port)
+struct channel *events_channel(struct xen_events *e, u32 port)
 {
 	return port && port < EVENTS_MAX && e->channel[port].state > CHANNEL_LEFT ? &e->channel[port] : NULL;
 }
@@ -159,7 +154,7 @@ int events_offer(struct xen_domain *d, void (*notify)(void *arg), void *arg)
 	int port;
 
 	pthread_mutex_lock(&e->lock);
-	port = take_port(e, CHANNEL_BACKEND);
+	port = events_take_port(e, CHANNEL_BACKEND);
 	if (port > 0) {
 		e->channel[port].notify = notify;
 		e->channel[port].arg = arg;
@@ -175,7 +170,7 @@ int events_bind(struct xen_domain *d, u32 port, void (*notify)(void *arg), void 
 	int r = -EINVAL;
 
 	pthread_mutex_lock(&e->lock);
-	c = channel_of(e, port);
+	c = events_channel(e, port);
 	if (c && c->state == CHANNEL_UNBOUND && !c->remote) {
 		c->state = CHANNEL_BACKEND;
 		c->notify = notify;
@@ -200,243 +195,15 @@ void events_unbind(struct xen_domain *d, u32 port)
 	pthread_mutex_unlock(&e->lock);
 }
 
-/* Each of a vCPU's own, or the domain's, and then told on vCPU 0 first. */
-static bool virq_is_per_cpu(u32 virq)
-{
-	return virq == VIRQ_TIMER || virq == VIRQ_DEBUG || virq == VIRQ_XENOPROF || virq == VIRQ_XENPMU;
-}
-
-static void close_port(struct xen_events *e, u32 port)
+void events_close(struct xen_events *e, u32 port)
 {
 	struct channel *c = &e->channel[port];
 
 	if (c->state == CHANNEL_VIRQ)
-		e->virq[virq_is_per_cpu(c->virq) ? c->cpu : 0][c->virq] = 0;
+		e->virq[events_virq_per_cpu(c->virq) ? c->cpu : 0][c->virq] = 0;
 	abi_of(e)->clear(e, port);
 	c->pending = false;
 	c->state = c->state == CHANNEL_BACKEND || c->state == CHANNEL_LEFT ? CHANNEL_LEFT : CHANNEL_CLOSED;
-}
-
-/* ---- the hypercall: sub-operations, lock held ---- */
-
-static bool is_us(domid_t dom)
-{
-	return dom == DOMID_SELF || dom == XEN_DOMID;
-}
-
-static int bind_virq(struct xen_events *e, void *arg)
-{
-	struct evtchn_bind_virq *a = arg;
-	int port;
-
-	if (a->virq >= NR_VIRQS || (a->vcpu && !virq_is_per_cpu(a->virq)))
-		return -EINVAL;
-	if (a->vcpu >= e->d->cpus)
-		return -ENOENT;
-	if (e->virq[a->vcpu][a->virq])
-		return -EEXIST;
-	port = take_port(e, CHANNEL_VIRQ);
-	if (port < 0)
-		return port;
-	e->channel[port].virq = (u8)a->virq;
-	e->channel[port].cpu = (u8)a->vcpu;
-	e->virq[a->vcpu][a->virq] = (u16)port;
-	a->port = (u32)port;
-	return 0;
-}
-
-static int bind_ipi(struct xen_events *e, void *arg)
-{
-	struct evtchn_bind_ipi *a = arg;
-	int port;
-
-	if (a->vcpu >= e->d->cpus)
-		return -ENOENT;
-	port = take_port(e, CHANNEL_IPI);
-	if (port < 0)
-		return port;
-	e->channel[port].cpu = (u8)a->vcpu;
-	a->port = (u32)port;
-	return 0;
-}
-
-static int alloc_unbound(struct xen_events *e, void *arg)
-{
-	struct evtchn_alloc_unbound *a = arg;
-	int port;
-
-	if (!is_us(a->dom))
-		return a->dom ? -ESRCH : -EPERM;
-	port = take_port(e, CHANNEL_UNBOUND);
-	if (port < 0)
-		return port;
-	e->channel[port].remote = a->remote_dom == DOMID_SELF ? XEN_DOMID : a->remote_dom;
-	a->port = (u32)port;
-	return 0;
-}
-
-/* Domain 0 has no port that would wait for us, and there is no other domain. */
-static int bind_interdomain(struct xen_events *e, void *arg)
-{
-	const struct evtchn_bind_interdomain *a = arg;
-
-	return is_us(a->remote_dom) || !a->remote_dom ? -EINVAL : -ESRCH;
-}
-
-static int bind_pirq(struct xen_events *e, void *arg)
-{
-	return -EPERM;
-}
-
-static int op_close(struct xen_events *e, void *arg)
-{
-	const struct evtchn_close *a = arg;
-
-	if (!channel_of(e, a->port))
-		return -EINVAL;
-	close_port(e, a->port);
-	return 0;
-}
-
-static int op_send(struct xen_events *e, void *arg)
-{
-	u32 port = ((const struct evtchn_send *)arg)->port;
-	struct channel *c = channel_of(e, port);
-
-	if (!c || c->state == CHANNEL_VIRQ)
-		return -EINVAL;
-	e->sent++;
-	if (c->state == CHANNEL_IPI)
-		raise(e, port);
-	else if (c->state == CHANNEL_BACKEND)
-		c->notify(c->arg);
-	return 0;
-}
-
-static int op_status(struct xen_events *e, void *arg)
-{
-	static const u8 status[] = {
-		[CHANNEL_CLOSED] = EVTCHNSTAT_closed,	[CHANNEL_LEFT] = EVTCHNSTAT_closed,
-		[CHANNEL_UNBOUND] = EVTCHNSTAT_unbound, [CHANNEL_BACKEND] = EVTCHNSTAT_interdomain,
-		[CHANNEL_VIRQ] = EVTCHNSTAT_virq,	[CHANNEL_IPI] = EVTCHNSTAT_ipi,
-	};
-	struct evtchn_status *a = arg;
-	const struct channel *c;
-
-	if (!is_us(a->dom))
-		return a->dom ? -ESRCH : -EPERM;
-	if (a->port >= EVENTS_MAX)
-		return -EINVAL;
-	c = &e->channel[a->port];
-	a->status = status[c->state];
-	a->vcpu = c->cpu;
-	if (c->state == CHANNEL_UNBOUND)
-		a->u.unbound.dom = c->remote;
-	else if (c->state == CHANNEL_VIRQ)
-		a->u.virq = c->virq;
-	else if (c->state == CHANNEL_BACKEND) {
-		a->u.interdomain.dom = 0;
-		a->u.interdomain.port = a->port;
-	}
-	return 0;
-}
-
-static int bind_vcpu(struct xen_events *e, void *arg)
-{
-	const struct evtchn_bind_vcpu *a = arg;
-	struct channel *c = channel_of(e, a->port);
-
-	if (a->vcpu >= e->d->cpus)
-		return -ENOENT;
-	if (!c || c->state == CHANNEL_IPI || (c->state == CHANNEL_VIRQ && virq_is_per_cpu(c->virq)))
-		return -EINVAL;
-	c->cpu = (u8)a->vcpu;
-	return 0;
-}
-
-static int op_unmask(struct xen_events *e, void *arg)
-{
-	const struct evtchn_unmask *a = arg;
-
-	if (!channel_of(e, a->port))
-		return -EINVAL;
-	abi_of(e)->unmask(e, a->port);
-	return 0;
-}
-
-static int set_priority(struct xen_events *e, void *arg)
-{
-	const struct evtchn_set_priority *a = arg;
-	struct channel *c = channel_of(e, a->port);
-
-	if (abi_of(e) != &abi_fifo)
-		return -ENOSYS;
-	if (!c || a->priority > EVTCHN_FIFO_PRIORITY_MIN)
-		return -EINVAL;
-	c->priority = (u8)a->priority;
-	return 0;
-}
-
-/* ---- those that take the lock themselves, as they get frames or give them back ---- */
-
-static int op_reset(struct xen_events *e, void *arg)
-{
-	const struct evtchn_reset *a = arg;
-
-	if (!is_us(a->dom))
-		return a->dom ? -ESRCH : -EPERM;
-	pthread_mutex_lock(&e->lock);
-	for (u32 p = 1; p < EVENTS_MAX; p++)
-		if (e->channel[p].state != CHANNEL_CLOSED)
-			close_port(e, p);
-	pthread_mutex_unlock(&e->lock);
-	fifo_reset(e);
-	return 0;
-}
-
-static const struct op {
-	u8 size;
-	bool answers; /* the argument is written back */
-	bool locks; /* itself */
-	int (*fn)(struct xen_events *e, void *arg);
-} ops[] = {
-	[EVTCHNOP_bind_interdomain] = { sizeof(struct evtchn_bind_interdomain), true, false, bind_interdomain },
-	[EVTCHNOP_bind_virq] = { sizeof(struct evtchn_bind_virq), true, false, bind_virq },
-	[EVTCHNOP_bind_pirq] = { sizeof(struct evtchn_bind_pirq), true, false, bind_pirq },
-	[EVTCHNOP_close] = { sizeof(struct evtchn_close), false, false, op_close },
-	[EVTCHNOP_send] = { sizeof(struct evtchn_send), false, false, op_send },
-	[EVTCHNOP_status] = { sizeof(struct evtchn_status), true, false, op_status },
-	[EVTCHNOP_alloc_unbound] = { sizeof(struct evtchn_alloc_unbound), true, false, alloc_unbound },
-	[EVTCHNOP_bind_ipi] = { sizeof(struct evtchn_bind_ipi), true, false, bind_ipi },
-	[EVTCHNOP_bind_vcpu] = { sizeof(struct evtchn_bind_vcpu), false, false, bind_vcpu },
-	[EVTCHNOP_unmask] = { sizeof(struct evtchn_unmask), false, false, op_unmask },
-	[EVTCHNOP_reset] = { sizeof(struct evtchn_reset), false, true, op_reset },
-	[EVTCHNOP_init_control] = { sizeof(struct evtchn_init_control), true, true, fifo_init_control },
-	[EVTCHNOP_expand_array] = { sizeof(struct evtchn_expand_array), false, true, fifo_expand_array },
-	[EVTCHNOP_set_priority] = { sizeof(struct evtchn_set_priority), false, false, set_priority },
-};
-
-/* (cmd, argument's address). A port whose number then cannot be written back stays the guest's, as with Xen. */
-s64 hypercall_event_channel_op(struct vcpu *v, const u64 arg[6])
-{
-	struct xen_events *e = xen_of(v)->events;
-	u64 a[8] = { 0 };
-	const struct op *op;
-	int r;
-
-	if (arg[0] >= ARRAY_SIZE(ops))
-		return -ENOSYS;
-	op = &ops[arg[0]];
-	if (guest_read(v, arg[1], a, op->size))
-		return -EFAULT;
-	if (!op->locks)
-		pthread_mutex_lock(&e->lock);
-	r = op->fn(e, a);
-	if (!op->locks)
-		pthread_mutex_unlock(&e->lock);
-	if (!r && op->answers && guest_write(v, arg[1], a, op->size))
-		r = -EFAULT;
-	return r;
 }
 
 /* ---- SCHEDOP_poll ---- */
@@ -488,14 +255,17 @@ s64 events_poll(struct vcpu *v, u64 ports_gla, unsigned n, u64 timeout)
 {
 	struct xen_events *e = xen_of(v)->events;
 	struct poll *p = &e->poll[v->id];
+	u32 port[POLL_MAX];
 
 	if (n > POLL_MAX)
 		return -EINVAL;
-	if (guest_read(v, ports_gla, p->port, n * sizeof(p->port[0])))
+	if (guest_read(v, ports_gla, port, n * sizeof(port[0])))
 		return -EFAULT;
 	for (unsigned i = 0; i < n; i++)
-		if (p->port[i] >= EVENTS_MAX)
+		if (port[i] >= EVENTS_MAX)
 			return -EINVAL;
+	poll_end(e, v); /* one that something else than an event has ended */
+	memcpy(p->port, port, n * sizeof(port[0]));
 	p->n = n;
 	atomic_store(&p->over, false);
 	atomic_fetch_or(&e->polling, BIT(v->id));

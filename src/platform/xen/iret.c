@@ -8,7 +8,7 @@
 #include "platform/xen/mm.h"
 #include "platform/xen/traps.h"
 
-#define LOADED_FLAGS (FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID | FL_RF)
+#define LOADED_FLAGS (FL_ARITH | FL_TF | FL_DF | FL_NT | FL_AC | FL_ID)
 
 struct load {
 	u16 cs, ss;
@@ -73,7 +73,8 @@ void hypercall_iret(struct vcpu *v)
 	v->r[RAX] = f.rax;
 	v->r[RCX] = by_syscall ? f.rip : f.rcx;
 	v->r[R11] = by_syscall ? f.rflags : f.r11;
-	set_rflags(v, f.rflags, LOADED_FLAGS);
+	/* RF matters to the next instruction only if there are breakpoints. */
+	set_rflags(v, f.rflags & ~(u64)(debug_breakpoints_on(v) ? 0 : FL_RF), LOADED_FLAGS | FL_RF);
 	__atomic_store_n(&info->evtchn_upcall_mask, !(f.rflags & FL_IF), __ATOMIC_RELAXED);
 	if (likely(ok)) {
 		set_mode(v);

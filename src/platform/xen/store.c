@@ -160,19 +160,6 @@ bool store_read_number(struct xen_domain *d, const char *path, u64 *value)
 	return true;
 }
 
-void store_remove(struct xen_domain *d, const char *path)
-{
-	struct store_node *n;
-
-	pthread_mutex_lock(&d->store->lock);
-	n = tree_find(d->store->tree, path);
-	if (n && n->parent) {
-		tree_delete(d->store->tree, n);
-		store_changed(d->store, path, true);
-	}
-	pthread_mutex_unlock(&d->store->lock);
-}
-
 u32 store_port(const struct xen_domain *d)
 {
 	return d->store->port;

@@ -24,7 +24,6 @@ int store_own(struct xen_domain *d, const char *path, u16 owner);
 bool store_read(struct xen_domain *d, const char *path, char *text, size_t size);
 /* A decimal number that is the whole text; false: there is none. */
 bool store_read_number(struct xen_domain *d, const char *path, u64 *value);
-void store_remove(struct xen_domain *d, const char *path);
 void store_print(struct xen_domain *d, struct text *out); /* all of it, for people */
 
 /* fn is called whenever path, or something below it, was written or removed: with the store's lock held, so it rings for work and does
