@@ -35,7 +35,6 @@ struct words {
 	u8 x87_seg; /* of x87_dp */
 	u8 vec_loaded, x87_loaded;
 	u8 lists_full; /* a slot could not be listed */
-	u32 turn; /* offset in a pair of the slot that was filled last */
 };
 _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words), "they are in the vCPU");
 #define WORDS_AT       offsetof(struct vcpu, engine_words)
@@ -105,6 +104,7 @@ struct slot {
 	u64 delta, host;
 	u64 room; /* end of a slot that covers a page */
 	u32 count; /* misses until it is looked at; 0: now */
+	u32 hits; /* the second of a pair: until its page gets the first */
 	u32 listed; /* it is in one of dbt.low->filled */
 	u64 since; /* when the count began */
 	struct block *block;
@@ -159,6 +159,7 @@ struct low { /* what generated code names by 32 bits */
 #define BEGIN_BITS  (1u << 23) /* 2,048 pages of code */
 #define HEAT	    1000 /* entries after which a block is hot */
 #define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
+#define PAIR_HITS   16 /* of the second of two slots, after which its page moves to the first */
 #define SLOT_MISSES 256 /* misses after which a slot is looked at */
 #define HASH_BITS   17
 #define BLOCK_INSNS 64
@@ -239,7 +240,7 @@ struct dbt {
 	u8 *touched, *touched_end, *touched_next;
 	struct jump_entry *jump;
 	struct low *low;
-	/* Of pushes, pops, calls and returns, a pair each, filled in turn: user's, supervisor's; the same of 32-bit code. */
+	/* Of pushes, pops, calls and returns, a pair each: user's, supervisor's; the same of 32-bit code. */
 	struct slot *stack[4];
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */

@@ -19,6 +19,7 @@ void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, boo
 {
 	*s = (struct slot){ .room = PAGE_SIZE + 1 - span,
 			    .span = (u16)span,
+			    .hits = PAIR_HITS,
 			    .count = b ? FIRST_MISSES : ~0u,
 			    .block = b,
 			    .next = b ? b->slots : NULL,

@@ -192,6 +192,24 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 	return here;
 }
 
+/* RDX becomes the slot that is to be filled, of the pair that it points to; see tr_stack(). RAX is destroyed. */
+static void choose_of_pair(struct emit *e)
+{
+	const s32 second = sizeof(struct slot);
+	const struct mem hits = at_reg(RDX, second + (s32)offsetof(struct slot, hits));
+	u8 *first[2];
+
+	e_load(e, 4, RAX, hits);
+	e_store_imm(e, 4, PAIR_HITS, hits);
+	e_alu_imm(e, ALU_CMP, 4, RAX, 0);
+	first[0] = e_jcc(e, CC_Z, 0);
+	e_alu_imm_m(e, ALU_CMP, 8, at_reg(RDX, offsetof(struct slot, end)), 0);
+	first[1] = e_jcc(e, CC_Z, 0);
+	e_alu_imm(e, ALU_ADD, 8, RDX, second);
+	for (unsigned k = 0; k < ARRAY_SIZE(first); k++)
+		e_patch(first[k], e->to_run, emit_here(e));
+}
+
 /* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot, OUT_A the list. */
 static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 {
@@ -205,10 +223,8 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 	e_load(e, 8, OUT_B, at_gs(WORD(fill_use)));
 	e_load(e, 8, RCX, at_gs(WORD(fill_gla)));
 	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct slot_use, slot)));
-	if (pair) {
-		e_alu_imm_m(e, ALU_XOR, 4, at_gs(WORD(turn)), sizeof(struct slot));
-		e_alu_m(e, ALU_ADD, 4, RDX, at_gs(WORD(turn)));
-	}
+	if (pair)
+		choose_of_pair(e);
 	e_mov_rr(e, 4, RAX, RCX);
 	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
 	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);

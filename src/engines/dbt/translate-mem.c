@@ -214,13 +214,14 @@ static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
 
 /*
  * Stack accesses of plain blocks share two slots, which hold pages that may be written: a stack goes to and fro over the border of two. The
- * second one is tried out of line, and a miss of both fills the one that was filled earlier.
+ * second one is tried out of line. A miss of both fills it, unless the first is empty; after some hits its page moves to the first,
+ * as another stack may have begun to be used.
  */
 struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
 	struct emit *h = t->h, *c = t->c;
 	struct slot_use *use;
-	u8 *miss;
+	u8 *miss, *move;
 
 	if (t->region)
 		return window_stack(t, base, disp, n, write);
@@ -236,9 +237,12 @@ struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool writ
 	take_stack(t, h, &use->slot[0]);
 	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
 	miss = compare(c, t->s1, &use->slot[1]);
+	e_alu_imm_m(c, ALU_SUB, 4, at_abs(&use->slot[1].hits), 1);
+	move = e_jcc(c, CC_Z, 0);
 	take_stack(t, c, &use->slot[1]);
 	e_jmp(c, emit_here(h));
 	e_patch(miss, c->to_run, emit_here(c));
+	e_patch(move, c->to_run, emit_here(c));
 	tr_slow_jump_at(t, fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair));
 	t->host_ok = false;
 	if (!t->wide)
