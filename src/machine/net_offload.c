@@ -148,6 +148,19 @@ static int parse(const u8 *f, u32 len, struct headers *p)
 	}
 }
 
+u32 net_gather(u8 *to, const struct iovec *iov, unsigned iovs)
+{
+	size_t len = 0;
+
+	for (unsigned k = 0; k < iovs; k++) {
+		if (iov[k].iov_len > NET_FRAME_MAX - len)
+			return 0;
+		memcpy(to + len, iov[k].iov_base, iov[k].iov_len);
+		len += iov[k].iov_len;
+	}
+	return (u32)len;
+}
+
 int net_find_checksum(struct virtio_net_hdr *h, const u8 *frame, u32 len)
 {
 	struct headers p;

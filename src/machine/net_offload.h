@@ -31,6 +31,8 @@ int net_offload_begin(struct net_offload *o, u32 takes, const struct virtio_net_
 /* The piece that is due, with o->hdr as its header; the same one until net_offload_next(). false: there is none. */
 bool net_offload_piece(const struct net_offload *o, struct iovec *iov);
 void net_offload_next(struct net_offload *o);
+/* Copies a frame to `to`, which has room for NET_FRAME_MAX; its length, 0: it is longer than that. */
+u32 net_gather(u8 *to, const struct iovec *iov, unsigned iovs);
 /* For front ends whose frames say that a checksum is missing but not where: notes in h where TCP's or UDP's is. -EINVAL: there is none. */
 int net_find_checksum(struct virtio_net_hdr *h, const u8 *frame, u32 len);
 /* Fills in the checksum over [start, len) at start + offset, where the pseudo-header's sum is already. Inside the frame. */

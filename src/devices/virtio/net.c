@@ -153,23 +153,10 @@ static enum put put_frame(struct net *n, const struct virtio_net_hdr *h, const s
 	return PUT_DONE;
 }
 
-static u32 gather(u8 *to, const struct iovec *iov, unsigned iovs)
-{
-	size_t len = 0;
-
-	for (unsigned k = 0; k < iovs; k++) {
-		if (iov[k].iov_len > NET_FRAME_MAX - len)
-			return 0;
-		memcpy(to + len, iov[k].iov_base, iov[k].iov_len);
-		len += iov[k].iov_len;
-	}
-	return (u32)len;
-}
-
 /* false: the back end is to keep it. Of a frame in pieces that find no room after the first, the rest is lost, as on a wire. */
 static bool receive(struct net *n, const struct virtio_net_hdr *h, const struct iovec *iov, unsigned iovs)
 {
-	u32 len = gather(n->rx, iov, iovs);
+	u32 len = net_gather(n->rx, iov, iovs);
 	struct iovec piece;
 
 	if (len < ETH_LEN || !net_filter_accepts(n, n->rx, len))

@@ -102,23 +102,10 @@ static enum put put_frame(struct vif *n, const struct virtio_net_hdr *h, const s
 	return PUT_DONE;
 }
 
-static u32 gather(u8 *to, const struct iovec *iov, unsigned iovs)
-{
-	size_t len = 0;
-
-	for (unsigned k = 0; k < iovs; k++) {
-		if (iov[k].iov_len > NET_FRAME_MAX - len)
-			return 0;
-		memcpy(to + len, iov[k].iov_base, iov[k].iov_len);
-		len += iov[k].iov_len;
-	}
-	return (u32)len;
-}
-
 /* Of a frame in pieces that find no room after the first, the rest is lost, as on a wire. */
 bool vif_receive(struct vif *n, const struct virtio_net_hdr *h, const struct iovec *iov, unsigned iovs)
 {
-	u32 len = gather(n->in_frame, iov, iovs);
+	u32 len = net_gather(n->in_frame, iov, iovs);
 	struct iovec piece;
 
 	if (len < ETH_LEN || net_offload_begin(&n->in, n->back->front.takes, h, n->in_frame, len))
