@@ -90,7 +90,8 @@ struct deprivileged_ops {
 	bool (*may_use_port)(struct vcpu *v, u16 port, unsigned size);
 	/* A store of the kernel's to RAM that it has mapped read-only: whether table_store() is to do it, which else is a page fault. */
 	bool (*is_table)(struct vcpu *v, u64 gpa);
-	/* Stores size bytes of one page, any alignment; or, with old: if *old is there, which then gets what was there. False: page fault. */
+	/* Stores size bytes of one page, any alignment; or, with old: if *old is there, which then gets what was there. Tells
+	 * machine_written() of what it has changed. False: page fault. */
 	bool (*table_store)(struct vcpu *v, u64 gpa, unsigned size, u64 value, u64 *old);
 	/* EV_SIPI: another vCPU has started this one. */
 	void (*start)(struct vcpu *v);

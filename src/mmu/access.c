@@ -177,15 +177,12 @@ static _Noreturn void table_refused(struct vcpu *v, u64 gla)
 /* An entry at a time. What lies beside it in the guest's memory is not part of the store. */
 static void table_write(struct vcpu *v, u64 gla, const struct place *p, const u8 *buf, unsigned len)
 {
-	u8 *host = ram_ptr(v->machine, p->gpa & PAGE_MASK, PAGE_SIZE) + (p->gpa & ~PAGE_MASK);
-
 	for (unsigned k = 0, n; k < len; k += n) {
 		u64 gpa = p->gpa + k, value = 0;
 		n = MIN(len - k, 8 - (unsigned)(gpa & 7));
 		memcpy(&value, buf + k, n);
 		if (!v->machine->deprivileged->table_store(v, gpa, n, value, NULL))
 			table_refused(v, gla + k);
-		machine_written(v->machine, host + k, n);
 	}
 }
 
@@ -196,7 +193,6 @@ static u64 table_cmpxchg(struct vcpu *v, u64 gla, const struct place *p, unsigne
 
 	if (!v->machine->deprivileged->table_store(v, p->gpa, size, new_value, &seen))
 		table_refused(v, gla);
-	machine_written(v->machine, ram_ptr(v->machine, p->gpa, size), size);
 	return seen;
 }
 
