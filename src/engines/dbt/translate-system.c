@@ -25,6 +25,25 @@ static bool is_outside(const struct tr *t, const struct insn *i)
 	return i->op == OP_MOV && i->flags & INSN_MEM && !t->d->counts && place_is_outside(t->d, t->b->page, i->off);
 }
 
+static bool moves_xstate(const struct insn *i)
+{
+	switch (i->op) {
+	case OP_XSAVE:
+	case OP_XSAVE64:
+	case OP_XSAVEOPT:
+	case OP_XSAVEOPT64:
+	case OP_XSAVEC:
+	case OP_XSAVEC64:
+	case OP_XSAVES:
+	case OP_XSAVES64:
+	case OP_XRSTOR:
+	case OP_XRSTOR64:
+	case OP_XRSTORS:
+	case OP_XRSTORS64: return true;
+	default: return false;
+	}
+}
+
 bool tr_can_system(const struct tr *t, unsigned k)
 {
 	const struct insn *i = &t->insn[k];
@@ -59,19 +78,7 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_CPUID: return true;
 	case OP_IN:
 	case OP_OUT: return !t->d->counts;
-	case OP_XSAVE:
-	case OP_XSAVE64:
-	case OP_XSAVEOPT:
-	case OP_XSAVEOPT64:
-	case OP_XSAVEC:
-	case OP_XSAVEC64:
-	case OP_XSAVES:
-	case OP_XSAVES64:
-	case OP_XRSTOR:
-	case OP_XRSTOR64:
-	case OP_XRSTORS:
-	case OP_XRSTORS64: return t->wide;
-	default: return tr_can_string(t, i);
+	default: return moves_xstate(i) ? t->wide : tr_can_string(t, i);
 	}
 }
 
@@ -307,18 +314,6 @@ bool tr_system(struct tr *t)
 	case OP_CPUID: tr_call(t, t->d->to.direct_cpuid); return true;
 	case OP_IN: tr_call(t, t->d->to.direct_in); return true;
 	case OP_OUT: tr_call(t, t->d->to.direct_out); return true;
-	case OP_XSAVE:
-	case OP_XSAVE64:
-	case OP_XSAVEOPT:
-	case OP_XSAVEOPT64:
-	case OP_XSAVEC:
-	case OP_XSAVEC64:
-	case OP_XSAVES:
-	case OP_XSAVES64:
-	case OP_XRSTOR:
-	case OP_XRSTOR64:
-	case OP_XRSTORS:
-	case OP_XRSTORS64: tr_call(t, t->d->to.direct_xstate); return true;
 	case OP_MOV_FROM_CR: load_register(t, i->r[0] >> 3, tr_word(t), at_gs(control_register(i))); return true;
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:
@@ -326,6 +321,11 @@ bool tr_system(struct tr *t)
 	case OP_WRGSBASE: segment_base(t, i); return true;
 	case OP_POPFD:
 	case OP_POPFQ: popf(t); return true;
-	default: tr_string(t); return true;
+	default: break;
 	}
+	if (moves_xstate(i))
+		tr_call(t, t->d->to.direct_xstate);
+	else
+		tr_string(t);
+	return true;
 }
