@@ -161,6 +161,10 @@ struct tlb_entry *tlb_view(struct vcpu *v, enum mmu_access how);
 struct tlb_entry *tlb_find(struct vcpu *v, struct tlb_entry *view, u64 gla);
 void fetch_note(struct vcpu *v, u64 gla, bool global);
 
+/* ---- writers.c ---- */
+/* An entry that may be written through has been made; e, of which nothing may be left, is about to go. */
+void tlb_note_writer(struct vcpu *v, const struct tlb_entry *e);
+void tlb_note_evicted(struct vcpu *v, const struct tlb_entry *e);
 /* Whether o may have a fast write to a page, or a store under way, as far as another thread can see. */
 bool tlb_may_write(const struct vcpu *o, u64 page_index);
 
