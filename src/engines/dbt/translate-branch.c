@@ -72,6 +72,8 @@ static void call_indirect(struct tr *t, const struct insn *i)
 	push_return(t, i);
 	tr_leave_region(t);
 	e_load(t->h, 8, OUT_B, at_gs(WORD(tmp)));
+	e_load(t->h, 8, OUT_A, jump_field(t->d, OUT_B, offsetof(struct jump_entry, key)));
+	tr_page_of_key(t, OUT_A);
 	jump_take(t->h, t->d, OUT_B, OUT_A);
 }
 

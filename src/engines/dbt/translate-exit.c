@@ -134,13 +134,19 @@ u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
 
-	e_movzx_word(h, entry, target);
-	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
+	jump_index(h, entry, target);
 	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
 	if (!t->wide)
 		e_alu_imm(h, ALU_XOR, 8, target, (s32)jump_key(t->b->mode));
 	e_alu_m(h, ALU_CMP, 8, target, jump_field(t->d, entry, offsetof(struct jump_entry, key)));
 	return e_jcc(h, CC_NZ, 0);
+}
+
+void tr_page_of_key(struct tr *t, unsigned key)
+{
+	e_alu_m(t->h, ALU_XOR, 8, key, at_gs(SPACE_AT(t->half)));
+	if (!t->wide)
+		e_alu_imm(t->h, ALU_XOR, 8, key, (s32)jump_key(t->b->mode));
 }
 
 void tr_exit_indirect(struct tr *t)
@@ -153,6 +159,7 @@ void tr_exit_indirect(struct tr *t)
 		e_alu_imm(c, ALU_XOR, 8, OUT_A, (s32)jump_key(t->b->mode));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
 	tr_to_c(c, tr_site(t), t->d->to.miss);
+	tr_page_of_key(t, OUT_A);
 	jump_take(t->h, t->d, OUT_B, OUT_A);
 }
 

@@ -179,6 +179,7 @@ void tr_exit_indirect(struct tr *t);
 /* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.
  */
 u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry);
+void tr_page_of_key(struct tr *t, unsigned key); /* an address in the page that an entry with the key in that register leads to */
 /* Leaves to the loop before the current instruction if an event is due. EFLAGS is destroyed. */
 void tr_poll(struct tr *t);
 /* A look at events whose jump, returned, is taken if one is due; tr_poll_edge says what then: to the loop at `target`, or back. */
