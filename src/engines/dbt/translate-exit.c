@@ -73,10 +73,10 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 		due = tr_poll_jump(c);
 		polled = emit_here(c);
 	}
-	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
-	e_mov_rr(c, 8, OUT_B, OUT_A);
-	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
-	e_alu_m(c, ALU_CMP, 8, OUT_B, at_abs(x->key));
+	/* What is stored comes from the key, not from what is compared: tr_load_page(). */
+	e_load(c, 8, OUT_A, at_abs(x->key));
+	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_alu_m(c, ALU_CMP, 8, OUT_A, at_gs(PAGE_AT));
 	u8 *other = e_jcc(c, CC_NZ, 0);
 	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
 	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
@@ -84,6 +84,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	x->jump_home = emit_here(c);
 	e_patch(x->jump_at, c->to_run, x->jump_home);
 	e_patch(other, c->to_run, x->jump_home);
+	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
 	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)x->target));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
 	if (!t->wide)

@@ -61,7 +61,7 @@ void tr_effective(struct tr *t, unsigned a, const struct insn *i)
 		return;
 	}
 	if (i->base == SLOT_CODE) {
-		e_load(t->h, 8, a, at_gs(PAGE_AT));
+		tr_load_page(t, a);
 		m.base = (u8)a;
 	} else {
 		m.base = (u8)slot_reg(i->base);

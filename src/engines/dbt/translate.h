@@ -25,7 +25,8 @@ struct tr {
 	unsigned end; /* offset behind the last one */
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
-	bool uses_vec, uses_x87;
+	bool uses_vec, uses_x87, uses_page;
+	u64 *page; /* see tr_load_page(); NULL: there is none */
 	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
@@ -89,6 +90,12 @@ void tr_flags_written(struct tr *t);
 /* Instructions behind the current one that were counted with it: count.c. */
 unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
+/*
+ * The linear address of the block's page. SLOT_CODE has it as data: what a jump stores there comes from its target's address, a return's from what
+ * the call before has pushed, that from SLOT_CODE. So that this is no chain that runs through all calls and returns, a block has a word of its own
+ * beside, which is compared when it is entered.
+ */
+void tr_load_page(struct tr *t, unsigned reg);
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
 void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
 /* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
