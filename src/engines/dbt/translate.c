@@ -418,8 +418,15 @@ static void plain(struct tr *t)
 {
 	find_live(t);
 	begin(t);
-	for (t->k = 0; t->k < t->n; t->k++)
+	for (t->k = 0; t->k < t->n;) {
+		unsigned run = tr_stack_run(t);
+		if (run) {
+			tr_stack_many(t, run);
+			continue;
+		}
 		tr_insn(t);
+		t->k++;
+	}
 	fall_out(t);
 }
 
@@ -456,6 +463,7 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 	t->s1 = OUT_A;
 	t->s2 = OUT_B;
 	t->n = t->k = 0;
+	t->sp = 0;
 	t->end_crosses = t->uses_vec = t->uses_x87 = t->uses_page = t->host_ok = t->mem_ok = false;
 	t->region = NULL;
 	return t;
