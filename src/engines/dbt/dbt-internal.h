@@ -47,7 +47,8 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 
 #define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
-#define JUMP_PLACE_SHIFT 2 /* so functions, which begin at multiples of 16, have a line of the host's cache each, and all of its sets */
+#define JUMP_PLACE_SHIFT \
+	2 /* so functions, which begin at multiples of 16, have a line of the host's cache each, and all of its sets */
 struct jump_entry { /* 16 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
 	u64 code;
