@@ -24,6 +24,8 @@ bool tr_writes_memory(const struct insn *i)
 {
 	if (i->op < OP_INT_LIMIT)
 		return (insn_kind(i, 0) == OPK_MEM && !tr_only_reads(i)) || i->op == OP_XCHG;
+	if (i->op == OP_LDMXCSR || i->op == OP_VLDMXCSR)
+		return false;
 	return insn_kind(i, 0) == OPK_MEM;
 }
 
