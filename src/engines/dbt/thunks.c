@@ -257,10 +257,10 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 	e_alu_imm_m(e, ALU_ADD, 4, at_reg(OUT_A, offsetof(struct filled, n)), 1);
 	e_patch(listed, e->to_run, emit_here(e));
 	e_load(e, 8, RCX, at_reg(RAX, (s32)tag));
-	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, host)));
-	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, host)));
-	e_op_rr(e, 0x2b, 8, RAX, RCX); /* sub */
+	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, delta)));
 	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, delta)));
+	e_op_rr(e, 0x03, 8, RAX, RCX);
+	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, host)));
 	e_op_rr(e, 0xf7, 8, 3, RCX); /* neg */
 	e_store(e, 8, RCX, at_reg(RDX, offsetof(struct slot, neg)));
 	e_load(e, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));

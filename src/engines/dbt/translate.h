@@ -122,8 +122,15 @@ void tr_linear(struct tr *t, unsigned a, const struct insn *i);
 void tr_effective(struct tr *t, unsigned a, const struct insn *i);
 /* Register number of guest register reg, loaded into the host register if it lives in memory. */
 void tr_load_out(struct tr *t, unsigned reg);
-/* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
-u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
+/*
+ * The compare with the TLB: a, a linear address, becomes the offset in the page, b its entry; returns the jump if there is none. EFLAGS is
+ * destroyed. Behind it one of: a is the host address, where i, unless NULL, has led to what it was; the operand i itself, with a.
+ */
+u8 *tr_tlb_compare(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
+void tr_tlb_host(struct tr *t, unsigned a, unsigned b, const struct insn *i);
+struct mem tr_tlb_operand(struct tr *t, unsigned a, unsigned b, const struct insn *i);
+/* Its address is one register, which is in the host's, and a displacement. */
+bool tr_is_base_alone(const struct tr *t, const struct insn *i);
 /*
  * The compare with a use's slot: a, a linear address, becomes the offset in what the slot covers. What does not pass fills the slot, out of
  * line, and looks again at use->back, which computes a; returns the jump, in the cold part, for when it cannot be filled.

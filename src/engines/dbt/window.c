@@ -10,9 +10,8 @@
 #include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 
-#define SPAN_MAX  256 /* bytes of a window: the more, the more often it crosses pages */
-#define LOOK_MAX  64 /* instructions ahead */
-#define GPR_SLOTS SLOT_ZERO /* slots below are GPRs */
+#define SPAN_MAX 256 /* bytes of a window: the more, the more often it crosses pages */
+#define LOOK_MAX 64 /* instructions ahead */
 
 /* An access, in terms of values. */
 struct access {
@@ -208,12 +207,20 @@ static void bail(struct tr *t, u8 *jump, struct slot *s)
 	tr_to_c(c, s, t->d->to.hot);
 }
 
-/* Register a: the linear address of the window's first byte, from the operand of access at `off`. */
-static void address_of_window(struct tr *t, unsigned a, const struct insn *i, s64 back)
+/* The window's first byte, as an operand; it lies `back` before i's. */
+static struct insn window_begin(const struct insn *i, s64 back)
 {
 	struct insn first = *i;
 
 	first.disp = (s32)(i->disp - back);
+	return first;
+}
+
+/* Its linear address into a. */
+static void address_of_window(struct tr *t, unsigned a, const struct insn *i, s64 back)
+{
+	struct insn first = window_begin(i, back);
+
 	tr_linear(t, a, &first);
 }
 
@@ -247,12 +254,6 @@ static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w,
 	return s;
 }
 
-static bool delta_is_enough(const struct tr *t, const struct insn *i)
-{
-	return i->asize == 3 && !(i->flags & INSN_MOFFS) && i->base < GPR_SLOTS && i->index == SLOT_ZERO &&
-	       i->seg < SEG_FS && !reg_is_out(t, i->base >> 3);
-}
-
 /* Kernels change tasks and with them their stacks too often for what is not in a loop. */
 static bool slot_pays(const struct tr *t)
 {
@@ -272,13 +273,18 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 		unsigned other = hold == NO_REG ? cheapest(t, 1u << a) : a;
 		tr_clobber(t, other);
 		address_of_window(t, reg, i, back);
-		bail(t, tr_through_tlb(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
+		bail(t, tr_tlb_compare(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
+		w->delta = tr_is_base_alone(t, i);
+		if (w->delta)
+			return tr_tlb_operand(t, reg, other, i);
+		struct insn first = window_begin(i, back);
+		tr_tlb_host(t, reg, other, &first);
 		return at_reg(reg, (s32)back);
 	}
 	const struct slot *s = check_slot(t, a, w, i, back);
 	if (hold == NO_REG) {
 		e_op_rip(h, 0x03, 8, a, &s->host);
-	} else if (delta_is_enough(t, i)) {
+	} else if (tr_is_base_alone(t, i)) {
 		w->delta = true;
 		e_op_rip(h, 0x8b, 8, hold, &s->delta);
 		return (struct mem){ .base = i->base >> 3, .index = (u8)hold, .disp = i->disp };
