@@ -10,23 +10,6 @@
 #define REGION_BLOCKS 48
 #define LOOP_WEIGHT   8 /* how much more often a loop is run than what is around it, for all that is known */
 
-/* Names for what registers hold: two registers of one number differ by their offsets' difference, whatever that value is. */
-struct values {
-	u32 number[18]; /* of GPRs, SLOT_ZERO, SLOT_CODE */
-	s64 offset[18];
-	u32 last;
-};
-
-/* Memory whose check has passed: [base + index << scale + lo, ... + hi), until its register is used for something else. */
-struct window {
-	u32 base, index; /* values */
-	u8 scale, seg;
-	bool live, write;
-	bool delta; /* the register holds host minus linear address; else the host address of lo */
-	s64 lo, hi;
-	unsigned left; /* accesses to come */
-};
-
 /* A stretch of instructions entered at its first only. */
 struct stretch {
 	u16 off, end; /* in the page */
@@ -71,5 +54,19 @@ void region_choose_outs(struct tr *t);
 /* ---- window.c ---- */
 void values_begin(struct values *v);
 void values_step(const struct tr *t, struct values *v, unsigned k); /* instruction k has run */
+/* An access, in terms of values. */
+struct access {
+	u32 base, index;
+	u8 scale, seg, n;
+	bool write, merges;
+	s64 off;
+};
+struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write);
+/* A window for access `a` of the current instruction and what follows, of so many bytes at most. */
+struct window look_ahead(const struct tr *t, const struct access *a, s64 most);
+bool window_has(const struct window *w, const struct access *a);
+struct insn stack_operand(const struct tr *t, unsigned base, s32 disp);
+/* In the cold part: to the plain block for the current instruction; flags are in memory if anybody wants them. */
+void bail_here(struct tr *t);
 struct mem window_operand(struct tr *t, u32 avoid, bool write, unsigned align);
 struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);

@@ -344,6 +344,7 @@ void thunks_emit(struct vcpu *v)
 	t->promote = to_c(e, v, dbt_promote, PLACE_FIND);
 	t->hot = to_c(e, v, dbt_hot, PLACE_FIND);
 	t->bail = to_c(e, v, dbt_bail, PLACE_FIND);
+	t->refill = to_c(e, v, dbt_refill, PLACE_EMULATE);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
 	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);

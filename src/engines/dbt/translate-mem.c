@@ -174,9 +174,7 @@ struct mem tr_tlb_operand(struct tr *t, unsigned a, unsigned b, const struct ins
 	return (struct mem){ .base = i->base >> 3, .index = (u8)a, .disp = i->disp };
 }
 
-/* In the cold part, where the TLB's slot for an access has another page: that of the access may have been displaced. `back` looks again;
- * returns the jump for when it was not. */
-static u8 *try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back)
+u8 *tr_try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back)
 {
 	struct emit *c = t->c;
 
@@ -195,14 +193,18 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 	const struct insn *i = &t->insn[t->k];
 	unsigned a = avoid >> t->s1 & 1 ? t->s2 : t->s1, b = a == t->s1 ? t->s2 : t->s1;
 
+	struct mem shared;
 	if (t->region)
 		return window_operand(t, avoid, write, align);
+	if (!align && share_operand(t, i, i->msize, write, avoid, &shared))
+		return shared;
+	tr_clobber(t, t->s2);
 	tr_save_flags(t, a);
 	tr_linear(t, a, i);
 	u64 back = emit_here(t->h);
 	u8 *miss = tr_tlb_compare(t, a, b, i->msize, write);
 	e_patch(miss, t->h->to_run, emit_here(t->c));
-	tr_slow_jump_at(t, try_displaced(t, a, b, write, back));
+	tr_slow_jump_at(t, tr_try_displaced(t, a, b, write, back));
 	check_alignment(t, a, align); /* of the offset in the page */
 	t->host_ok = false;
 	return tr_tlb_operand(t, a, b, i);
@@ -242,38 +244,62 @@ static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
 		e_op_rip(e, 0x03, 8, t->s1, &s->host);
 }
 
+/* Where the first of span bytes is in the page: whether the last is too. */
+static u8 *compare_end(struct emit *e, unsigned a, const struct slot *s, unsigned span)
+{
+	if (span <= STACK_SPAN)
+		return NULL;
+	e_lea(e, 8, a, at_reg(a, (s32)(span - STACK_SPAN)));
+	e_op_rip(e, 0x3b, 8, a, &s->end);
+	return e_jcc(e, CC_AE, 0);
+}
+
 /*
  * Stack accesses of plain blocks share two slots, which hold pages that may be written: a stack goes to and fro over the border of two. The
  * second one is tried out of line. A miss of both fills it, unless the first is empty; after some hits its page moves to the first,
  * as another stack may have begun to be used.
  */
-struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
+u8 *tr_stack_delta(struct tr *t, u64 back, unsigned span, u8 *across[2])
 {
 	struct emit *h = t->h, *c = t->c;
-	struct slot_use *use;
+	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
 	u8 *miss, *move;
 
-	if (t->region)
-		return window_stack(t, base, disp, n, write);
-	tr_save_flags(t, t->s1);
-	use = meta_alloc(t->d, sizeof(*use));
 	use->slot = t->d->stack[(tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2)];
-	use->back = emit_here(h);
-	if (disp)
-		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
-	else
-		e_mov_rr(h, tr_word(t), t->s1, base);
+	use->back = back;
 	e_patch(compare(h, t->s1, &use->slot[0]), h->to_run, emit_here(c));
+	across[0] = compare_end(h, t->s1, &use->slot[0], span);
 	take_stack(t, h, &use->slot[0]);
 	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
 	miss = compare(c, t->s1, &use->slot[1]);
 	e_alu_imm_m(c, ALU_SUB, 4, at_abs(&use->slot[1].hits), 1);
 	move = e_jcc(c, CC_Z, 0);
+	across[1] = compare_end(c, t->s1, &use->slot[1], span);
 	take_stack(t, c, &use->slot[1]);
 	e_jmp(c, emit_here(h));
 	e_patch(miss, c->to_run, emit_here(c));
 	e_patch(move, c->to_run, emit_here(c));
-	tr_slow_jump_at(t, fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair));
+	return fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair);
+}
+
+struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
+{
+	struct insn operand = stack_operand(t, base, disp);
+	struct mem shared;
+	u8 *across[2];
+
+	if (t->region)
+		return window_stack(t, base, disp, n, write);
+	if (share_operand(t, &operand, n, write, 0, &shared))
+		return shared;
+	tr_clobber(t, t->s2);
+	tr_save_flags(t, t->s1);
+	u64 back = emit_here(t->h);
+	if (disp)
+		e_lea(t->h, tr_word(t), t->s1, at_reg(base, disp));
+	else
+		e_mov_rr(t->h, tr_word(t), t->s1, base);
+	tr_slow_jump_at(t, tr_stack_delta(t, back, n, across));
 	t->host_ok = false;
 	if (!t->wide)
 		return at_reg(t->s1, 0);

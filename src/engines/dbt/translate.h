@@ -9,6 +9,32 @@
 
 struct code_region;
 
+/* Names for what registers hold: two registers of one number differ by their offsets' difference, whatever that value is. */
+struct values {
+	u32 number[18]; /* of GPRs, SLOT_ZERO, SLOT_CODE */
+	s64 offset[18];
+	u32 last;
+};
+
+/* Memory whose check has passed: [base + index << scale + lo, ... + hi), until what remembers it is used for something else. */
+struct window {
+	u32 base, index; /* values */
+	u8 scale, seg;
+	bool live, write;
+	bool delta; /* host minus linear address is remembered; else the host address of lo */
+	s64 lo, hi;
+	unsigned left; /* accesses to come */
+};
+
+/* Windows of a plain block, whose deltas are in words.shared: share.c. */
+struct shares {
+	bool on;
+	u8 held; /* the one whose delta is in s2, too; SHARES: none */
+	struct values now;
+	struct window w[SHARES];
+	u8 last[NR_GPR]; /* instruction that accesses memory by that register and a displacement */
+};
+
 struct tr {
 	struct vcpu *v;
 	struct dbt *d;
@@ -32,6 +58,7 @@ struct tr {
 	u32 outs;
 	u8 s1, s2;
 	struct code_region *region; /* NULL: a plain block */
+	struct shares shares; /* of a plain block */
 	/* Where the guest's live arithmetic flags are now. */
 	bool host_ok, mem_ok;
 	/* Jumps of the current instruction to its slow path. */
@@ -94,6 +121,8 @@ void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there 
 /* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
 void tr_call(struct tr *t, u64 thunk);
+/* In the cold part, by a thunk that has registers loaded; then on to `then`, or what comes next. */
+void tr_load_then(struct tr *t, u64 thunk, u64 then);
 
 /* The state between blocks from this region's, and back, written to e; nothing if they are the same. Flags are kept. */
 void tr_to_canonical(const struct tr *t, struct emit *e);
@@ -129,6 +158,15 @@ void tr_load_out(struct tr *t, unsigned reg);
 u8 *tr_tlb_compare(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
 void tr_tlb_host(struct tr *t, unsigned a, unsigned b, const struct insn *i);
 struct mem tr_tlb_operand(struct tr *t, unsigned a, unsigned b, const struct insn *i);
+/* In the cold part, where the compare found another page in the TLB's slot: the access's may have been displaced. `back` is in front of the
+ * compare; returns the jump for when it was not. */
+u8 *tr_try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back);
+/*
+ * The compare of s1 with the slots of the stack's pages: s2 becomes the delta. `back` computes s1, for when a slot has been filled; returns the
+ * jump, in the cold part, for when none could be. Of more than STACK_SPAN bytes, `across` are jumps for when they lie across pages.
+ */
+#define STACK_SPAN 8
+u8 *tr_stack_delta(struct tr *t, u64 back, unsigned span, u8 *across[2]);
 /* Its address is one register, which is in the host's, and a displacement. */
 bool tr_is_base_alone(const struct tr *t, const struct insn *i);
 /*
@@ -154,6 +192,15 @@ unsigned tr_beside(struct tr *t, const struct mem *m);
 /* The host register of an out is about to be used for something else. */
 void tr_clobber(struct tr *t, unsigned reg);
 void windows_forget(struct tr *t); /* C has run, or control comes from elsewhere */
+
+/* ---- share.c ---- */
+void shares_begin(struct tr *t);
+void shares_clobber(struct tr *t, unsigned reg);
+void shares_forget(struct tr *t);
+/* C has done the current instruction, which is one of those that are translated: what was true before still is, or C does not come back. */
+void shares_resume(struct tr *t);
+/* The operand i of n bytes by a check that it shares with others, as tr_address() would; false: it shares none. */
+bool share_operand(struct tr *t, const struct insn *i, unsigned n, bool write, u32 avoid, struct mem *m);
 
 /* ---- families: false if it is to be done by src/emulate ---- */
 bool tr_can_copy(const struct tr *t, unsigned k); /* translate-copy.c */

@@ -13,17 +13,9 @@
 #define SPAN_MAX 256 /* bytes of a window: the more, the more often it crosses pages */
 #define LOOK_MAX 64 /* instructions ahead */
 
-/* An access, in terms of values. */
-struct access {
-	u32 base, index;
-	u8 scale, seg, n;
-	bool write, merges;
-	s64 off;
-};
-
 /* ---- what instructions access ---- */
 
-static struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write)
+struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write)
 {
 	struct access a = { .seg = i->seg < SEG_FS ? 0 : i->seg, .n = (u8)n, .write = write, .scale = i->scale };
 
@@ -40,7 +32,7 @@ static struct access access_of(const struct tr *t, const struct values *v, const
 	return a;
 }
 
-static struct insn stack_operand(const struct tr *t, unsigned base, s32 disp)
+struct insn stack_operand(const struct tr *t, unsigned base, s32 disp)
 {
 	return (struct insn){
 		.base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = (u8)(tr_word_log(t) & 3), .seg = SEG_SS
@@ -84,8 +76,7 @@ static bool same_object(const struct access *a, const struct access *b)
 	return b->merges && a->base == b->base && a->index == b->index && a->scale == b->scale && a->seg == b->seg;
 }
 
-/* A window for access `a` of the current instruction and what follows. */
-static struct window look_ahead(const struct tr *t, const struct access *a)
+struct window look_ahead(const struct tr *t, const struct access *a, s64 most)
 {
 	struct window w = { .base = a->base,
 			    .index = a->index,
@@ -94,18 +85,17 @@ static struct window look_ahead(const struct tr *t, const struct access *a)
 			    .write = a->write,
 			    .lo = a->off,
 			    .hi = a->off + a->n };
-	struct values v = t->region->now;
+	struct values v = t->region ? t->region->now : t->shares.now;
 	bool certain = true; /* the instruction runs if this one does */
 
 	for (unsigned k = t->k; a->merges && k < t->n && k < t->k + LOOK_MAX; k++) {
 		struct access other[2];
 		unsigned n = accesses(t, &v, k, other);
-		if (k > t->k && t->region->starts[k])
+		if (k > t->k && t->region && t->region->starts[k])
 			break;
 		for (unsigned m = 0; m < n; m++) {
 			s64 lo = MIN(w.lo, other[m].off), hi = MAX(w.hi, other[m].off + other[m].n);
-			if (!same_object(a, &other[m]) || hi - lo > SPAN_MAX ||
-			    (other[m].write && !w.write && !certain))
+			if (!same_object(a, &other[m]) || hi - lo > most || (other[m].write && !w.write && !certain))
 				continue;
 			w.lo = lo;
 			w.hi = hi;
@@ -129,12 +119,14 @@ void windows_forget(struct tr *t)
 {
 	for (unsigned r = 0; t->region && r < NR_GPR; r++)
 		t->region->in[r].live = false;
+	shares_forget(t);
 }
 
 void tr_clobber(struct tr *t, unsigned reg)
 {
 	if (t->region && reg < NR_GPR)
 		t->region->in[reg].live = false;
+	shares_clobber(t, reg);
 }
 
 /* What would be lost with what the register holds. */
@@ -181,28 +173,42 @@ unsigned tr_beside(struct tr *t, const struct mem *m)
 
 /* ---- checks ---- */
 
-/* To the plain block for the current instruction; flags are in memory if anybody wants them. */
-static void bail(struct tr *t, u8 *jump, struct slot *s)
+static void to_plain(struct tr *t)
 {
 	struct emit *c = t->c;
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
-	u8 *counted = NULL;
 
-	e_patch(jump, c->to_run, emit_here(c));
-	tr_uncount(t);
-	tr_to_canonical(t, c);
-	if (s) {
-		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
-		counted = e_jcc(c, CC_Z, 0);
-	}
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = t->insn[t->k].off, .plain = true };
 	t->b->exits = x;
 	x->hot_at = e_jmp(c, 0);
 	x->hot_home = emit_here(c);
 	e_patch(x->hot_at, c->to_run, x->hot_home);
 	tr_to_c(c, x, t->d->to.bail);
-	if (!s)
+}
+
+void bail_here(struct tr *t)
+{
+	tr_uncount(t);
+	tr_to_canonical(t, t->c);
+	to_plain(t);
+}
+
+/* At a jump's target; s is a slot that misses. */
+static void bail(struct tr *t, u8 *jump, struct slot *s)
+{
+	struct emit *c = t->c;
+	u8 *counted;
+
+	e_patch(jump, c->to_run, emit_here(c));
+	if (!s) {
+		bail_here(t);
 		return;
+	}
+	tr_uncount(t);
+	tr_to_canonical(t, c);
+	e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
+	counted = e_jcc(c, CC_Z, 0);
+	to_plain(t);
 	e_patch(counted, c->to_run, emit_here(c));
 	tr_to_c(c, s, t->d->to.hot);
 }
@@ -295,15 +301,18 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 	return at_reg(reg, (s32)back);
 }
 
+bool window_has(const struct window *w, const struct access *a)
+{
+	return w->live && w->base == a->base && w->index == a->index && w->scale == a->scale && w->seg == a->seg &&
+	       a->off >= w->lo && a->off + a->n <= w->hi && (w->write || !a->write);
+}
+
 /* A window that an access lies in; returns its register. */
 static unsigned find_window(const struct tr *t, const struct access *a)
 {
-	for (unsigned r = 0; a->merges && r < NR_GPR; r++) {
-		const struct window *w = &t->region->in[r];
-		if (w->live && w->base == a->base && w->index == a->index && w->scale == a->scale && w->seg == a->seg &&
-		    a->off >= w->lo && a->off + a->n <= w->hi && (w->write || !a->write))
+	for (unsigned r = 0; a->merges && r < NR_GPR; r++)
+		if (window_has(&t->region->in[r], a))
 			return r;
-	}
 	return NO_REG;
 }
 
@@ -357,7 +366,7 @@ static struct mem operand(struct tr *t, const struct insn *i, unsigned n, bool w
 		check_alignment(t, &m, align);
 		return m;
 	}
-	struct window w = look_ahead(t, &a);
+	struct window w = look_ahead(t, &a, SPAN_MAX);
 	if (!fits(i, &a, &w)) {
 		w.lo = a.off;
 		w.hi = a.off + n;
