@@ -70,3 +70,4 @@ struct insn stack_operand(const struct tr *t, unsigned base, s32 disp);
 void bail_here(struct tr *t);
 struct mem window_operand(struct tr *t, u32 avoid, bool write, unsigned align);
 struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);
+bool window_has_stack(const struct tr *t, unsigned base, s32 disp, bool write); /* no check is needed for that word */

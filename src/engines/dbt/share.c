@@ -60,6 +60,12 @@ void shares_resume(struct tr *t)
 	t->shares.held = SHARES;
 }
 
+void shares_step(struct tr *t)
+{
+	if (t->shares.on)
+		values_step(t, &t->shares.now, t->k);
+}
+
 static struct mem word_of(unsigned k)
 {
 	return at_gs(WORD(shared) + 8 * (size_t)k);
@@ -218,5 +224,27 @@ bool share_operand(struct tr *t, const struct insn *i, unsigned n, bool write, u
 	if (!w.left || !fits(i, a.off - w.lo))
 		return false;
 	*m = open_share(t, &w, &a, i, avoid);
+	return true;
+}
+
+bool share_run(struct tr *t, bool push, unsigned n)
+{
+	struct shares *s = &t->shares;
+	struct insn first = stack_operand(t, RSP, push ? -8 : 0),
+		    last = stack_operand(t, RSP, push ? -8 * (s32)n : 8 * (s32)n - 8);
+
+	if (!s->on)
+		return false;
+	struct access a = access_of(t, &s->now, &first, 8, push), b = access_of(t, &s->now, &last, 8, push);
+	for (unsigned k = 0; k < SHARES; k++)
+		if (window_has(&s->w[k], &a) && window_has(&s->w[k], &b)) {
+			use_share(t, k, &first, 0);
+			return true;
+		}
+	struct window w = look_ahead(t, &a, SPAN_MAX);
+	w.live = true;
+	if (!window_has(&w, &b))
+		return false;
+	open_share(t, &w, &a, &first, 0);
 	return true;
 }
