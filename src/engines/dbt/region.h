@@ -10,6 +10,23 @@
 #define REGION_BLOCKS 48
 #define LOOP_WEIGHT   8 /* how much more often a loop is run than what is around it, for all that is known */
 
+/* Names for what registers hold: two registers of one number differ by their offsets' difference, whatever that value is. */
+struct values {
+	u32 number[18]; /* of GPRs, SLOT_ZERO, SLOT_CODE */
+	s64 offset[18];
+	u32 last;
+};
+
+/* Memory whose check has passed: [base + index << scale + lo, ... + hi), until its register is used for something else. */
+struct window {
+	u32 base, index; /* values */
+	u8 scale, seg;
+	bool live, write;
+	bool delta; /* the register holds host minus linear address; else the host address of lo */
+	s64 lo, hi;
+	unsigned left; /* accesses to come */
+};
+
 /* A stretch of instructions entered at its first only. */
 struct stretch {
 	u16 off, end; /* in the page */
@@ -61,10 +78,8 @@ struct access {
 	bool write, merges;
 	s64 off;
 };
-struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write);
-/* A window for access `a` of the current instruction and what follows, of so many bytes at most. */
-struct window look_ahead(const struct tr *t, const struct access *a, s64 most);
-bool window_has(const struct window *w, const struct access *a);
+/* Accesses of instruction k, in order; returns how many. */
+unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2]);
 struct insn stack_operand(const struct tr *t, unsigned base, s32 disp);
 /* In the cold part: to the plain block for the current instruction; flags are in memory if anybody wants them. */
 void bail_here(struct tr *t);

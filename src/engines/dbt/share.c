@@ -14,33 +14,104 @@
 
 #define SPAN_MAX 128 /* the more, the more often it crosses pages */
 
-/* Most accesses are the last by their register. */
-static void find_last(struct tr *t)
-{
-	u8 *last = t->shares.last;
+/* ---- what the block accesses ---- */
 
-	memset(last, 0, sizeof(t->shares.last));
+/* Two accesses at least by which a check could be shared. */
+static bool is_worth_it(const struct tr *t)
+{
+	unsigned n = 0;
+
 	for (unsigned k = 0; k < t->n; k++) {
 		const struct insn *i = &t->insn[k];
-		if (i->flags & INSN_MEM && i->index == SLOT_ZERO && i->base < SLOT_ZERO)
-			last[i->base >> 3] = (u8)k;
-		if (i->op >= OP_PUSH && i->op <= OP_RET)
-			last[RSP] = (u8)k;
+		n += i->op >= OP_PUSH && i->op <= OP_RET;
+		n += i->flags & INSN_MEM && i->index == SLOT_ZERO && i->base < SLOT_ZERO;
+	}
+	return n > 1;
+}
+
+/* The registers that each access can be by are those of the instruction's operand, or the stack's. */
+static void note(struct tr *t, const struct values *v, unsigned k, unsigned branches)
+{
+	struct shares *s = &t->shares;
+	const struct insn *i = &t->insn[k];
+	struct access a[2];
+	unsigned n = accesses(t, v, k, a);
+
+	for (unsigned m = 0; m < n; m++) {
+		bool operand = m == 0 && i->flags & INSN_MEM && i->base < SLOT_ZERO;
+		unsigned reg = operand ? i->base >> 3 : i->op == OP_LEAVE ? RBP : RSP;
+		if (!a[m].merges || a[m].seg || a[m].index != v->number[SLOT_ZERO >> 3] ||
+		    a[m].base != v->number[reg] || reg_is_out(t, reg))
+			continue;
+		s->a[s->n++] = (struct shared_access){
+			.base = a[m].base,
+			.k = (u8)k,
+			.n = a[m].n,
+			.reg = (u8)reg,
+			.branches = (u8)branches,
+			.write = a[m].write,
+			.stack = a[m].base == v->number[RSP],
+			.disp = (s32)(a[m].off - v->offset[reg]),
+			.off = a[m].off,
+		};
 	}
 }
 
 void shares_begin(struct tr *t)
 {
 	struct shares *s = &t->shares;
+	struct values v = { .last = 0 };
 
-	s->on = t->wide && mode_is_translated(t->b->mode) && !(t->b->mode & MODE_PLAIN) && t->b->page2 == ~0ull;
+	s->on = t->wide && mode_is_translated(t->b->mode) && !(t->b->mode & MODE_PLAIN) && t->b->page2 == ~0ull &&
+		is_worth_it(t);
 	if (!s->on)
 		return;
-	s->now.last = 0;
-	values_begin(&s->now);
+	s->n = 0;
+	values_begin(&v);
+	for (unsigned k = 0, branches = 0; k < t->n; k++) {
+		note(t, &v, k, branches);
+		branches += insn_is_jcc(&t->insn[k]);
+		values_step(t, &v, k);
+	}
 	shares_forget(t);
-	find_last(t);
 }
+
+/* The current instruction's access by that operand. */
+static const struct shared_access *find_access(const struct tr *t, const struct insn *i, unsigned n, bool write)
+{
+	const struct shares *s = &t->shares;
+
+	for (unsigned k = 0; k < s->n && s->a[k].k <= t->k; k++) {
+		const struct shared_access *a = &s->a[k];
+		if (a->k == t->k && a->reg == i->base >> 3 && a->disp == i->disp && a->n == n && a->write == write)
+			return a;
+	}
+	return NULL;
+}
+
+/* A check for access a and what follows. What may not be executed asks for no right to write. */
+static struct share look_ahead(const struct shares *s, const struct shared_access *a)
+{
+	struct share w = { .base = a->base, .live = true, .write = a->write, .lo = a->off, .hi = a->off + a->n };
+
+	for (const struct shared_access *o = a + 1; o < s->a + s->n; o++) {
+		s64 lo = MIN(w.lo, o->off), hi = MAX(w.hi, o->off + o->n);
+		if (o->base != a->base || hi - lo > SPAN_MAX || (o->write && !w.write && o->branches != a->branches))
+			continue;
+		w.lo = lo;
+		w.hi = hi;
+		w.write |= o->write;
+		w.left++;
+	}
+	return w;
+}
+
+static bool has(const struct share *w, const struct shared_access *a)
+{
+	return w->live && w->base == a->base && a->off >= w->lo && a->off + a->n <= w->hi && (w->write || !a->write);
+}
+
+/* ---- where it is remembered ---- */
 
 void shares_clobber(struct tr *t, unsigned reg)
 {
@@ -51,19 +122,13 @@ void shares_clobber(struct tr *t, unsigned reg)
 void shares_forget(struct tr *t)
 {
 	for (unsigned k = 0; k < SHARES; k++)
-		t->shares.w[k].live = false;
+		t->shares.s[k].live = false;
 	t->shares.held = SHARES;
 }
 
 void shares_resume(struct tr *t)
 {
 	t->shares.held = SHARES;
-}
-
-void shares_step(struct tr *t)
-{
-	if (t->shares.on)
-		values_step(t, &t->shares.now, t->k);
 }
 
 static struct mem word_of(unsigned k)
@@ -77,7 +142,7 @@ static struct mem by_delta(const struct insn *i, unsigned reg)
 }
 
 /* A register for a delta. */
-static unsigned register_for(struct tr *t, u32 avoid)
+static unsigned register_for(const struct tr *t, u32 avoid)
 {
 	return avoid >> t->s2 & 1 ? t->s1 : t->s2;
 }
@@ -87,7 +152,7 @@ static struct mem use_share(struct tr *t, unsigned k, const struct insn *i, u32 
 	struct shares *s = &t->shares;
 	unsigned reg = register_for(t, avoid);
 
-	s->w[k].left -= s->w[k].left > 0;
+	s->s[k].left -= s->s[k].left > 0;
 	if (reg == t->s2 && s->held == k)
 		return by_delta(i, reg);
 	tr_clobber(t, reg);
@@ -97,18 +162,18 @@ static struct mem use_share(struct tr *t, unsigned k, const struct insn *i, u32 
 	return by_delta(i, reg);
 }
 
-/* The window that is worth the least: dead, or with the fewest accesses to come. */
-static unsigned choose(const struct tr *t)
+/* The one that is worth the least: dead, or with the fewest accesses to come. */
+static unsigned choose(const struct shares *s)
 {
 	unsigned best = 0;
 
-	for (unsigned k = 0; k < SHARES; k++) {
-		const struct window *w = &t->shares.w[k], *b = &t->shares.w[best];
-		if (b->live && (!w->live || w->left < b->left))
+	for (unsigned k = 1; k < SHARES; k++)
+		if (s->s[best].live && (!s->s[k].live || s->s[k].left < s->s[best].left))
 			best = k;
-	}
 	return best;
 }
+
+/* ---- checks ---- */
 
 /* A check that is being emitted. */
 struct check_of {
@@ -166,17 +231,18 @@ static void by_stack(struct tr *t, const struct check_of *x)
 		e_patch(across[k], t->c->to_run, x->refill->fail);
 }
 
-/* Nothing has the window's displacement beyond 32 bits. */
+/* The displacement of the lowest byte, `back` below i's, is no more than 32 bits. */
 static bool fits(const struct insn *i, s64 back)
 {
 	return i->disp - back == (s32)(i->disp - back);
 }
 
-static struct mem open_share(struct tr *t, const struct window *w, const struct access *a, const struct insn *i,
+static struct mem open_share(struct tr *t, const struct share *w, const struct shared_access *a, const struct insn *i,
 			     u32 avoid)
 {
-	unsigned k = choose(t), reg = register_for(t, avoid);
-	bool stack = a->base == t->shares.now.number[RSP] && reg == t->s2;
+	struct shares *s = &t->shares;
+	unsigned k = choose(s), reg = register_for(t, avoid);
+	bool stack = a->stack && reg == t->s2;
 	struct check_of x = { .first = *i,
 			      .span = (unsigned)(w->hi - w->lo),
 			      .write = w->write || stack,
@@ -198,53 +264,46 @@ static struct mem open_share(struct tr *t, const struct window *w, const struct 
 		by_tlb(t, &x, reg);
 	t->host_ok = false;
 	e_store(t->h, 8, reg, word_of(k));
-	t->shares.w[k] = *w;
-	t->shares.w[k].write = x.write;
-	t->shares.w[k].live = true;
+	s->s[k] = *w;
+	s->s[k].write = x.write;
 	if (reg == t->s2)
-		t->shares.held = (u8)k;
+		s->held = (u8)k;
 	return by_delta(i, reg);
+}
+
+/* Access a by a check that covers b, too. */
+static bool share(struct tr *t, const struct shared_access *a, const struct shared_access *b, const struct insn *i,
+		  u32 avoid, struct mem *m)
+{
+	struct shares *s = &t->shares;
+
+	for (unsigned k = 0; k < SHARES; k++)
+		if (has(&s->s[k], a) && has(&s->s[k], b)) {
+			*m = use_share(t, k, i, avoid);
+			return true;
+		}
+	struct share w = look_ahead(s, a);
+	if (!w.left || !has(&w, b) || !fits(i, a->off - w.lo))
+		return false;
+	*m = open_share(t, &w, a, i, avoid);
+	return true;
 }
 
 bool share_operand(struct tr *t, const struct insn *i, unsigned n, bool write, u32 avoid, struct mem *m)
 {
-	struct shares *s = &t->shares;
-
-	if (!s->on || !tr_is_base_alone(t, i))
+	if (!t->shares.on || !tr_is_base_alone(t, i))
 		return false;
-	struct access a = access_of(t, &s->now, i, n, write);
-	for (unsigned k = 0; k < SHARES; k++)
-		if (window_has(&s->w[k], &a)) {
-			*m = use_share(t, k, i, avoid);
-			return true;
-		}
-	if (s->last[i->base >> 3] <= t->k)
-		return false;
-	struct window w = look_ahead(t, &a, SPAN_MAX);
-	if (!w.left || !fits(i, a.off - w.lo))
-		return false;
-	*m = open_share(t, &w, &a, i, avoid);
-	return true;
+	const struct shared_access *a = find_access(t, i, n, write);
+	return a && share(t, a, a, i, avoid, m);
 }
 
 bool share_run(struct tr *t, bool push, unsigned n)
 {
-	struct shares *s = &t->shares;
-	struct insn first = stack_operand(t, RSP, push ? -8 : 0),
-		    last = stack_operand(t, RSP, push ? -8 * (s32)n : 8 * (s32)n - 8);
+	struct insn first = stack_operand(t, RSP, push ? -8 : 0);
+	struct mem m;
 
-	if (!s->on)
+	if (!t->shares.on)
 		return false;
-	struct access a = access_of(t, &s->now, &first, 8, push), b = access_of(t, &s->now, &last, 8, push);
-	for (unsigned k = 0; k < SHARES; k++)
-		if (window_has(&s->w[k], &a) && window_has(&s->w[k], &b)) {
-			use_share(t, k, &first, 0);
-			return true;
-		}
-	struct window w = look_ahead(t, &a, SPAN_MAX);
-	w.live = true;
-	if (!window_has(&w, &b))
-		return false;
-	open_share(t, &w, &a, &first, 0);
-	return true;
+	const struct shared_access *a = find_access(t, &first, 8, push);
+	return a && share(t, a, a + n - 1, &first, 0, &m);
 }

@@ -254,7 +254,6 @@ void tr_stack_many(struct tr *t, unsigned n)
 			store_pushed(t, &t->insn[t->k], at);
 		else
 			load_popped(t, &t->insn[t->k], at);
-		shares_step(t);
 	}
 	e_lea(t->h, 8, RSP, at_reg(RSP, push ? -size : size));
 }

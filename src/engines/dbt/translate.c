@@ -428,7 +428,6 @@ static void plain(struct tr *t)
 			continue;
 		}
 		tr_insn(t);
-		shares_step(t);
 		t->k++;
 	}
 	fall_out(t);

@@ -9,30 +9,28 @@
 
 struct code_region;
 
-/* Names for what registers hold: two registers of one number differ by their offsets' difference, whatever that value is. */
-struct values {
-	u32 number[18]; /* of GPRs, SLOT_ZERO, SLOT_CODE */
-	s64 offset[18];
-	u32 last;
-};
-
-/* Memory whose check has passed: [base + index << scale + lo, ... + hi), until what remembers it is used for something else. */
-struct window {
-	u32 base, index; /* values */
-	u8 scale, seg;
+/* A check in a plain block that several accesses share: of [base + lo, base + hi), base being a value's name. */
+struct share {
+	u32 base;
 	bool live, write;
-	bool delta; /* host minus linear address is remembered; else the host address of lo */
 	s64 lo, hi;
 	unsigned left; /* accesses to come */
 };
-
-/* Windows of a plain block, whose deltas are in words.shared: share.c. */
-struct shares {
+/* An access of a plain block by a register and a displacement. */
+struct shared_access {
+	u32 base;
+	u8 k, n, reg; /* instruction, bytes, register */
+	u8 branches; /* in the block, in front of it */
+	bool write, stack; /* stack: base is what RSP holds, but for a constant */
+	s32 disp;
+	s64 off;
+};
+struct shares { /* share.c */
 	bool on;
 	u8 held; /* the one whose delta is in s2, too; SHARES: none */
-	struct values now;
-	struct window w[SHARES];
-	u8 last[NR_GPR]; /* instruction that accesses memory by that register and a displacement */
+	struct share s[SHARES]; /* deltas are in words.shared */
+	unsigned n;
+	struct shared_access a[2 * BLOCK_INSNS];
 };
 
 struct tr {
@@ -218,7 +216,6 @@ void windows_forget(struct tr *t); /* C has run, or control comes from elsewhere
 
 /* ---- share.c ---- */
 void shares_begin(struct tr *t);
-void shares_step(struct tr *t); /* the current instruction has been written */
 void shares_clobber(struct tr *t, unsigned reg);
 void shares_forget(struct tr *t);
 /* C has done the current instruction, which is one of those that are translated: what was true before still is, or C does not come back. */

@@ -15,7 +15,7 @@
 
 /* ---- what instructions access ---- */
 
-struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write)
+static struct access access_of(const struct tr *t, const struct values *v, const struct insn *i, unsigned n, bool write)
 {
 	struct access a = { .seg = i->seg < SEG_FS ? 0 : i->seg, .n = (u8)n, .write = write, .scale = i->scale };
 
@@ -46,8 +46,7 @@ static struct access stack_access(const struct tr *t, const struct values *v, un
 	return access_of(t, v, &i, tr_word(t), write);
 }
 
-/* Accesses of instruction k, in order; returns how many. */
-static unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2])
+unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2])
 {
 	const struct insn *i = &t->insn[k];
 	bool special = t->native[k] == NATIVE_SPECIAL;
@@ -76,7 +75,8 @@ static bool same_object(const struct access *a, const struct access *b)
 	return b->merges && a->base == b->base && a->index == b->index && a->scale == b->scale && a->seg == b->seg;
 }
 
-struct window look_ahead(const struct tr *t, const struct access *a, s64 most)
+/* A window for access `a` of the current instruction and what follows. */
+static struct window look_ahead(const struct tr *t, const struct access *a)
 {
 	struct window w = { .base = a->base,
 			    .index = a->index,
@@ -85,17 +85,18 @@ struct window look_ahead(const struct tr *t, const struct access *a, s64 most)
 			    .write = a->write,
 			    .lo = a->off,
 			    .hi = a->off + a->n };
-	struct values v = t->region ? t->region->now : t->shares.now;
+	struct values v = t->region->now;
 	bool certain = true; /* the instruction runs if this one does */
 
 	for (unsigned k = t->k; a->merges && k < t->n && k < t->k + LOOK_MAX; k++) {
 		struct access other[2];
 		unsigned n = accesses(t, &v, k, other);
-		if (k > t->k && t->region && t->region->starts[k])
+		if (k > t->k && t->region->starts[k])
 			break;
 		for (unsigned m = 0; m < n; m++) {
 			s64 lo = MIN(w.lo, other[m].off), hi = MAX(w.hi, other[m].off + other[m].n);
-			if (!same_object(a, &other[m]) || hi - lo > most || (other[m].write && !w.write && !certain))
+			if (!same_object(a, &other[m]) || hi - lo > SPAN_MAX ||
+			    (other[m].write && !w.write && !certain))
 				continue;
 			w.lo = lo;
 			w.hi = hi;
@@ -279,7 +280,8 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 		tr_clobber(t, other);
 		address_of_window(t, reg, i, back);
 		tr_bail(t, tr_tlb_compare(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
-		w->delta = tr_is_base_alone(t, i);
+		w->delta = !w->left &&
+			   tr_is_base_alone(t, i); /* others may name the object by a register that is out */
 		if (w->delta)
 			return tr_tlb_operand(t, reg, other, i);
 		struct insn first = window_begin(i, back);
@@ -300,18 +302,15 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 	return at_reg(reg, (s32)back);
 }
 
-bool window_has(const struct window *w, const struct access *a)
-{
-	return w->live && w->base == a->base && w->index == a->index && w->scale == a->scale && w->seg == a->seg &&
-	       a->off >= w->lo && a->off + a->n <= w->hi && (w->write || !a->write);
-}
-
 /* A window that an access lies in; returns its register. */
 static unsigned find_window(const struct tr *t, const struct access *a)
 {
-	for (unsigned r = 0; a->merges && r < NR_GPR; r++)
-		if (window_has(&t->region->in[r], a))
+	for (unsigned r = 0; a->merges && r < NR_GPR; r++) {
+		const struct window *w = &t->region->in[r];
+		if (w->live && w->base == a->base && w->index == a->index && w->scale == a->scale && w->seg == a->seg &&
+		    a->off >= w->lo && a->off + a->n <= w->hi && (w->write || !a->write))
 			return r;
+	}
 	return NO_REG;
 }
 
@@ -365,7 +364,7 @@ static struct mem operand(struct tr *t, const struct insn *i, unsigned n, bool w
 		check_alignment(t, &m, align);
 		return m;
 	}
-	struct window w = look_ahead(t, &a, SPAN_MAX);
+	struct window w = look_ahead(t, &a);
 	if (!fits(i, &a, &w)) {
 		w.lo = a.off;
 		w.hi = a.off + n;
