@@ -17,7 +17,7 @@ static u8 *whole(struct vcpu *v, unsigned seg, u64 ea, unsigned n, enum seg_use 
 
 	if (v->code_size != CODE_64 || !is_canonical(gla) || gla - (use == SEG_WRITE ? e->wr : e->rd) > PAGE_SIZE - n)
 		return NULL;
-	return e->host + (gla & ~PAGE_MASK);
+	return (u8 *)(gla + e->delta);
 }
 
 static bool selected(const u8 *mask, unsigned element, unsigned k)
@@ -140,7 +140,7 @@ static void gather(struct vcpu *v, const struct insn *i, unsigned element, unsig
 			ea = i->asize == 3 ? ea : i->asize == 2 ? (u32)ea : (u16)ea;
 			u64 gla = segment_linear(v, i->seg, ea, element, SEG_READ);
 			const struct tlb_entry *e = tlb_slot(v->tlb, gla);
-			const u8 *p = e->host + (gla & ~PAGE_MASK);
+			const u8 *p = (const u8 *)(gla + e->delta);
 			u64 value = 0;
 			if (likely(gla - e->rd <= PAGE_SIZE - element))
 				value = vec_integer(p, element);

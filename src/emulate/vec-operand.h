@@ -69,7 +69,7 @@ VEC_INLINE u8 *vec_fast(struct vcpu *v, const struct insn *i, unsigned n, unsign
 		return NULL;
 	if (align && unlikely(gla & (align - 1)))
 		return NULL;
-	return e->host + (gla & ~PAGE_MASK);
+	return (u8 *)(gla + e->delta);
 }
 /* Operand k, a vector register or memory of n bytes; NULL for the slow path. */
 VEC_INLINE const void *vec_try(struct vcpu *v, const struct insn *i, unsigned k, unsigned n, unsigned align)

@@ -22,13 +22,15 @@ void simd_fault(struct vcpu *v, unsigned need)
 }
 
 /*
- * What the host runs with. A guest that unmasks underflow wants every tiny result reported, exact ones too, which the masked
+ * What the host runs with: while all exceptions are masked just the guest's value, so that STMXCSR may run as it is. A guest that unmasks underflow wants every tiny result reported, exact ones too, which the masked
  * response does only when it flushes (SDM vol. 1, 11.5.2.5); as that result is then never stored, flushing is harmless.
  */
 static u32 host_mxcsr(const struct vcpu *v)
 {
 	u32 host = (v->mxcsr & (MXCSR_RC | MXCSR_FTZ | MXCSR_DAZ)) | MXCSR_MASKS;
 
+	if (!v->simd_trap)
+		return host | (v->mxcsr & MXCSR_FLAGS);
 	if (!(v->mxcsr & _MM_MASK_UNDERFLOW))
 		host |= MXCSR_FTZ;
 	return host;

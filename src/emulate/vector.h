@@ -4,7 +4,7 @@
  *
  * Between simd_enter() and simd_leave() the host's MXCSR holds the guest's rounding, FTZ and DAZ bits with every exception
  * masked, so that host instructions compute what the guest's would; sticky flags gather there and are folded into v->mxcsr
- * on the way out. Code that runs in between must not compute in floating point itself. A guest that unmasks an exception
+ * on the way out. While the guest's exceptions are all masked, too, the host's is the guest's, flags and all. Code that runs in between must not compute in floating point itself. A guest that unmasks an exception
  * (v->simd_trap) has each floating-point instruction's flags looked at before its result is stored.
  */
 #pragma once

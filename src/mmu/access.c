@@ -94,7 +94,7 @@ bool mmu_try_resolve(struct vcpu *v, u64 gla, enum intent intent, enum mmu_acces
 	struct walk w;
 
 	if (tlb_hits(tag, gla, 1)) {
-		*p = (struct place){ .host = e->host + (gla & ~PAGE_MASK),
+		*p = (struct place){ .host = (u8 *)(gla + e->delta),
 				     .gpa = (e->info & PAGE_MASK) | (gla & ~PAGE_MASK) };
 		return true;
 	}
@@ -319,7 +319,7 @@ bool mmu_try_read(struct vcpu *v, u64 gla, void *buf, u64 len)
 	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
 
 	if (likely(len <= PAGE_SIZE && tlb_hits(e->rd, gla, (unsigned)len))) {
-		memcpy(buf, e->host + (gla - e->rd), len);
+		memcpy(buf, (u8 *)(gla + e->delta), len);
 		return true;
 	}
 	return try_access(v, gla, buf, len, INTENT_READ);
@@ -330,7 +330,7 @@ bool mmu_try_write(struct vcpu *v, u64 gla, const void *buf, u64 len)
 	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
 
 	if (likely(len <= PAGE_SIZE && tlb_hits(e->wr, gla, (unsigned)len))) {
-		memcpy(e->host + (gla - e->wr), buf, len);
+		memcpy((u8 *)(gla + e->delta), buf, len);
 		return true;
 	}
 	return try_access(v, gla, (void *)buf, len, INTENT_WRITE);
@@ -341,7 +341,7 @@ u64 mmu_load(struct vcpu *v, u64 gla, unsigned size, enum mmu_access how)
 	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
 
 	if (likely(tlb_hits(e->rd, gla, size)))
-		return host_load(e->host + (gla - e->rd), size);
+		return host_load((u8 *)(gla + e->delta), size);
 	check_alignment(v, gla, size, how);
 	if (size <= page_room(gla)) {
 		struct place p[2];
@@ -361,7 +361,7 @@ void mmu_store(struct vcpu *v, u64 gla, unsigned size, u64 value, enum mmu_acces
 	struct tlb_entry *e = tlb_slot(tlb_view(v, how), gla);
 
 	if (likely(tlb_hits(e->wr, gla, size))) {
-		host_store(e->host + (gla - e->wr), size, value);
+		host_store((u8 *)(gla + e->delta), size, value);
 		return;
 	}
 	check_alignment(v, gla, size, how);

@@ -23,8 +23,8 @@ static void drop_context_writes(struct machine *m, struct tlb_context *c)
 	for (unsigned k = 0; k < NR_VIEWS * TLB_SIZE; k++) {
 		struct tlb_entry *e = &c->entry[k];
 
-		if (e->host && e->wr == e->rd &&
-		    (m->code_pages[ram_page_index(m, e->host)] & (PAGE_HAS_CODE | PAGE_TABLE)))
+		if (tlb_host(e) && e->wr == e->rd &&
+		    (m->code_pages[ram_page_index(m, tlb_host(e))] & (PAGE_HAS_CODE | PAGE_TABLE)))
 			e->wr = tlb_empty_tag(k & (TLB_SIZE - 1));
 	}
 }

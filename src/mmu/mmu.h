@@ -5,7 +5,8 @@
  * A view is an array of TLB entries for one way of looking at memory: user code; the supervisor with SMAP in force; the
  * supervisor without. v->tlb points at the current one. There is a set of views for each of the last few PCIDs, so that a
  * change of address space is a change of pointer. An entry serves an access of n bytes at gla when gla - tag <= 4096 - n
- * (unsigned), one compare that checks tag and page crossing together.
+ * (unsigned), one compare that checks tag and page crossing together. Its host address is gla + delta, for which nothing has to wait for
+ * the compare.
  *
  * Everybody looks in a page's own slot. What is displaced from there lies half a view away (tlb_other) until it is wanted: then the
  * two change places. So two pages with one slot do not push each other out.
@@ -22,7 +23,7 @@
 struct tlb_entry {
 	u64 rd; /* linear page that may be read here, or a page of another slot: never matches */
 	u64 wr; /* the same for writing */
-	u8 *host; /* host address of the page */
+	u64 delta; /* from linear address to host address; of an empty entry what makes rd's NULL */
 	u64 info; /* TLB_* and gpa */
 };
 
@@ -36,6 +37,12 @@ struct tlb_entry {
 static inline struct tlb_entry *tlb_slot(struct tlb_entry *view, u64 gla)
 {
 	return (struct tlb_entry *)((u8 *)view + (gla >> (PAGE_SHIFT - 5) & ((u64)(TLB_SIZE - 1) << 5)));
+}
+
+/* Host address of the page, or NULL. */
+static inline u8 *tlb_host(const struct tlb_entry *e)
+{
+	return (u8 *)(e->rd + e->delta);
 }
 
 /* The other entry of a pair. */

@@ -19,7 +19,7 @@
 static void entry_clear(struct tlb_entry *e, unsigned slot)
 {
 	e->rd = e->wr = tlb_empty_tag(slot);
-	e->host = NULL;
+	e->delta = -e->rd;
 	e->info = 0;
 }
 
@@ -189,7 +189,7 @@ static void make_room(struct vcpu *v, struct tlb_entry *view, struct tlb_entry *
 {
 	struct tlb_entry *o = tlb_other(view, e);
 
-	if (e->rd == page || (!e->host && o->rd != page)) {
+	if (e->rd == page || (!tlb_host(e) && o->rd != page)) {
 		tlb_note_evicted(v, e);
 		return;
 	}
@@ -217,7 +217,7 @@ void tlb_fill(struct vcpu *v, u64 gla, enum mmu_access how, const struct walk *w
 	bool told = v->machine->tap && v->machine->tap->stores; /* of each store */
 	if (w->writable && likely(!told) && page_writable(v, ram_page_index(v->machine, page_host)) == WRITABLE_FAST)
 		e->wr = page;
-	e->host = page_host;
+	e->delta = (u64)page_host - page;
 	ram_use(v->machine, page_host);
 	note_fill(v, page_host);
 	if (e->wr == page)

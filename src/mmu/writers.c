@@ -48,7 +48,7 @@ static unsigned number_of(const struct mmu *m, const struct tlb_entry *e)
 
 static bool writes_to(const struct tlb_entry *e, const u8 *host)
 {
-	return e->host == host && e->wr == e->rd;
+	return tlb_host(e) == host && e->wr == e->rd;
 }
 
 static bool pair_writes_to(const struct tlb_entry *pair, const u8 *host)
@@ -59,7 +59,7 @@ static bool pair_writes_to(const struct tlb_entry *pair, const u8 *host)
 void tlb_note_writer(struct vcpu *v, const struct tlb_entry *e)
 {
 	struct mmu *m = v->mmu;
-	u16 *writer = m->writer[ram_page_index(v->machine, e->host)], *room = NULL;
+	u16 *writer = m->writer[ram_page_index(v->machine, tlb_host(e))], *room = NULL;
 	unsigned n = number_of(m, e);
 
 	if (writer[0] == MANY_WRITERS)
@@ -68,7 +68,7 @@ void tlb_note_writer(struct vcpu *v, const struct tlb_entry *e)
 		if (writer[k] == n + 1)
 			return;
 		const struct tlb_entry *pair = writer[k] ? numbered(m, writer[k] - 1u) : NULL;
-		if (!pair || !pair_writes_to(pair, e->host))
+		if (!pair || !pair_writes_to(pair, tlb_host(e)))
 			room = &writer[k];
 	}
 	if (room)
@@ -133,9 +133,9 @@ void tlb_note_evicted(struct vcpu *v, const struct tlb_entry *e)
 	bool global = e->info & TLB_GLOBAL;
 	u64 page;
 
-	if (likely(!m->evicted) || !m->hooks || !m->hooks->dropped || !e->host || e->wr != e->rd)
+	if (likely(!m->evicted) || !m->hooks || !m->hooks->dropped || !tlb_host(e) || e->wr != e->rd)
 		return;
-	page = ram_page_index(v->machine, e->host);
+	page = ram_page_index(v->machine, tlb_host(e));
 	mark = &m->evicted[page];
 	was = *mark;
 	/* Copies of both kinds have no mark. */

@@ -25,12 +25,15 @@
 #define OUT_A R11
 #define OUT_B R15
 
+#define SHARES 3
+
 /* v->engine_words, as generated code sees them. */
 struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
 	u64 arg; /* an instruction's operand, for C */
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
+	u64 shared[SHARES]; /* deltas of windows in plain blocks: share.c */
 	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
 	u8 x87_seg; /* of x87_dp */
 	u8 vec_loaded, x87_loaded;
@@ -122,6 +125,16 @@ struct slot_use {
 	u64 fail; /* where to go if the slot cannot be filled; all registers are as they were */
 };
 
+/* A check of several accesses that the TLB may lack: what C brings there is the page of one. */
+struct refill {
+	struct site *site;
+	u64 again, fail; /* run-time addresses: where it is tried again, and where to go if it would not pass */
+	u16 back, n; /* the access, from the first byte that is checked on, which is in words.fill_gla */
+	u16 span;
+	bool store; /* the access may */
+	bool write; /* the check asks for it */
+};
+
 /* An instruction that C does, always or when its fast path finds something unusual. */
 struct site {
 	struct insn insn;
@@ -193,6 +206,7 @@ struct thunks { /* run-time addresses */
 	 * its slot. The other register has where to go on if none does; in front of that lie 32 bits that say where to try again.
 	 */
 	u64 displaced[2][2];
+	u64 refill; /* refill in OUT_A */
 	u64 bail; /* exit in OUT_A, to a plain block */
 	u64 promote; /* block in OUT_A, being entered */
 	u64 hot; /* slot in OUT_A: it misses often */
@@ -208,8 +222,8 @@ enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, N
 
 struct dbt_stats {
 	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
-		promoted, slot_drops, slot_looks, slot_extends, bails, polls, drops, code_stores, outside, inside,
-		leaves, steps, stretches;
+		promoted, slot_drops, slot_looks, slot_extends, bails, refills, polls, drops, code_stores, outside,
+		inside, leaves, steps, stretches;
 	u64 by_op[NR_OPS];
 	u64 left_for[NR_LEAVES]; /* of `leaves` */
 	u64 slow_for[NR_SLOW_FOR]; /* of `slow` */
@@ -414,6 +428,7 @@ u64 dbt_go_on(struct vcpu *v); /* the same, unless the loop is wanted */
 u64 dbt_slow(struct vcpu *v, struct site *s);
 u64 dbt_link(struct vcpu *v, struct exit *x);
 u64 dbt_bail(struct vcpu *v, struct exit *x);
+u64 dbt_refill(struct vcpu *v, struct refill *r);
 /* The plain block of b's page at off, made if need be; of b's mode. v->rip is there. */
 u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x);
 u64 dbt_cross_link(struct vcpu *v, struct exit *x);

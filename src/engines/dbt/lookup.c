@@ -206,7 +206,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
-	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next);
+	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next), drops = d->stats->slot_drops;
 	if (unlikely(i->op == OP_NONE))
 		raise_undecodable(v, i);
 	if (unlikely(d->counts))
@@ -222,7 +222,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	v->r[17] = page; /* op_ea may have set it for another use */
 	bool anew = s->fast && (why == SLOW_DEVICE || why == SLOW_CODE) && place_note(v, s, true);
 	bool stays = !anew && v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
-		     space == mmu_code_space(v, next) && s->resume;
+		     space == mmu_code_space(v, next) && drops == d->stats->slot_drops && s->resume;
 	if (likely(stays && !wants_out(v)))
 		return s->resume;
 	count_leave(v, s->block, i->n + !count_paused(v, i, page + i->off));
@@ -269,6 +269,14 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	return code;
 }
 
+/* Whether the check would pass now. */
+static bool tlb_passes(const struct vcpu *v, const struct refill *r, u64 first)
+{
+	const struct tlb_entry *e = tlb_slot(v->tlb, first);
+
+	return first - (r->write ? e->wr : e->rd) <= PAGE_SIZE - r->span;
+}
+
 u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
@@ -288,6 +296,26 @@ u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 	if (x && !x->to)
 		exit_link(d, x, to);
 	return to->code;
+}
+
+/* Faults as the access would. What cannot be in the TLB, or lies across pages, is for the plain block. */
+u64 dbt_refill(struct vcpu *v, struct refill *r)
+{
+	struct dbt *d = dbt_of(v);
+	u64 first = words_of(v)->fill_gla, gla = first + r->back, page = v->r[17];
+
+	d->stats->refills++;
+	slots_check_lists(v);
+	if (unlikely(!is_canonical(gla) || (gla & ~PAGE_MASK) + r->n > PAGE_SIZE || tlb_passes(v, r, first)))
+		return r->fail;
+	v->rip = page + r->site->insn.off;
+	v->cur = &r->site->insn;
+	if (r->store)
+		mmu_direct_write(v, gla, r->n, MMU_EXPLICIT);
+	else
+		mmu_direct_read(v, gla, r->n, MMU_EXPLICIT);
+	v->cur = &d->none;
+	return tlb_passes(v, r, first) ? r->again : r->fail;
 }
 
 u64 dbt_bail(struct vcpu *v, struct exit *x)

@@ -71,6 +71,18 @@ void region_choose_outs(struct tr *t);
 /* ---- window.c ---- */
 void values_begin(struct values *v);
 void values_step(const struct tr *t, struct values *v, unsigned k); /* instruction k has run */
+/* An access, in terms of values. */
+struct access {
+	u32 base, index;
+	u8 scale, seg, n;
+	bool write, merges;
+	s64 off;
+};
+/* Accesses of instruction k, in order; returns how many. */
+unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2]);
+struct insn stack_operand(const struct tr *t, unsigned base, s32 disp);
+/* In the cold part: to the plain block for the current instruction; flags are in memory if anybody wants them. */
+void bail_here(struct tr *t);
 struct mem window_operand(struct tr *t, u32 avoid, bool write, unsigned align);
 struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);
 bool window_has_stack(const struct tr *t, unsigned base, s32 disp, bool write); /* no check is needed for that word */

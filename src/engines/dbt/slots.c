@@ -196,7 +196,7 @@ static bool follows(const struct tlb_entry *view, u64 page, const u8 *host, bool
 {
 	const struct tlb_entry *e = tlb_slot((struct tlb_entry *)view, page);
 
-	return (write ? e->wr : e->rd) == page && e->host == host;
+	return (write ? e->wr : e->rd) == page && tlb_host(e) == host;
 }
 
 /* Pages around gla's that the TLB has and that lie beside each other in the host as well. */
@@ -205,7 +205,7 @@ static bool extend(struct vcpu *v, struct slot *s, u64 gla)
 	struct dbt *d = dbt_of(v);
 	u64 page = gla & PAGE_MASK, first = page, end = page + PAGE_SIZE;
 	const struct tlb_entry *e = tlb_slot(v->tlb, page);
-	u8 *host = e->host;
+	u8 *host = tlb_host(e);
 
 	if ((s->write ? e->wr : e->rd) != page)
 		return false;

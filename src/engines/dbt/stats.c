@@ -76,9 +76,10 @@ void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 		say_exits(k, s, line);
 		line("CPU %u: slots dropped %llu times, looked at %llu times, made longer %llu times; %llu places "
 		     "wander; %llu "
-		     "links from regions to plain blocks",
+		     "links to blocks without shared checks; %llu checks made again by C",
 		     k, (unsigned long long)s->slot_drops, (unsigned long long)s->slot_looks,
-		     (unsigned long long)s->slot_extends, (unsigned long long)s->hashed, (unsigned long long)s->bails);
+		     (unsigned long long)s->slot_extends, (unsigned long long)s->hashed, (unsigned long long)s->bails,
+		     (unsigned long long)s->refills);
 		line("CPU %u: %llu loads and stores were translated anew for devices or code beside them, %llu of them "
 		     "back",
 		     k, (unsigned long long)s->outside, (unsigned long long)s->inside);

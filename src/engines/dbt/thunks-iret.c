@@ -41,7 +41,8 @@ static void host_address(struct emit *e, struct ways *w, unsigned a, unsigned en
 	e_alu_m(e, ALU_SUB, 8, a, at_reg(entry, offsetof(struct tlb_entry, rd)));
 	e_alu_imm(e, ALU_CMP, 8, a, (s32)(PAGE_SIZE - n));
 	out_if(w, e, CC_A);
-	e_alu_m(e, ALU_ADD, 8, a, at_reg(entry, offsetof(struct tlb_entry, host)));
+	e_alu_m(e, ALU_ADD, 8, a, at_reg(entry, offsetof(struct tlb_entry, rd)));
+	e_alu_m(e, ALU_ADD, 8, a, at_reg(entry, offsetof(struct tlb_entry, delta)));
 }
 
 static void check_state(struct emit *e, const struct dbt *d)

@@ -38,8 +38,7 @@ static void host_span(struct emit *e, struct ways *w, unsigned at, unsigned to, 
 	e_alu_imm(e, ALU_CMP, 8, to, PAGE_SIZE);
 	out_if(w, e, CC_A);
 	e_mov_rr(e, 8, to, at);
-	e_alu_m(e, ALU_SUB, 8, to, at_reg(entry, tag));
-	e_alu_m(e, ALU_ADD, 8, to, at_reg(entry, offsetof(struct tlb_entry, host)));
+	e_alu_m(e, ALU_ADD, 8, to, at_reg(entry, offsetof(struct tlb_entry, delta)));
 }
 
 /* Upward, and of no more elements than a page has. */

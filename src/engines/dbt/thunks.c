@@ -270,10 +270,10 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 	e_alu_imm_m(e, ALU_ADD, 4, at_reg(OUT_A, offsetof(struct filled, n)), 1);
 	e_patch(listed, e->to_run, emit_here(e));
 	e_load(e, 8, RCX, at_reg(RAX, (s32)tag));
-	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, host)));
-	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, host)));
-	e_op_rr(e, 0x2b, 8, RAX, RCX); /* sub */
+	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, delta)));
 	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, delta)));
+	e_op_rr(e, 0x03, 8, RAX, RCX);
+	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, host)));
 	e_op_rr(e, 0xf7, 8, 3, RCX); /* neg */
 	e_store(e, 8, RCX, at_reg(RDX, offsetof(struct slot, neg)));
 	e_load(e, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
@@ -357,6 +357,7 @@ void thunks_emit(struct vcpu *v)
 	t->promote = to_c(e, v, dbt_promote, PLACE_FIND);
 	t->hot = to_c(e, v, dbt_hot, PLACE_FIND);
 	t->bail = to_c(e, v, dbt_bail, PLACE_FIND);
+	t->refill = to_c(e, v, dbt_refill, PLACE_EMULATE);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
 	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);

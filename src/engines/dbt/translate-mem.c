@@ -24,6 +24,8 @@ bool tr_writes_memory(const struct insn *i)
 {
 	if (i->op < OP_INT_LIMIT)
 		return (insn_kind(i, 0) == OPK_MEM && !tr_only_reads(i)) || i->op == OP_XCHG;
+	if (i->op == OP_LDMXCSR || i->op == OP_VLDMXCSR)
+		return false;
 	return insn_kind(i, 0) == OPK_MEM;
 }
 
@@ -123,11 +125,9 @@ static void check_alignment(struct tr *t, unsigned a, unsigned align)
 	tr_slow_jump(t, CC_NZ);
 }
 
-/* Linear address in a: its host address instead, by way of the TLB. */
-u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
+u8 *tr_tlb_compare(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 {
 	struct emit *h = t->h;
-	u8 *miss;
 
 	if (t->d->bmi2) {
 		e_rorx(h, b, a, PAGE_SHIFT - 5);
@@ -139,14 +139,42 @@ u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
 	e_alu_m(h, ALU_ADD, 8, b, at_gs(VCPU(tlb)));
 	e_alu_m(h, ALU_SUB, 8, a, at_reg(b, write ? offsetof(struct tlb_entry, wr) : offsetof(struct tlb_entry, rd)));
 	e_alu_imm(h, ALU_CMP, 8, a, (s32)(PAGE_SIZE - n));
-	miss = e_jcc(h, CC_A, 0);
-	e_alu_m(h, ALU_ADD, 8, a, at_reg(b, offsetof(struct tlb_entry, host)));
-	return miss;
+	return e_jcc(h, CC_A, 0);
 }
 
-/* In the cold part, where the TLB's slot for an access has another page: that of the access may have been displaced. `back` looks again;
- * returns the jump for when it was not. */
-static u8 *try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back)
+static bool is_resident(const struct tr *t, u8 slot)
+{
+	return slot == SLOT_ZERO || (slot < SLOT_ZERO && !reg_is_out(t, slot >> 3));
+}
+
+bool tr_is_base_alone(const struct tr *t, const struct insn *i)
+{
+	return i->asize == 3 && !(i->flags & INSN_MOFFS) && i->base < SLOT_ZERO && i->index == SLOT_ZERO &&
+	       i->seg < SEG_FS && !reg_is_out(t, i->base >> 3);
+}
+
+/* The address again, so that the access waits for the entry's delta alone; or from the offset that the compare has left. */
+void tr_tlb_host(struct tr *t, unsigned a, unsigned b, const struct insn *i)
+{
+	if (i && i->asize == 3 && !(i->flags & INSN_MOFFS) && i->seg < SEG_FS && is_resident(t, i->base) &&
+	    is_resident(t, i->index))
+		tr_effective(t, a, i);
+	else
+		e_alu_m(t->h, ALU_ADD, 8, a, at_reg(b, offsetof(struct tlb_entry, rd)));
+	e_alu_m(t->h, ALU_ADD, 8, a, at_reg(b, offsetof(struct tlb_entry, delta)));
+}
+
+struct mem tr_tlb_operand(struct tr *t, unsigned a, unsigned b, const struct insn *i)
+{
+	if (!tr_is_base_alone(t, i)) {
+		tr_tlb_host(t, a, b, i);
+		return at_reg(a, 0);
+	}
+	e_load(t->h, 8, a, at_reg(b, offsetof(struct tlb_entry, delta)));
+	return (struct mem){ .base = i->base >> 3, .index = (u8)a, .disp = i->disp };
+}
+
+u8 *tr_try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back)
 {
 	struct emit *c = t->c;
 
@@ -165,17 +193,21 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 	const struct insn *i = &t->insn[t->k];
 	unsigned a = avoid >> t->s1 & 1 ? t->s2 : t->s1, b = a == t->s1 ? t->s2 : t->s1;
 
+	struct mem shared;
 	if (t->region)
 		return window_operand(t, avoid, write, align);
+	if (!align && share_operand(t, i, i->msize, write, avoid, &shared))
+		return shared;
+	tr_clobber(t, t->s2);
 	tr_save_flags(t, a);
 	tr_linear(t, a, i);
 	u64 back = emit_here(t->h);
-	u8 *miss = tr_through_tlb(t, a, b, i->msize, write);
+	u8 *miss = tr_tlb_compare(t, a, b, i->msize, write);
 	e_patch(miss, t->h->to_run, emit_here(t->c));
-	tr_slow_jump_at(t, try_displaced(t, a, b, write, back));
-	check_alignment(t, a, align); /* host pages are as aligned as the guest's */
+	tr_slow_jump_at(t, tr_try_displaced(t, a, b, write, back));
+	check_alignment(t, a, align); /* of the offset in the page */
 	t->host_ok = false;
-	return at_reg(a, 0);
+	return tr_tlb_operand(t, a, b, i);
 }
 
 u8 *tr_slot_test(struct emit *e, unsigned a, const struct slot *s)

@@ -15,44 +15,69 @@ static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
 		e_op_rip(e, 0x03, 8, t->s1, &s->host);
 }
 
+/* Where the first of span bytes is in the page: whether the last is too. */
+static u8 *compare_end(struct emit *e, unsigned a, const struct slot *s, unsigned span)
+{
+	if (span <= STACK_SPAN)
+		return NULL;
+	e_lea(e, 8, a, at_reg(a, (s32)(span - STACK_SPAN)));
+	e_op_rip(e, 0x3b, 8, a, &s->end);
+	return e_jcc(e, CC_AE, 0);
+}
+
 /*
  * Stack accesses of plain blocks share two slots, which hold pages that may be written: a stack goes to and fro over the border of two. The
  * second one is tried out of line. A miss of both fills it, unless the first is empty; after some hits its page moves to the first,
- * as another stack may have begun to be used. Returns the jump for when none can be filled; s1 is the offset in the page, or in 32-bit code the
- * host address.
+ * as another stack may have begun to be used.
  */
-static u8 *check_pair(struct tr *t, unsigned base, s32 disp)
+u8 *tr_stack_delta(struct tr *t, u64 back, unsigned span, u8 *across[2])
 {
 	struct emit *h = t->h, *c = t->c;
-	struct slot_use *use;
+	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
 	u8 *miss, *move;
 
-	tr_save_flags(t, t->s1);
-	use = meta_alloc(t->d, sizeof(*use));
 	use->slot = t->d->stack[(tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2)];
-	use->back = emit_here(h);
-	if (disp)
-		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
-	else
-		e_mov_rr(h, tr_word(t), t->s1, base);
+	use->back = back;
 	e_patch(tr_slot_test(h, t->s1, &use->slot[0]), h->to_run, emit_here(c));
+	across[0] = compare_end(h, t->s1, &use->slot[0], span);
 	take_stack(t, h, &use->slot[0]);
 	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
 	miss = tr_slot_test(c, t->s1, &use->slot[1]);
 	e_alu_imm_m(c, ALU_SUB, 4, at_abs(&use->slot[1].hits), 1);
 	move = e_jcc(c, CC_Z, 0);
+	across[1] = compare_end(c, t->s1, &use->slot[1], span);
 	take_stack(t, c, &use->slot[1]);
 	e_jmp(c, emit_here(h));
 	e_patch(miss, c->to_run, emit_here(c));
 	e_patch(move, c->to_run, emit_here(c));
-	t->host_ok = false;
 	return tr_slot_fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair);
+}
+
+/* Returns the jump for when neither slot can be filled; s1 is the offset in the page, or in 32-bit code the host address. */
+static u8 *check_pair(struct tr *t, unsigned base, s32 disp)
+{
+	u8 *across[2];
+
+	tr_clobber(t, t->s2);
+	tr_save_flags(t, t->s1);
+	u64 back = emit_here(t->h);
+	if (disp)
+		e_lea(t->h, tr_word(t), t->s1, at_reg(base, disp));
+	else
+		e_mov_rr(t->h, tr_word(t), t->s1, base);
+	t->host_ok = false;
+	return tr_stack_delta(t, back, STACK_SPAN, across);
 }
 
 struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
+	struct insn operand = stack_operand(t, base, disp);
+	struct mem shared;
+
 	if (t->region)
 		return window_stack(t, base, disp, n, write);
+	if (share_operand(t, &operand, n, write, 0, &shared))
+		return shared;
 	tr_slow_jump_at(t, check_pair(t, base, disp));
 	if (!t->wide)
 		return at_reg(t->s1, 0);
@@ -203,16 +228,25 @@ unsigned tr_stack_run(const struct tr *t)
  * All lie in one page: an offset in it, which the check leaves in s1, is small enough. Else a plain block of its own does them one by one, as it
  * does where regions cannot go on.
  */
-void tr_stack_many(struct tr *t, unsigned n)
+static void check_run(struct tr *t, s32 disp, s32 size)
 {
-	bool push = t->insn[t->k].op == OP_PUSH;
-	s32 size = 8 * (s32)n;
-	u8 *unfilled = check_pair(t, RSP, push ? -size : 0);
+	u8 *unfilled = check_pair(t, RSP, disp);
 
 	e_alu_imm(t->h, ALU_CMP, 4, t->s1, (s32)PAGE_SIZE - size);
 	u8 *crosses = e_jcc(t->h, CC_A, 0);
 	e_patch(unfilled, t->c->to_run, emit_here(t->c));
 	tr_bail(t, crosses, NULL);
+}
+
+void tr_stack_many(struct tr *t, unsigned n)
+{
+	bool push = t->insn[t->k].op == OP_PUSH;
+	s32 size = 8 * (s32)n;
+
+	t->nslow = 0;
+	t->site = NULL;
+	if (!share_run(t, push, n))
+		check_run(t, push ? -size : 0, size);
 	for (unsigned m = 0; m < n; m++, t->k++) {
 		struct mem at = { .base = RSP, .index = t->s2, .disp = push ? -8 * (s32)(m + 1) : 8 * (s32)m };
 		t->at[t->k] = emit_here(t->h);

@@ -44,7 +44,8 @@ static void need_upward(struct tr *t)
 static struct mem element(struct tr *t, unsigned reg, unsigned n, bool write)
 {
 	e_mov_rr(t->h, tr_word(t), OUT_A, reg);
-	tr_slow_jump_at(t, tr_through_tlb(t, OUT_A, OUT_B, n, write));
+	tr_slow_jump_at(t, tr_tlb_compare(t, OUT_A, OUT_B, n, write));
+	tr_tlb_host(t, OUT_A, OUT_B, NULL);
 	return at_reg(OUT_A, 0);
 }
 
@@ -116,7 +117,8 @@ static void bit_string(struct tr *t, const struct insn *i)
 	e_shift_imm(h, SHIFT_SAR, 8, OUT_B, 3);
 	e_alu_imm(h, ALU_AND, 8, OUT_B, -(s32)i->size);
 	e_op_rr(h, 0x03, tr_word(t), OUT_A, OUT_B);
-	tr_slow_jump_at(t, tr_through_tlb(t, OUT_A, OUT_B, i->size, kind != 0));
+	tr_slow_jump_at(t, tr_tlb_compare(t, OUT_A, OUT_B, i->size, kind != 0));
+	tr_tlb_host(t, OUT_A, OUT_B, NULL);
 	load_offset(t, i);
 	e_alu_imm(h, ALU_AND, 4, OUT_B, 8 * i->size - 1);
 	t->host_ok = false;

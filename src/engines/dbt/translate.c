@@ -218,8 +218,7 @@ void tr_slow_jump(struct tr *t, unsigned cc)
 	tr_slow_jump_at(t, e_jcc(t->h, cc, 0));
 }
 
-/* In the cold part, by a thunk that has registers loaded; then on to `then`, or what comes next. */
-static void load_then(struct tr *t, u64 thunk, u64 then)
+void tr_load_then(struct tr *t, u64 thunk, u64 then)
 {
 	e_mov_imm32(t->c, OUT_A, (u32)then);
 	u8 *imm = t->c->p - 4;
@@ -235,7 +234,10 @@ static void resume(struct tr *t)
 	bool flags = t->host_ok && t->live[t->k], moves = !tr_is_canonical(t);
 
 	s->resume = emit_here(t->h);
-	windows_forget(t);
+	if (t->region || t->native[t->k] == NATIVE_NONE || t->native[t->k] == NATIVE_SYSTEM)
+		windows_forget(t);
+	else
+		shares_resume(t);
 	if (tr_ends_block(&t->insn[t->k])) {
 		s->resume = 0;
 		return;
@@ -245,9 +247,9 @@ static void resume(struct tr *t)
 	u64 back = s->resume;
 	s->resume = emit_here(t->c);
 	if (t->uses_x87)
-		load_then(t, t->d->to.load_x87, flags || moves || t->uses_vec ? 0 : back);
+		tr_load_then(t, t->d->to.load_x87, flags || moves || t->uses_vec ? 0 : back);
 	if (t->uses_vec)
-		load_then(t, t->d->to.load_vec, flags || moves ? 0 : back);
+		tr_load_then(t, t->d->to.load_vec, flags || moves ? 0 : back);
 	if (flags)
 		flags_restore(t->c, OUT_A);
 	tr_from_canonical(t, t->c);
@@ -344,7 +346,7 @@ static void want_loaded(struct tr *t, size_t loaded, u64 thunk)
 {
 	e_alu_imm_m(t->h, ALU_CMP, 1, at_gs(loaded), 0);
 	e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
-	load_then(t, thunk, emit_here(t->h));
+	tr_load_then(t, thunk, emit_here(t->h));
 }
 
 void tr_load_page(struct tr *t, unsigned reg)
@@ -418,6 +420,7 @@ static void plain(struct tr *t)
 {
 	find_live(t);
 	begin(t);
+	shares_begin(t);
 	for (t->k = 0; t->k < t->n;) {
 		unsigned run = tr_stack_run(t);
 		if (run) {
@@ -466,6 +469,7 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 	t->sp = 0;
 	t->end_crosses = t->uses_vec = t->uses_x87 = t->uses_page = t->host_ok = t->mem_ok = false;
 	t->region = NULL;
+	t->shares.on = false;
 	return t;
 }
 

@@ -9,6 +9,30 @@
 
 struct code_region;
 
+/* A check in a plain block that several accesses share: of [base + lo, base + hi), base being a value's name. */
+struct share {
+	u32 base;
+	bool live, write;
+	s64 lo, hi;
+	unsigned left; /* accesses to come */
+};
+/* An access of a plain block by a register and a displacement. */
+struct shared_access {
+	u32 base;
+	u8 k, n, reg; /* instruction, bytes, register */
+	u8 branches; /* in the block, in front of it */
+	bool write, stack; /* stack: base is what RSP holds, but for a constant */
+	s32 disp;
+	s64 off;
+};
+struct shares { /* share.c */
+	bool on;
+	u8 held; /* the one whose delta is in s2, too; SHARES: none */
+	struct share s[SHARES]; /* deltas are in words.shared */
+	unsigned n;
+	struct shared_access a[2 * BLOCK_INSNS];
+};
+
 struct tr {
 	struct vcpu *v;
 	struct dbt *d;
@@ -33,6 +57,7 @@ struct tr {
 	u32 outs;
 	u8 s1, s2;
 	struct code_region *region; /* NULL: a plain block */
+	struct shares shares; /* of a plain block */
 	/* Where the guest's live arithmetic flags are now. */
 	bool host_ok, mem_ok;
 	/* Jumps of the current instruction to its slow path. */
@@ -102,6 +127,8 @@ void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there 
 /* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
 void tr_helper(struct tr *t);
 void tr_call(struct tr *t, u64 thunk);
+/* In the cold part, by a thunk that has registers loaded; then on to `then`, or what comes next. */
+void tr_load_then(struct tr *t, u64 thunk, u64 then);
 
 /* The state between blocks from this region's, and back, written to e; nothing if they are the same. Flags are kept. */
 void tr_to_canonical(const struct tr *t, struct emit *e);
@@ -128,8 +155,24 @@ void tr_linear(struct tr *t, unsigned a, const struct insn *i);
 void tr_effective(struct tr *t, unsigned a, const struct insn *i);
 /* Register number of guest register reg, loaded into the host register if it lives in memory. */
 void tr_load_out(struct tr *t, unsigned reg);
-/* Linear address in a: its host address instead, by way of the TLB and with b; returns the jump if it cannot. EFLAGS is destroyed. */
-u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
+/*
+ * The compare with the TLB: a, a linear address, becomes the offset in the page, b its entry; returns the jump if there is none. EFLAGS is
+ * destroyed. Behind it one of: a is the host address, where i, unless NULL, has led to what it was; the operand i itself, with a.
+ */
+u8 *tr_tlb_compare(struct tr *t, unsigned a, unsigned b, unsigned n, bool write);
+void tr_tlb_host(struct tr *t, unsigned a, unsigned b, const struct insn *i);
+struct mem tr_tlb_operand(struct tr *t, unsigned a, unsigned b, const struct insn *i);
+/* In the cold part, where the compare found another page in the TLB's slot: the access's may have been displaced. `back` is in front of the
+ * compare; returns the jump for when it was not. */
+u8 *tr_try_displaced(struct tr *t, unsigned a, unsigned b, bool write, u64 back);
+/*
+ * The compare of s1 with the slots of the stack's pages: s2 becomes the delta. `back` computes s1, for when a slot has been filled; returns the
+ * jump, in the cold part, for when none could be. Of more than STACK_SPAN bytes, `across` are jumps for when they lie across pages.
+ */
+#define STACK_SPAN 8
+u8 *tr_stack_delta(struct tr *t, u64 back, unsigned span, u8 *across[2]);
+/* Its address is one register, which is in the host's, and a displacement. */
+bool tr_is_base_alone(const struct tr *t, const struct insn *i);
 /*
  * The compare with a use's slot: a, a linear address, becomes the offset in what the slot covers. What does not pass fills the slot, out of
  * line, and looks again at use->back, which computes a; returns the jump, in the cold part, for when it cannot be filled.
@@ -170,6 +213,17 @@ void tr_bail(struct tr *t, u8 *jump, struct slot *s);
 /* The host register of an out is about to be used for something else. */
 void tr_clobber(struct tr *t, unsigned reg);
 void windows_forget(struct tr *t); /* C has run, or control comes from elsewhere */
+
+/* ---- share.c ---- */
+void shares_begin(struct tr *t);
+void shares_clobber(struct tr *t, unsigned reg);
+void shares_forget(struct tr *t);
+/* C has done the current instruction, which is one of those that are translated: what was true before still is, or C does not come back. */
+void shares_resume(struct tr *t);
+/* The operand i of n bytes by a check that it shares with others, as tr_address() would; false: it shares none. */
+bool share_operand(struct tr *t, const struct insn *i, unsigned n, bool write, u32 avoid, struct mem *m);
+/* Of n PUSHs or POPs from the current instruction on, RSP as it is before them: the delta is in s2 then. */
+bool share_run(struct tr *t, bool push, unsigned n);
 
 /* ---- families: false if it is to be done by src/emulate ---- */
 bool tr_can_copy(const struct tr *t, unsigned k); /* translate-copy.c */

@@ -10,17 +10,8 @@
 #include "engines/dbt/count.h"
 #include "engines/dbt/region.h"
 
-#define SPAN_MAX  256 /* bytes of a window: the more, the more often it crosses pages */
-#define LOOK_MAX  64 /* instructions ahead */
-#define GPR_SLOTS SLOT_ZERO /* slots below are GPRs */
-
-/* An access, in terms of values. */
-struct access {
-	u32 base, index;
-	u8 scale, seg, n;
-	bool write, merges;
-	s64 off;
-};
+#define SPAN_MAX 256 /* bytes of a window: the more, the more often it crosses pages */
+#define LOOK_MAX 64 /* instructions ahead */
 
 /* ---- what instructions access ---- */
 
@@ -41,7 +32,7 @@ static struct access access_of(const struct tr *t, const struct values *v, const
 	return a;
 }
 
-static struct insn stack_operand(const struct tr *t, unsigned base, s32 disp)
+struct insn stack_operand(const struct tr *t, unsigned base, s32 disp)
 {
 	return (struct insn){
 		.base = SLOT(base), .index = SLOT_ZERO, .disp = disp, .asize = (u8)(tr_word_log(t) & 3), .seg = SEG_SS
@@ -55,8 +46,7 @@ static struct access stack_access(const struct tr *t, const struct values *v, un
 	return access_of(t, v, &i, tr_word(t), write);
 }
 
-/* Accesses of instruction k, in order; returns how many. */
-static unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2])
+unsigned accesses(const struct tr *t, const struct values *v, unsigned k, struct access a[2])
 {
 	const struct insn *i = &t->insn[k];
 	bool special = t->native[k] == NATIVE_SPECIAL;
@@ -130,12 +120,14 @@ void windows_forget(struct tr *t)
 {
 	for (unsigned r = 0; t->region && r < NR_GPR; r++)
 		t->region->in[r].live = false;
+	shares_forget(t);
 }
 
 void tr_clobber(struct tr *t, unsigned reg)
 {
 	if (t->region && reg < NR_GPR)
 		t->region->in[reg].live = false;
+	shares_clobber(t, reg);
 }
 
 /* What would be lost with what the register holds. */
@@ -182,37 +174,59 @@ unsigned tr_beside(struct tr *t, const struct mem *m)
 
 /* ---- checks ---- */
 
-void tr_bail(struct tr *t, u8 *jump, struct slot *s)
+static void to_plain(struct tr *t)
 {
 	struct emit *c = t->c;
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
-	u8 *counted = NULL;
 
-	e_patch(jump, c->to_run, emit_here(c));
-	tr_uncount(t);
-	tr_to_canonical(t, c);
-	if (s) {
-		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
-		counted = e_jcc(c, CC_Z, 0);
-	}
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = t->insn[t->k].off, .plain = true };
 	t->b->exits = x;
 	x->hot_at = e_jmp(c, 0);
 	x->hot_home = emit_here(c);
 	e_patch(x->hot_at, c->to_run, x->hot_home);
 	tr_to_c(c, x, t->d->to.bail);
-	if (!s)
+}
+
+void bail_here(struct tr *t)
+{
+	tr_uncount(t);
+	tr_to_canonical(t, t->c);
+	to_plain(t);
+}
+
+void tr_bail(struct tr *t, u8 *jump, struct slot *s)
+{
+	struct emit *c = t->c;
+	u8 *counted;
+
+	e_patch(jump, c->to_run, emit_here(c));
+	if (!s) {
+		bail_here(t);
 		return;
+	}
+	tr_uncount(t);
+	tr_to_canonical(t, c);
+	e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
+	counted = e_jcc(c, CC_Z, 0);
+	to_plain(t);
 	e_patch(counted, c->to_run, emit_here(c));
 	tr_to_c(c, s, t->d->to.hot);
 }
 
-/* Register a: the linear address of the window's first byte, from the operand of access at `off`. */
-static void address_of_window(struct tr *t, unsigned a, const struct insn *i, s64 back)
+/* The window's first byte, as an operand; it lies `back` before i's. */
+static struct insn window_begin(const struct insn *i, s64 back)
 {
 	struct insn first = *i;
 
 	first.disp = (s32)(i->disp - back);
+	return first;
+}
+
+/* Its linear address into a. */
+static void address_of_window(struct tr *t, unsigned a, const struct insn *i, s64 back)
+{
+	struct insn first = window_begin(i, back);
+
 	tr_linear(t, a, &first);
 }
 
@@ -246,12 +260,6 @@ static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w,
 	return s;
 }
 
-static bool delta_is_enough(const struct tr *t, const struct insn *i)
-{
-	return i->asize == 3 && !(i->flags & INSN_MOFFS) && i->base < GPR_SLOTS && i->index == SLOT_ZERO &&
-	       i->seg < SEG_FS && !reg_is_out(t, i->base >> 3);
-}
-
 /* Kernels change tasks and with them their stacks too often for what is not in a loop. */
 static bool slot_pays(const struct tr *t)
 {
@@ -271,13 +279,19 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 		unsigned other = hold == NO_REG ? cheapest(t, 1u << a) : a;
 		tr_clobber(t, other);
 		address_of_window(t, reg, i, back);
-		tr_bail(t, tr_through_tlb(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
+		tr_bail(t, tr_tlb_compare(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
+		w->delta = !w->left &&
+			   tr_is_base_alone(t, i); /* others may name the object by a register that is out */
+		if (w->delta)
+			return tr_tlb_operand(t, reg, other, i);
+		struct insn first = window_begin(i, back);
+		tr_tlb_host(t, reg, other, &first);
 		return at_reg(reg, (s32)back);
 	}
 	const struct slot *s = check_slot(t, a, w, i, back);
 	if (hold == NO_REG) {
 		e_op_rip(h, 0x03, 8, a, &s->host);
-	} else if (delta_is_enough(t, i)) {
+	} else if (tr_is_base_alone(t, i)) {
 		w->delta = true;
 		e_op_rip(h, 0x8b, 8, hold, &s->delta);
 		return (struct mem){ .base = i->base >> 3, .index = (u8)hold, .disp = i->disp };

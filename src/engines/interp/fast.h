@@ -72,16 +72,14 @@ static inline __attribute__((always_inline)) u64 ea_of(const struct vcpu *v, con
 static inline __attribute__((always_inline)) bool tlb_read(const struct vcpu *v, u64 gla, unsigned size, u8 **p)
 {
 	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
-	u64 d = gla - e->rd;
-	*p = (u8 *)((u64)e->host + d); /* no pointer until the compare has passed */
-	return likely(d <= PAGE_SIZE - size);
+	*p = (u8 *)(gla + e->delta); /* no pointer until the compare has passed */
+	return likely(gla - e->rd <= PAGE_SIZE - size);
 }
 static inline __attribute__((always_inline)) bool tlb_write(const struct vcpu *v, u64 gla, unsigned size, u8 **p)
 {
 	const struct tlb_entry *e = tlb_slot(v->tlb, gla);
-	u64 d = gla - e->wr;
-	*p = (u8 *)((u64)e->host + d); /* no pointer until the compare has passed */
-	return likely(d <= PAGE_SIZE - size);
+	*p = (u8 *)(gla + e->delta); /* no pointer until the compare has passed */
+	return likely(gla - e->wr <= PAGE_SIZE - size);
 }
 
 static inline __attribute__((always_inline)) u64 mem_get(const u8 *p, unsigned size)
