@@ -165,8 +165,8 @@ static void jumps_forget(struct dbt *d, const struct block *b)
 
 	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
 	for (unsigned k = first; b->entered && k < end; k++)
-		if (d->jump[k].block == b)
-			d->jump[k].key = k ^ 1;
+		if (d->jump_block[k] == b)
+			d->jump[k].key = jump_empty(k);
 }
 
 /* To be translated anew when it is next entered. */
@@ -212,7 +212,7 @@ void cache_forget_jumps(struct vcpu *v)
 	struct dbt *d = dbt_of(v);
 
 	memset(d->jump, 0, JUMP_CACHE_SIZE);
-	d->jump[0].key = 1;
+	d->jump[0].key = jump_empty(0);
 }
 
 /* What they tell of code that is gone would make them less and less use. */
@@ -272,8 +272,10 @@ static void page_sweep(struct dbt *d, u64 page, const struct generation *g)
 static void jumps_sweep(struct dbt *d, const struct generation *g)
 {
 	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
-		if (made_in(g, d->jump[k].block))
-			d->jump[k] = (struct jump_entry){ .key = k ^ 1 };
+		if (made_in(g, d->jump_block[k])) {
+			d->jump[k] = (struct jump_entry){ .key = jump_empty(k) };
+			d->jump_block[k] = NULL;
+		}
 }
 
 static void generation_drop(struct vcpu *v, struct generation *g)
@@ -377,7 +379,7 @@ int cache_create(struct vcpu *v, struct error *err)
 	}
 	thunks_emit(v);
 	memory_divide(d);
-	d->jump[0].key = 1; /* the rest is as if forgotten, and takes no memory yet */
+	d->jump[0].key = jump_empty(0); /* the rest is as if forgotten, and takes no memory yet */
 	mmu_set_hooks(v, &cache_hooks);
 	return 0;
 }

@@ -111,9 +111,8 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 		return b->code;
 	struct jump_entry *e = &d->jump[jump_hash(gla)];
 	e->key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
-	e->page = v->rip - off;
 	e->code = b->code;
-	e->block = b;
+	d->jump_block[jump_hash(gla)] = b;
 	b->many_jumps |= b->entered && b->jump != jump_hash(gla);
 	b->entered = true;
 	b->jump = jump_hash(gla);
@@ -126,7 +125,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
  */
 static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 key, u16 mode)
 {
-	const struct block *b = e->block;
+	const struct block *b = dbt_of(v)->jump_block[jump_hash(gla)];
 	u64 gpa;
 
 	if ((e->key ^ key) << 15 || gla >> 47 || v->code_size != CODE_64 || b->mode != mode || b->page2 != ~0ull)
@@ -149,7 +148,6 @@ u64 dbt_find(struct vcpu *v)
 			return e->code;
 		if (is_shared(v, e, gla, key, mode)) {
 			e->key = key;
-			e->page = v->r[17];
 			return e->code;
 		}
 	}
@@ -244,9 +242,11 @@ static u64 target_of(const struct vcpu *v, const struct exit *x)
 /* The block that dbt_find() has just found. */
 static struct block *found(struct vcpu *v)
 {
-	const struct jump_entry *e = &dbt_of(v)->jump[jump_hash(v->rip)];
+	struct dbt *d = dbt_of(v);
+	unsigned place = jump_hash(v->rip);
+	bool is_there = d->jump[place].key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v)));
 
-	return e->key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v))) ? e->block : NULL;
+	return is_there ? d->jump_block[place] : NULL;
 }
 
 /*

@@ -7,6 +7,7 @@
  * megabytes of code: where the host gives huge pages, they cost it fewer misses of its TLB, and fewer page faults on the way.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -192,7 +193,8 @@ static int map_all(struct dbt *d, struct error *err)
 	d->touched = map_data(TOUCHED_SIZE(d->code_size));
 	d->jump = map_data(JUMP_CACHE_SIZE);
 	d->low = map(sizeof(*d->low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
-	if (!d->code_rw || !d->code_rx || !d->meta || !d->touched || !d->jump || !d->low)
+	d->jump_block = calloc(1u << JUMP_CACHE_BITS, sizeof(struct block *));
+	if (!d->code_rw || !d->code_rx || !d->meta || !d->touched || !d->jump || !d->jump_block || !d->low)
 		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
 	return 0;
 }
@@ -250,4 +252,5 @@ void memory_destroy(struct dbt *d)
 	d->low = NULL;
 	if (d->jump)
 		munmap(d->jump, JUMP_CACHE_SIZE);
+	free(d->jump_block);
 }

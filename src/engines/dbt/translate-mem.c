@@ -61,7 +61,7 @@ void tr_effective(struct tr *t, unsigned a, const struct insn *i)
 		return;
 	}
 	if (i->base == SLOT_CODE) {
-		e_load(t->h, 8, a, at_gs(PAGE_AT));
+		tr_load_page(t, a);
 		m.base = (u8)a;
 	} else {
 		m.base = (u8)slot_reg(i->base);
@@ -178,16 +178,14 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 	return at_reg(a, 0);
 }
 
-/* The compare itself: a becomes the offset in what the slot covers; returns the jump where it does not. */
-static u8 *compare(struct emit *e, unsigned a, const struct slot *s)
+u8 *tr_slot_test(struct emit *e, unsigned a, const struct slot *s)
 {
 	e_op_rip(e, 0x03, 8, a, &s->neg);
 	e_op_rip(e, 0x3b, 8, a, &s->end);
 	return e_jcc(e, CC_AE, 0);
 }
 
-/* In the cold part, where a compare with s did not pass: to a thunk that fills the slot; returns the jump for when it could not. */
-static u8 *fill(struct emit *c, unsigned a, const struct slot *s, struct slot_use *use, u64 thunk)
+u8 *tr_slot_fill(struct emit *c, unsigned a, const struct slot *s, struct slot_use *use, u64 thunk)
 {
 	e_op_rip(c, 0x2b, 8, a, &s->neg);
 	e_store(c, 8, a, at_gs(WORD(fill_gla)));
@@ -199,53 +197,6 @@ static u8 *fill(struct emit *c, unsigned a, const struct slot *s, struct slot_us
 
 u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
 {
-	e_patch(compare(t->h, a, use->slot), t->h->to_run, emit_here(t->c));
-	return fill(t->c, a, use->slot, use, t->d->to.fill[write]);
-}
-
-/* Behind the compare: in 32-bit code the sum of base and displacement may wrap, so the host address is computed of the offset. */
-static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
-{
-	if (t->wide)
-		e_op_rip(e, 0x8b, 8, t->s2, &s->delta);
-	else
-		e_op_rip(e, 0x03, 8, t->s1, &s->host);
-}
-
-/*
- * Stack accesses of plain blocks share two slots, which hold pages that may be written: a stack goes to and fro over the border of two. The
- * second one is tried out of line. A miss of both fills it, unless the first is empty; after some hits its page moves to the first,
- * as another stack may have begun to be used.
- */
-struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
-{
-	struct emit *h = t->h, *c = t->c;
-	struct slot_use *use;
-	u8 *miss, *move;
-
-	if (t->region)
-		return window_stack(t, base, disp, n, write);
-	tr_save_flags(t, t->s1);
-	use = meta_alloc(t->d, sizeof(*use));
-	use->slot = t->d->stack[(tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2)];
-	use->back = emit_here(h);
-	if (disp)
-		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
-	else
-		e_mov_rr(h, tr_word(t), t->s1, base);
-	e_patch(compare(h, t->s1, &use->slot[0]), h->to_run, emit_here(c));
-	take_stack(t, h, &use->slot[0]);
-	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
-	miss = compare(c, t->s1, &use->slot[1]);
-	e_alu_imm_m(c, ALU_SUB, 4, at_abs(&use->slot[1].hits), 1);
-	move = e_jcc(c, CC_Z, 0);
-	take_stack(t, c, &use->slot[1]);
-	e_jmp(c, emit_here(h));
-	e_patch(miss, c->to_run, emit_here(c));
-	e_patch(move, c->to_run, emit_here(c));
-	tr_slow_jump_at(t, fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair));
-	t->host_ok = false;
-	if (!t->wide)
-		return at_reg(t->s1, 0);
-	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };
+	e_patch(tr_slot_test(t->h, a, use->slot), t->h->to_run, emit_here(t->c));
+	return tr_slot_fill(t->c, a, use->slot, use, t->d->to.fill[write]);
 }
