@@ -18,32 +18,46 @@
 #define MADV_COLLAPSE 25 /* Linux 6.1 */
 #endif
 
+/* Aligned, so that a huge page of the guest can be one of the host's. */
+static u8 *map_aligned(u64 size, int prot)
+{
+	u8 *p = mmap(NULL, size + HUGE_PAGE, prot, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	u64 before = -(u64)p & (HUGE_PAGE - 1);
+
+	if (p == MAP_FAILED)
+		return p;
+	if (before)
+		munmap(p, before);
+	p += before;
+	munmap(p + size, HUGE_PAGE - before);
+	return p;
+}
+
 static int map_shared(struct machine *m, u64 size, struct error *err)
 {
+	u8 *place;
+
 	m->ram_fd = memfd_create("sextant-ram", MFD_CLOEXEC);
 	if (m->ram_fd < 0)
 		return error_set(err, errno, "cannot create guest RAM: %s", strerror(errno));
 	if (ftruncate(m->ram_fd, (off_t)size) < 0)
 		return error_set(err, errno, "cannot size guest RAM to %llu MiB: %s", (unsigned long long)size >> 20,
 				 strerror(errno));
-	m->ram = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, m->ram_fd, 0);
+	m->ram = place = map_aligned(size, PROT_NONE);
+	if (place != MAP_FAILED)
+		m->ram = mmap(place, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED, m->ram_fd,
+			      0);
+	if (m->ram == MAP_FAILED && place != MAP_FAILED)
+		munmap(place, size);
 	return 0;
 }
 
-/* Aligned, so that a huge page of the guest can be one of the host's. Processes that we start get none of it. */
+/* Processes that we start get none of it. */
 static void map_private(struct machine *m, u64 size)
 {
-	u8 *p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
-		     0);
-	u64 before = -(u64)p & (HUGE_PAGE - 1);
-
-	m->ram = p;
-	if (p == MAP_FAILED)
+	m->ram = map_aligned(size, PROT_READ | PROT_WRITE);
+	if (m->ram == MAP_FAILED)
 		return;
-	m->ram = p + before;
-	if (before)
-		munmap(p, before);
-	munmap(m->ram + size, HUGE_PAGE - before);
 	madvise(m->ram, size, MADV_HUGEPAGE);
 	madvise(m->ram, size, MADV_DONTFORK);
 }

@@ -248,20 +248,37 @@ msrs:	movl $OFTEN, %ebp
 	EQ(q, %rbp, %rbx)
 	decl %ebp
 	jnz 1b
+	/* The user's: while CR4.TSD is clear, so often that there is a short way; then set, from the same places. The kernel may go on. */
+	movl $3, %r13d
+3:	movl $OFTEN, %ebp
+	RESUME 2f
+	USER(tsc)
+2:	EXC(3, 0)
+	KERNEL
 	movq %cr4, %rax
 	orl $CR4_TSD, %eax
 	movq %rax, %cr4
 	rdtscp
+	rdtsc
+	movl $1, %ebp
+	movq $-1, %rax
+	movq %rax, %rdx
 	RESUME 2f
-	USER(1f)
-1:	rdtscp
-	FAIL
+	USER(tsc)
 2:	EXC(13, 0)
-	EQ(l, $1b, exc_rip)
+	EQ(l, $tsc, exc_rip)
+	EQ(q, $-1, %rdx)
+	KERNEL
+	RESUME 2f
+	USER(tscp)
+2:	EXC(13, 0)
+	EQ(l, $tscp, exc_rip)
 	KERNEL
 	movq %cr4, %rax
 	andl $~CR4_TSD, %eax
 	movq %rax, %cr4
+	decl %r13d
+	jnz 3b
 
 	/* ---- XSAVE, XRSTOR ---- */
 	movl $1, %eax
@@ -345,6 +362,14 @@ msrs:	movl $OFTEN, %ebp
 	FAULTS(7, 0, xrstor64 (%rdi))
 	clts
 	jmp pass64
+
+tsc:	rdtsc
+tscp:	rdtscp
+	shlq $32, %rdx
+	orq %rdx, %rax
+	decl %ebp
+	jnz tsc
+	int3
 
 	.bss
 	.balign 4096

@@ -2,7 +2,7 @@
 /*
  * Four CPUs: INIT and SIPI, IPIs that wake from HLT, locked and plain counters, the ordering that x86 promises (message passing, and
  * store buffering with fences and with locked instructions), another CPU's TLB after a shootdown by IPI, and code that another
- * CPU changes (SDM vol. 3, 8.1.3, 8.2.3, 8.4.4, 4.10.5).
+ * CPU changes, after it has been told and while it runs it; all four change code of their own beside each other (SDM vol. 3, 8.1.3, 8.2.3, 8.4.4, 4.10.5).
  * cpus: 4
  * timeout: 120
  */
@@ -10,6 +10,9 @@
 #define APIC	 0xfee00000
 #define CPUS	 4
 #define ROUNDS	 20000
+#define CHANGES	 600
+#define SLOW_CHANGES 16
+#define RUNS	 6000	/* between two slow ones */
 #define WIN	 0x40000000
 #define WAIT(what, value) 66: pause; cmpl $(value), what; jne 66b
 
@@ -55,6 +58,8 @@ both:	.quad 0
 woken:	.long 0
 flushed: .long 0
 which:	.long 0
+	.balign 64
+runs:	.quad 0, 0, 0, 0
 	.balign 4096
 	.globl main
 	.bss
@@ -65,6 +70,8 @@ pd3:	.skip 4096
 page_a:	.skip 4096
 page_b:	.skip 4096
 code:	.skip 4096
+code_run: .skip 4096
+code_own: .skip 4096
 stacks:	.skip 4096 * CPUS
 
 	.text
@@ -130,6 +137,10 @@ work:	call atomics
 	call shootdown
 	call barrier
 	call changed_code
+	call barrier
+	call changed_while_run
+	call barrier
+	call beside_each_other
 	call barrier
 	testl %ebx, %ebx
 	jz 1f
@@ -340,3 +351,75 @@ changed_code:
 	cmpl $500, %ecx
 	jne 1b
 9:	ret
+
+	/* CPU 0 changes the immediate of MOV EAX, n; RET, all of it at once, while the others execute it: none ever sees what was before what
+	 * it has seen, and all see the last in the end. At first it waits until each has executed the new one often, as engines make no shortcut
+	 * of code while it is written; then not. */
+changed_while_run:
+	movl $code_run, %esi
+	testl %ebx, %ebx
+	jnz 4f
+	movb $0xb8, 3(%rsi)
+	movl $1, 4(%rsi)
+	movb $0xc3, 8(%rsi)
+	movq $0, runs + 8
+	movq $0, runs + 16
+	movq $0, runs + 24
+	call barrier
+	movl $2, %ecx
+1:	movl %ecx, 4(%rsi)
+	cmpl $SLOW_CHANGES, %ecx
+	ja 3f
+	movl $1, %edx
+2:	movq runs(, %rdx, 8), %rax
+	addq $RUNS, %rax
+5:	pause
+	cmpq %rax, runs(, %rdx, 8)
+	jb 5b
+	incl %edx
+	cmpl $CPUS, %edx
+	jne 2b
+3:	incl %ecx
+	cmpl $CHANGES + 1, %ecx
+	jne 1b
+	ret
+4:	call barrier
+	movl $code_run + 3, %esi
+	xorl %ecx, %ecx
+5:	call *%rsi
+	incq runs(, %rbx, 8)
+	cmpl %ecx, %eax
+	jae 6f
+	FAIL
+6:	movl %eax, %ecx
+	cmpl $CHANGES, %eax
+	jb 5b
+	EQ(l, $CHANGES, %eax)
+	ret
+
+	/* Each changes and calls a function of its own, few times often and then often few times; all are in one page, with data of each beside. */
+beside_each_other:
+	movl %ebx, %esi
+	shll $5, %esi
+	addl $code_own, %esi
+	movb $0xb8, (%rsi)
+	movb $0xc3, 5(%rsi)
+	movl $1, %ecx
+1:	movl %ecx, 1(%rsi)
+	movl $2, %edx
+	cmpl $SLOW_CHANGES, %ecx
+	ja 2f
+	movl $RUNS, %edx
+2:	call *%rsi
+	EQ(l, %ecx, %eax)
+	decl %edx
+	jnz 2b
+	incl code_own + 2048(, %rbx, 4)
+	lock incl code_own + 3072
+	incl %ecx
+	cmpl $CHANGES + 1, %ecx
+	jne 1b
+	EQ(l, $CHANGES, code_own + 2048(, %rbx, 4))
+	call barrier
+	EQ(l, $CHANGES * CPUS, code_own + 3072)
+	ret

@@ -444,6 +444,7 @@ u64 dbt_direct_cpuid(struct vcpu *v, struct site *s);
 u64 dbt_direct_xstate(struct vcpu *v, struct site *s);
 u64 dbt_direct_in(struct vcpu *v, struct site *s);
 u64 dbt_direct_out(struct vcpu *v, struct site *s);
+u64 dbt_direct_tsc(struct vcpu *v, struct site *s); /* the time-stamp counter, where instructions are counted */
 u64 dbt_outside(struct vcpu *v, struct site *s);
 u64 dbt_moved(struct vcpu *v, struct site *s);
 

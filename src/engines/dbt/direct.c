@@ -3,7 +3,8 @@
  * What generated code calls by the short way (thunks-system.c): instructions that kernels run often and that only C can do. What
  * is called finds the registers that C may destroy, RBX and the two that always are there in v->r[], and no others; so it must
  * not raise, but for those at the end of the file, which find all. It returns where to go on: at the site's `resume`; at `moved`, if
- * what runs next is not what the block goes on with; or, having changed nothing, at `slow`, for src/emulate to do all of it.
+ * what runs next is not what the block goes on with; or, having changed nothing that anybody could have heard, at `slow`, for src/emulate to
+ * do all of it. Where instructions are counted, whoever is asked for the count meanwhile finds it from v->cur.
  */
 #include "engines/dbt/count.h"
 
@@ -13,11 +14,28 @@ static u64 space_of(const struct vcpu *v, const struct site *s)
 	return v->code_space[!!(s->block->mode & MODE_HIGH)];
 }
 
+/* Clocks and lock-step's notes go by the number of this instruction. */
+static void begin(struct vcpu *v, const struct site *s)
+{
+	if (likely(!dbt_of(v)->counts))
+		return;
+	v->rip = v->r[17] + s->insn.off;
+	v->cur = &s->insn;
+	count_look(v);
+}
+
+static void end(struct vcpu *v)
+{
+	if (unlikely(dbt_of(v)->counts))
+		v->cur = &dbt_of(v)->none;
+}
+
 static u64 done(struct vcpu *v, const struct site *s, u64 space_before)
 {
 	struct dbt *d = dbt_of(v);
 	bool stays = space_of(v, s) == space_before && !wants_out(v);
 
+	end(v);
 	d->stats->direct++;
 	return likely(stays) ? s->resume : d->to.moved;
 }
@@ -54,15 +72,6 @@ u64 dbt_direct_invlpg(struct vcpu *v, struct site *s)
 	return done(v, s, space);
 }
 
-u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s)
-{
-	u64 space = space_of(v, s);
-
-	if (unlikely(!msr_set(v, (u32)v->r[RCX], (u32)v->r[RAX] | v->r[RDX] << 32)))
-		return dbt_of(v)->to.slow;
-	return done(v, s, space);
-}
-
 u64 dbt_direct_cpuid(struct vcpu *v, struct site *s)
 {
 	u64 space = space_of(v, s);
@@ -88,6 +97,7 @@ u64 dbt_direct_in(struct vcpu *v, struct site *s)
 
 	if (unlikely(!ports_are_free(v)))
 		return dbt_of(v)->to.slow;
+	begin(v, s);
 	reg_write(v, SLOT(RAX), s->insn.size, io_read(v, port_of(v, &s->insn, 1), s->insn.size));
 	return done(v, s, space);
 }
@@ -99,11 +109,34 @@ u64 dbt_direct_out(struct vcpu *v, struct site *s)
 
 	if (unlikely(!ports_are_free(v)))
 		return dbt_of(v)->to.slow;
+	begin(v, s);
 	io_write(v, port_of(v, &s->insn, 0), size, reg_read(v, SLOT(RAX), size));
 	return done(v, s, space);
 }
 
+u64 dbt_direct_tsc(struct vcpu *v, struct site *s)
+{
+	begin(v, s);
+	u64 now = cpu_tsc(v);
+	end(v);
+	return now;
+}
+
 /* ---- with all registers stored, so that they may fault ---- */
+
+/* An MSR that is refused has been asked: not by src/emulate once more. */
+u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s)
+{
+	u64 space = space_of(v, s);
+
+	begin(v, s);
+	if (unlikely(!msr_set(v, (u32)v->r[RCX], (u32)v->r[RAX] | v->r[RDX] << 32))) {
+		v->rip = v->r[17] + s->insn.off;
+		v->cur = &s->insn;
+		vcpu_raise_error(v, EXC_GP, 0);
+	}
+	return done(v, s, space);
+}
 
 static u64 devices_and_code(const struct vcpu *v)
 {
@@ -119,6 +152,8 @@ u64 dbt_outside(struct vcpu *v, struct site *s)
 
 	v->rip = page + i->off;
 	v->cur = i;
+	if (unlikely(d->counts))
+		count_look(v);
 	op_exec[OP_MOV](v, i);
 	v->cur = &d->none;
 	v->r[17] = page;

@@ -178,7 +178,7 @@ u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux)
 
 	test_bits(e, at_gs(VCPU(cr4)), CR4_TSD);
 	e_jcc(e, CC_NZ, d->to.slow);
-	call_with_saved(e, v, (u64)cpu_tsc);
+	call_with_saved(e, v, d->counts ? (u64)dbt_direct_tsc : (u64)cpu_tsc);
 	e_mov_rr(e, 8, OUT_B, RAX);
 	load_caller_saved(e, v);
 	e_mov_rr(e, 4, RAX, OUT_B);
@@ -190,14 +190,14 @@ u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux)
 	return here;
 }
 
-/* fn says where to go on. raises: it finds all registers. */
+/* fn says where to go on. raises: it finds all registers. So do all where lock-step may find a difference inside of any. */
 u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *), bool raises)
 {
 	u64 here = emit_here(e);
 
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
 	e_jcc(e, CC_NZ, dbt_of(v)->to.slow);
-	if (raises)
+	if (raises || dbt_of(v)->counts)
 		thunk_save_guest(e);
 	call_with_saved(e, v, (u64)fn);
 	e_mov_rr(e, 8, OUT_B, RAX);

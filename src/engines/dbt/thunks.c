@@ -380,7 +380,7 @@ void thunks_emit(struct vcpu *v)
 	t->moved = to_c(e, v, dbt_moved, PLACE_FIND);
 	t->direct_cr3 = emit_direct(e, v, dbt_direct_cr3, false);
 	t->direct_invlpg = emit_direct(e, v, dbt_direct_invlpg, false);
-	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, false);
+	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, true);
 	t->direct_cpuid = emit_direct(e, v, dbt_direct_cpuid, false);
 	t->direct_in = emit_direct(e, v, dbt_direct_in, false);
 	t->direct_out = emit_direct(e, v, dbt_direct_out, false);

@@ -22,7 +22,7 @@ static size_t control_register(const struct insn *i)
 /* A load or store that is known to go to a device, or beside code: C does it, and nothing is looked for in the TLB first. */
 static bool is_outside(const struct tr *t, const struct insn *i)
 {
-	return i->op == OP_MOV && i->flags & INSN_MEM && !t->d->counts && place_is_outside(t->d, t->b->page, i->off);
+	return i->op == OP_MOV && i->flags & INSN_MEM && place_is_outside(t->d, t->b->page, i->off);
 }
 
 static bool moves_xstate(const struct insn *i)
@@ -57,7 +57,7 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_POPFQ: return i->osize == tr_word_log(t);
 	case OP_CLD: return true;
 	case OP_RDTSC:
-	case OP_RDTSCP: return !t->d->counts && !t->d->check && !t->v->machine->config.deterministic;
+	case OP_RDTSCP: return true;
 	case OP_MOV_FROM_CR: return tr_cpl(t) == 0 && control_register(i);
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:
@@ -74,10 +74,10 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_SYSRET: return tr_cpl(t) == 0 && i->osize == 3;
 	case OP_MOV_TO_CR: return tr_cpl(t) == 0 && t->wide && i->r[0] == 3;
 	case OP_INVLPG: return tr_cpl(t) == 0 && t->wide;
-	case OP_WRMSR: return tr_cpl(t) == 0 && t->wide && !t->d->counts;
+	case OP_WRMSR: return tr_cpl(t) == 0 && t->wide;
 	case OP_CPUID: return true;
 	case OP_IN:
-	case OP_OUT: return !t->d->counts;
+	case OP_OUT: return true;
 	default: return moves_xstate(i) ? t->wide : tr_can_string(t, i);
 	}
 }
