@@ -51,8 +51,8 @@ struct tlb_context {
 };
 #define TLB_CONTEXTS 6
 #define WRITERS	     3
-#define MANY_WRITERS 0xffff
-_Static_assert(TLB_CONTEXTS *NR_VIEWS *TLB_HALF < MANY_WRITERS, "pairs of entries have numbers of 16 bits");
+#define MANY_WRITERS (~0u)
+_Static_assert(NR_VIEWS << TLB_BITS <= 0x10000, "tlb_context.filled has numbers of 16 bits");
 
 static inline struct tlb_entry *context_view(struct tlb_context *c, unsigned view)
 {
@@ -99,7 +99,7 @@ struct mmu {
 	const struct mmu_hooks *hooks;
 	/* By RAM page: the pairs of TLB entries that may be written through, as numbers in all contexts plus 1, 0: none. If there are
 	 * more, the first is MANY_WRITERS. */
-	u16 (*writer)[WRITERS];
+	u32 (*writer)[WRITERS];
 	/* While machine.write_cpus is there: pages that were last found writable, so that other vCPUs see a store that is under way. */
 	_Atomic u64 recent[RECENT_WRITES];
 	unsigned recent_next;

@@ -16,7 +16,7 @@
 #pragma once
 #include "machine/machine.h"
 
-#define TLB_BITS 12
+#define TLB_BITS 13
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_HALF (TLB_SIZE / 2)
 

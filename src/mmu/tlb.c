@@ -644,7 +644,9 @@ static struct mmu *allocate(u64 ram_size, bool told)
 	if (!m)
 		return NULL;
 	madvise(m, size, MADV_HUGEPAGE);
-	memset(m, 0, sizeof(*m));
+	/* Zeros, and of contexts that are never used no memory. */
+	if (madvise(m, size, MADV_DONTNEED))
+		memset(m, 0, sizeof(*m));
 	m->writer = calloc(ram_size >> PAGE_SHIFT, sizeof(*m->writer));
 	m->piece_fills = calloc((ram_size >> PIECE_SHIFT) + 1, sizeof(*m->piece_fills));
 	if (told)

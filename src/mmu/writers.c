@@ -59,7 +59,7 @@ static bool pair_writes_to(const struct tlb_entry *pair, const u8 *host)
 void tlb_note_writer(struct vcpu *v, const struct tlb_entry *e)
 {
 	struct mmu *m = v->mmu;
-	u16 *writer = m->writer[ram_page_index(v->machine, tlb_host(e))], *room = NULL;
+	u32 *writer = m->writer[ram_page_index(v->machine, tlb_host(e))], *room = NULL;
 	unsigned n = number_of(m, e);
 
 	if (writer[0] == MANY_WRITERS)
@@ -72,7 +72,7 @@ void tlb_note_writer(struct vcpu *v, const struct tlb_entry *e)
 			room = &writer[k];
 	}
 	if (room)
-		*room = (u16)(n + 1);
+		*room = n + 1;
 	else
 		writer[0] = MANY_WRITERS;
 }
@@ -96,8 +96,7 @@ bool tlb_may_write(const struct vcpu *o, u64 page_index)
 {
 	struct mmu *m = o->mmu;
 	const u8 *host = o->machine->ram + (page_index << PAGE_SHIFT);
-	u32 mark, moves;
-	u16 n;
+	u32 mark, moves, n;
 
 	if (!m->evicted)
 		return true;
@@ -149,7 +148,7 @@ void tlb_drop_writer(struct vcpu *v, u64 page_index)
 {
 	struct mmu *m = v->mmu;
 	const u8 *host = v->machine->ram + (page_index << PAGE_SHIFT);
-	u16 *writer = m->writer[page_index];
+	u32 *writer = m->writer[page_index];
 	bool many = writer[0] == MANY_WRITERS;
 
 	for (unsigned n = 0; many && n < TLB_CONTEXTS * NR_VIEWS * TLB_HALF; n++)
