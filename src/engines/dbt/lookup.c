@@ -8,9 +8,9 @@
 #include "machine/control.h"
 
 /* Whether the jump cache is good: what 64-bit code's keys do not tell is CPL 3. */
-static inline bool jumps_are_good(const struct dbt *d, u16 mode)
+static inline bool jumps_are_good(const struct dbt_cpu *c, u16 mode)
 {
-	return (mode & MODE_CODE_SIZE) != CODE_64 || !((d->mode ^ mode) & ~(MODE_CODE_SIZE | MODE_CPL));
+	return (mode & MODE_CODE_SIZE) != CODE_64 || !((c->mode ^ mode) & ~(MODE_CODE_SIZE | MODE_CPL));
 }
 
 /* Generated code wants flags in the LAHF form. */
@@ -44,12 +44,12 @@ static enum leave cause(const struct vcpu *v)
 
 static u64 leave(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	d->stats->leaves++;
-	d->stats->left_for[cause(v)]++;
-	v->cur = &d->none;
-	return d->to.leave;
+	c->stats->leaves++;
+	c->stats->left_for[cause(v)]++;
+	v->cur = &c->none;
+	return c->dbt->to.leave;
 }
 
 /* The RAM page after the one at gla, where code is fetched from; ~0 where that is none. */
@@ -61,6 +61,46 @@ static u64 second_page(struct vcpu *v, u64 gla)
 	return host ? ram_page_index(v->machine, host) : ~0ull;
 }
 
+/* The loop is to step over the instruction, and look again. */
+static u64 leave_to_step(struct vcpu *v)
+{
+	v->stop_now = true;
+	return dbt_of(v)->to.leave;
+}
+
+static void enter_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
+{
+	unsigned k = jump_hash(gla);
+
+	cpu_of(v)->jump[k] = (struct jump_entry){ .key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode),
+						  .page = v->rip - (gla & ~PAGE_MASK),
+						  .code = b->code,
+						  .block = b };
+	b->many_jumps |= b->entered && b->jump != k;
+	b->entered = true;
+	b->jump = k;
+}
+
+/* The block for v->rip, made if need be; NULL: not now. Nobody knows of blocks here, so it is where room is made. Under the lock. */
+static struct block *block_for(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page2)
+{
+	struct dbt *d = dbt_of(v);
+	u16 block_mode = (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
+	u64 page = ram_page_index(v->machine, host);
+
+	pass_locked(v);
+	if (!cache_make_room(v))
+		return NULL;
+	if (unlikely(!page_settled(v, page) || (page2 != ~0ull && !page_settled(v, page2))))
+		return NULL;
+	struct block *b = block_find(d, page, gla & ~PAGE_MASK, block_mode, page2);
+	if (!b)
+		b = translate(v, gla, block_mode, host - (gla & ~PAGE_MASK), page, page2);
+	if (page2 == ~0ull || mode_is_translated(mode))
+		enter_jump(v, b, gla, mode);
+	return b;
+}
+
 /* Code that lies in no RAM page, or that somebody may be writing, is not translated: the loop steps over it. */
 static u64 find_slowly(struct vcpu *v, u64 gla)
 {
@@ -68,56 +108,35 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	unsigned off = gla & ~PAGE_MASK;
 	u64 gpa, page2 = ~0ull;
 
-	d->stats->lookups++;
+	cpu_of(v)->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
 	if (unlikely(v->machine->debug.breaks) && machine_breaks_at_offset(v->machine, off)) {
-		d->at_break = v->stop_now = true;
-		return d->to.leave;
+		cpu_of(v)->at_break = true;
+		return leave_to_step(v);
 	}
 	const u8 *host = mmu_fetch(v, gla, &gpa);
 	u16 mode = mode_of(v);
-	if (!host || !page_is_in_segment(v, mode)) {
-		v->stop_now = true;
-		return d->to.leave;
-	}
-	cache_make_room(v);
-	if (unlikely(!jumps_are_good(d, mode))) {
+	if (!host || !page_is_in_segment(v, mode))
+		return leave_to_step(v);
+	if (unlikely(!jumps_are_good(cpu_of(v), mode))) {
 		cache_forget_jumps(v);
-		d->mode = mode;
+		cpu_of(v)->mode = mode;
 	}
-	u64 page = ram_page_index(v->machine, host);
 	if (off > PAGE_SIZE - 15) { /* its first instruction may go on in the next page */
 		struct insn i;
 		if (code_decode(v, &i, NULL, host, PAGE_SIZE - off, off) == DECODE_MORE) {
 			code_check_end(v, PAGE_SIZE - off + 1);
 			page2 = second_page(v, (gla & PAGE_MASK) + PAGE_SIZE);
 			/* Where its segment may end inside it, the loop steps over it and looks. */
-			if (page2 == ~0ull || (v->code_size != CODE_64 && v->rip + 14 > v->seg[SEG_CS].limit)) {
-				v->stop_now = true;
-				return d->to.leave;
-			}
+			if (page2 == ~0ull || (v->code_size != CODE_64 && v->rip + 14 > v->seg[SEG_CS].limit))
+				return leave_to_step(v);
 		}
 	}
-	if (unlikely(!page_settled(v, page) || (page2 != ~0ull && !page_settled(v, page2)))) {
-		v->stop_now = true;
-		return d->to.leave;
-	}
-	u16 block_mode = (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
-	struct block *b = block_find(d, page, off, block_mode, page2);
-	if (!b)
-		b = translate(v, gla, block_mode, host - off, page, page2);
-	if (page2 != ~0ull && !mode_is_translated(mode))
-		return b->code;
-	struct jump_entry *e = &d->jump[jump_hash(gla)];
-	e->key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
-	e->page = v->rip - off;
-	e->code = b->code;
-	e->block = b;
-	b->many_jumps |= b->entered && b->jump != jump_hash(gla);
-	b->entered = true;
-	b->jump = jump_hash(gla);
-	return b->code;
+	dbt_lock(d);
+	const struct block *b = block_for(v, gla, mode, host, page2);
+	dbt_unlock(d);
+	return b ? b->code : leave_to_step(v);
 }
 
 /*
@@ -137,13 +156,13 @@ static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 k
 
 u64 dbt_find(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	u64 gla = code_linear(v, v->rip);
 
 	v->r[17] = v->rip - (gla & ~PAGE_MASK);
 	u16 mode = mode_of(v);
-	if (likely(jumps_are_good(d, mode) && page_is_in_segment(v, mode))) {
-		struct jump_entry *e = &d->jump[jump_hash(gla)];
+	if (likely(jumps_are_good(c, mode) && page_is_in_segment(v, mode))) {
+		struct jump_entry *e = &c->jump[jump_hash(gla)];
 		u64 key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
 		if (likely(e->key == key))
 			return e->code;
@@ -158,7 +177,7 @@ u64 dbt_find(struct vcpu *v)
 
 u64 dbt_go_on(struct vcpu *v)
 {
-	v->cur = &dbt_of(v)->none;
+	v->cur = &cpu_of(v)->none;
 	if (unlikely(wants_out(v)))
 		return leave(v);
 	return dbt_find(v);
@@ -181,7 +200,7 @@ static struct marks marks_of(const struct vcpu *v)
 {
 	const u64 *fills = v->stats.tlb_fills;
 
-	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, dbt_of(v)->stats->code_stores };
+	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, cpu_of(v)->stats->code_stores };
 }
 
 static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, const struct marks *before)
@@ -200,10 +219,10 @@ static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, cons
 u64 dbt_slow(struct vcpu *v, struct site *s)
 {
 	const struct insn *i = &s->insn;
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	d->stats->slow++;
-	d->stats->by_op[i->op]++;
+	c->stats->slow++;
+	c->stats->by_op[i->op]++;
 	slots_check_lists(v);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
@@ -211,14 +230,14 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next);
 	if (unlikely(i->op == OP_NONE))
 		raise_undecodable(v, i);
-	if (unlikely(d->counts))
+	if (unlikely(c->dbt->counts))
 		count_look(v);
 	struct marks before = marks_of(v);
 	op_exec[i->op](v, i);
 	enum slow_for why = slow_cause(v, s, &before);
-	d->stats->slow_for[why]++;
+	c->stats->slow_for[why]++;
 	flags_to_words(v);
-	v->cur = &d->none;
+	v->cur = &c->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
@@ -230,7 +249,7 @@ u64 dbt_slow(struct vcpu *v, struct site *s)
 	count_leave(v, s->block, i->n + !count_paused(v, i, page + i->off));
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	d->stats->ends++;
+	c->stats->ends++;
 	return dbt_find(v);
 }
 
@@ -244,7 +263,7 @@ static u64 target_of(const struct vcpu *v, const struct exit *x)
 /* The block that dbt_find() has just found. */
 static struct block *found(struct vcpu *v)
 {
-	const struct jump_entry *e = &dbt_of(v)->jump[jump_hash(v->rip)];
+	const struct jump_entry *e = &cpu_of(v)->jump[jump_hash(v->rip)];
 
 	return e->key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v))) ? e->block : NULL;
 }
@@ -259,40 +278,55 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	u64 reuses = cache_reuses(d);
 
 	v->rip = target_of(v, x);
-	v->cur = &d->none;
+	v->cur = &cpu_of(v)->none;
 	u64 code = dbt_find(v);
-	if (reuses != cache_reuses(d) || x->from->dead || x->to || code == d->to.leave)
+	if (code == d->to.leave)
 		return code;
 	struct block *to = found(v);
-	if (to && to->page == x->from->page && to->page2 == ~0ull)
+	dbt_lock(d);
+	if (reuses == d->reuses && !x->from->dead && !x->to && to && !to->dead && to->page == x->from->page &&
+	    to->page2 == ~0ull)
 		exit_link(d, x, to);
+	dbt_unlock(d);
 	return code;
 }
 
-u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+/* The plain block, or NULL if there is none and now is not the time to make one. Under the lock. */
+static struct block *plain_for(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
 	u16 mode = b->mode | MODE_PLAIN;
 
-	v->cur = &d->none;
-	v->rip = v->r[17] + off;
-	if (b->dead || !memory_ready(d) || !page_settled(v, b->page)) {
-		/* Not by the jump cache: that leads to where this was called from, while nothing is made room for. */
-		u64 gla = code_linear(v, v->rip);
-		v->r[17] = v->rip - (gla & ~PAGE_MASK);
-		return find_slowly(v, gla);
-	}
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
+		return NULL;
 	struct block *to = block_find(d, b->page, off, mode, ~0ull);
 	if (!to)
 		to = translate(v, v->rip, mode, v->machine->ram + (b->page << PAGE_SHIFT), b->page, ~0ull);
 	if (x && !x->to)
 		exit_link(d, x, to);
-	return to->code;
+	return to;
+}
+
+u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+
+	v->cur = &cpu_of(v)->none;
+	v->rip = v->r[17] + off;
+	dbt_lock(d);
+	const struct block *to = plain_for(v, b, off, x);
+	dbt_unlock(d);
+	if (likely(to))
+		return to->code;
+	/* Not by the jump cache: that leads to where this was called from, while nothing is made room for. */
+	u64 gla = code_linear(v, v->rip);
+	v->r[17] = v->rip - (gla & ~PAGE_MASK);
+	return find_slowly(v, gla);
 }
 
 u64 dbt_bail(struct vcpu *v, struct exit *x)
 {
-	dbt_of(v)->stats->bails++;
+	cpu_of(v)->stats->bails++;
 	return dbt_plain(v, x->from, (unsigned)x->target, x);
 }
 
@@ -303,7 +337,7 @@ static void check_target(struct vcpu *v, struct exit *x)
 		return;
 	if (x->call)
 		v->r[RSP] += 8;
-	x->misses = EXIT_LINK_NOW;
+	*exit_misses(cpu_of(v), x) = EXIT_LINK_NOW;
 	v->rip = v->r[17] + x->from_off;
 	if (x->from_off != x->target) /* the branch has not been executed */
 		count_leave(v, x->from, x->from->insns - 1u);
@@ -316,30 +350,23 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 	u64 reuses = cache_reuses(d), from = v->r[17];
 
 	v->rip = target_of(v, x);
-	v->cur = &d->none;
+	v->cur = &cpu_of(v)->none;
 	check_target(v, x);
 	u64 space = mmu_code_space(v, v->rip);
 	u64 code = dbt_find(v);
-	if (reuses != cache_reuses(d) || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
+	if (code == d->to.leave || (from ^ v->rip) >> 63)
 		return code;
 	struct block *to = found(v);
-	if (!to)
-		return code;
-	if (x->to) {
-		struct exit **at = &x->to->in;
-		while (*at != x)
-			at = &(*at)->next_in;
-		*at = x->next_in;
-		d->stats->relinks++;
-	}
-	exit_link(d, x, to);
-	*x->key = from ^ space;
+	dbt_lock(d);
+	if (reuses == d->reuses && !x->from->dead && to && !to->dead)
+		exit_link_across(v, x, to, from ^ space);
+	dbt_unlock(d);
 	return code;
 }
 
 u64 dbt_poll(struct vcpu *v, struct exit *x)
 {
-	dbt_of(v)->stats->polls++;
+	cpu_of(v)->stats->polls++;
 	v->rip = target_of(v, x);
 	if (x->crosses)
 		check_target(v, x);
@@ -355,7 +382,7 @@ u64 dbt_stop(struct vcpu *v, struct exit *x)
 
 u64 dbt_poll_site(struct vcpu *v, struct site *s)
 {
-	dbt_of(v)->stats->polls++;
+	cpu_of(v)->stats->polls++;
 	v->rip = v->r[17] + s->insn.off;
 	if (wants_out(v)) {
 		count_leave(v, s->block, s->insn.n);
@@ -367,7 +394,7 @@ u64 dbt_poll_site(struct vcpu *v, struct site *s)
 /* The branch has moved RSP already; one to an address that is not canonical has not happened. */
 u64 dbt_miss(struct vcpu *v, struct site *s)
 {
-	dbt_of(v)->stats->misses++;
+	cpu_of(v)->stats->misses++;
 	if (unlikely(!is_canonical(v->rip))) {
 		if (s->insn.op == OP_RET)
 			v->r[RSP] -= 8 + (insn_kind(&s->insn, 0) == OPK_IMM ? (u16)s->insn.imm : 0);
@@ -375,6 +402,6 @@ u64 dbt_miss(struct vcpu *v, struct site *s)
 		count_leave(v, s->block, s->insn.n);
 		vcpu_raise_error(v, EXC_GP, 0);
 	}
-	v->cur = &dbt_of(v)->none;
+	v->cur = &cpu_of(v)->none;
 	return dbt_find(v);
 }

@@ -179,17 +179,19 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 }
 
 /* The compare itself: a becomes the offset in what the slot covers; returns the jump where it does not. */
-static u8 *compare(struct emit *e, unsigned a, const struct slot *s)
+static u8 *compare(const struct tr *t, struct emit *e, unsigned a, u32 slot)
 {
-	e_op_rip(e, 0x03, 8, a, &s->neg);
-	e_op_rip(e, 0x3b, 8, a, &s->end);
+	e_op_place(e, t->d, 0x03, 8, a, SLOT_FIELD(slot, neg));
+	e_op_place(e, t->d, 0x3b, 8, a, SLOT_FIELD(slot, end));
 	return e_jcc(e, CC_AE, 0);
 }
 
-/* In the cold part, where a compare with s did not pass: to a thunk that fills the slot; returns the jump for when it could not. */
-static u8 *fill(struct emit *c, unsigned a, const struct slot *s, struct slot_use *use, u64 thunk)
+/* In the cold part, where a compare with a slot did not pass: to a thunk that fills it; returns the jump for when it could not. */
+static u8 *fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, u64 thunk)
 {
-	e_op_rip(c, 0x2b, 8, a, &s->neg);
+	struct emit *c = t->c;
+
+	e_op_place(c, t->d, 0x2b, 8, a, SLOT_FIELD(slot, neg));
 	e_store(c, 8, a, at_gs(WORD(fill_gla)));
 	e_store_imm(c, 4, (s32)(u64)use, at_gs(WORD(fill_use)));
 	e_jmp(c, thunk);
@@ -199,17 +201,25 @@ static u8 *fill(struct emit *c, unsigned a, const struct slot *s, struct slot_us
 
 u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
 {
-	e_patch(compare(t->h, a, use->slot), t->h->to_run, emit_here(t->c));
-	return fill(t->c, a, use->slot, use, t->d->to.fill[write]);
+	e_patch(compare(t, t->h, a, use->slot), t->h->to_run, emit_here(t->c));
+	return fill(t, a, use->slot, use, t->d->to.fill[write]);
 }
 
 /* Behind the compare: in 32-bit code the sum of base and displacement may wrap, so the host address is computed of the offset. */
-static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
+static void take_stack(const struct tr *t, struct emit *e, u32 slot)
 {
 	if (t->wide)
-		e_op_rip(e, 0x8b, 8, t->s2, &s->delta);
+		e_op_place(e, t->d, 0x8b, 8, t->s2, SLOT_FIELD(slot, delta));
 	else
-		e_op_rip(e, 0x03, 8, t->s1, &s->host);
+		e_op_place(e, t->d, 0x03, 8, t->s1, SLOT_FIELD(slot, host));
+}
+
+/* Of the pair for this code's stack. */
+static u32 stack_slot(const struct tr *t, unsigned k)
+{
+	unsigned pair = (tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2);
+
+	return t->d->low + (u32)(offsetof(struct low, stack) + (2 * pair + k) * sizeof(struct slot));
 }
 
 /*
@@ -220,30 +230,30 @@ static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
 struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
 {
 	struct emit *h = t->h, *c = t->c;
+	u32 second = stack_slot(t, 1);
 	struct slot_use *use;
 	u8 *miss, *move;
 
 	if (t->region)
 		return window_stack(t, base, disp, n, write);
 	tr_save_flags(t, t->s1);
-	use = meta_alloc(t->d, sizeof(*use));
-	use->slot = t->d->stack[(tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2)];
+	use = slot_use_new(t->d, stack_slot(t, 0), tr_word(t), NULL, 0, true);
 	use->back = emit_here(h);
 	if (disp)
 		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
 	else
 		e_mov_rr(h, tr_word(t), t->s1, base);
-	e_patch(compare(h, t->s1, &use->slot[0]), h->to_run, emit_here(c));
-	take_stack(t, h, &use->slot[0]);
-	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
-	miss = compare(c, t->s1, &use->slot[1]);
-	e_alu_imm_m(c, ALU_SUB, 4, at_abs(&use->slot[1].hits), 1);
+	e_patch(compare(t, h, t->s1, use->slot), h->to_run, emit_here(c));
+	take_stack(t, h, use->slot);
+	e_op_place(c, t->d, 0x2b, 8, t->s1, SLOT_FIELD(use->slot, neg));
+	miss = compare(t, c, t->s1, second);
+	e_alu_imm_m(c, ALU_SUB, 4, at_place(t->d, SLOT_FIELD(second, hits)), 1);
 	move = e_jcc(c, CC_Z, 0);
-	take_stack(t, c, &use->slot[1]);
+	take_stack(t, c, second);
 	e_jmp(c, emit_here(h));
 	e_patch(miss, c->to_run, emit_here(c));
 	e_patch(move, c->to_run, emit_here(c));
-	tr_slow_jump_at(t, fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair));
+	tr_slow_jump_at(t, fill(t, t->s1, second, use, t->d->to.fill_pair));
 	t->host_ok = false;
 	if (!t->wide)
 		return at_reg(t->s1, 0);

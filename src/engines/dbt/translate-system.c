@@ -57,7 +57,7 @@ bool tr_can_system(const struct tr *t, unsigned k)
 	case OP_POPFQ: return i->osize == tr_word_log(t);
 	case OP_CLD: return true;
 	case OP_RDTSC:
-	case OP_RDTSCP: return !t->d->counts && !t->d->check && !t->v->machine->config.deterministic;
+	case OP_RDTSCP: return !t->d->counts && !t->v->machine->config.check && !t->v->machine->config.deterministic;
 	case OP_MOV_FROM_CR: return tr_cpl(t) == 0 && control_register(i);
 	case OP_RDFSBASE:
 	case OP_RDGSBASE:

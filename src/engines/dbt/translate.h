@@ -60,6 +60,14 @@ static inline unsigned tr_cpl(const struct tr *t)
 
 enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM, NATIVE_X87 };
 
+/* A block's count of entries: a u16 that a step is added to until it carries. */
+#define HEAT_SIZE 2
+#define HEAT_FULL (1 << 8 * HEAT_SIZE)
+static inline s32 heat_step(const struct dbt *d)
+{
+	return (HEAT_FULL + d->heat - 1) / d->heat;
+}
+
 /* To a thunk of C's with its argument, registers as between blocks. */
 static inline void tr_to_c(struct emit *e, const void *arg, u64 thunk)
 {
@@ -107,6 +115,8 @@ static inline bool tr_is_canonical(const struct tr *t)
 }
 
 /* ---- translate-mem.c ---- */
+/* The place of a slot's field. */
+#define SLOT_FIELD(place, field) ((place) + (u32)offsetof(struct slot, field))
 bool tr_can_address(const struct insn *i);
 bool tr_only_reads(const struct insn *i); /* an integer instruction stores nothing to operand 0 */
 bool tr_writes_memory(const struct insn *i); /* a copied instruction's memory operand */
@@ -174,6 +184,10 @@ bool tr_legacy_allows(const struct tr *t,
 void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc);
 /* Leaves by a jump whose displacement is at `at`. */
 void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at);
+/* Links are changed while other vCPUs run them: the displacement of a jump that follows after `ahead` bytes will lie in eight aligned ones. */
+void tr_align_link(struct tr *t, struct emit *e, unsigned ahead);
+/* Such a jump to what is next to be written to it. */
+u8 *tr_link_jump(struct tr *t, struct emit *e);
 /* Leaves for the address in OUT_A; flags are in memory. */
 void tr_exit_indirect(struct tr *t);
 /* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.

@@ -183,7 +183,7 @@ unsigned tr_beside(struct tr *t, const struct mem *m)
 /* ---- checks ---- */
 
 /* To the plain block for the current instruction; flags are in memory if anybody wants them. */
-static void bail(struct tr *t, u8 *jump, struct slot *s)
+static void bail(struct tr *t, u8 *jump, const struct slot_use *use)
 {
 	struct emit *c = t->c;
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
@@ -192,20 +192,19 @@ static void bail(struct tr *t, u8 *jump, struct slot *s)
 	e_patch(jump, c->to_run, emit_here(c));
 	tr_uncount(t);
 	tr_to_canonical(t, c);
-	if (s) {
-		e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
+	if (use) {
+		e_alu_imm_m(c, ALU_CMP, 4, at_place(t->d, SLOT_FIELD(use->slot, count)), SLOT_DUE);
 		counted = e_jcc(c, CC_Z, 0);
 	}
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = t->insn[t->k].off, .plain = true };
 	t->b->exits = x;
-	x->hot_at = e_jmp(c, 0);
+	x->hot_at = tr_link_jump(t, c);
 	x->hot_home = emit_here(c);
-	e_patch(x->hot_at, c->to_run, x->hot_home);
 	tr_to_c(c, x, t->d->to.bail);
-	if (!s)
+	if (!use)
 		return;
 	e_patch(counted, c->to_run, emit_here(c));
-	tr_to_c(c, s, t->d->to.hot);
+	tr_to_c(c, use, t->d->to.hot);
 }
 
 /* Register a: the linear address of the window's first byte, from the operand of access at `off`. */
@@ -232,19 +231,17 @@ static unsigned place_of(const struct tr *t, const struct insn *i)
 	return now->off + (i != now);
 }
 
-/* The compare with a slot; a becomes the offset in what the slot covers. */
-static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
+/* The compare with a slot, whose place is returned; a becomes the offset in what the slot covers. */
+static u32 check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
 {
-	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
-	struct slot *s = meta_alloc(t->d, sizeof(*s));
+	struct slot_use *use = slot_use_new(t->d, slot_alloc(t->d), (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off,
+					    w->write);
 
-	slot_init(s, (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off, w->write);
-	s->place = (u16)place_of(t, i);
-	use->slot = s;
+	use->name = (u16)place_of(t, i);
 	use->back = emit_here(t->h);
 	address_of_window(t, a, i, back);
-	bail(t, tr_compare_slot(t, a, use, w->write), s);
-	return s;
+	bail(t, tr_compare_slot(t, a, use, w->write), use);
+	return use->slot;
 }
 
 static bool delta_is_enough(const struct tr *t, const struct insn *i)
@@ -275,15 +272,15 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 		bail(t, tr_through_tlb(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
 		return at_reg(reg, (s32)back);
 	}
-	const struct slot *s = check_slot(t, a, w, i, back);
+	u32 slot = check_slot(t, a, w, i, back);
 	if (hold == NO_REG) {
-		e_op_rip(h, 0x03, 8, a, &s->host);
+		e_op_place(h, t->d, 0x03, 8, a, SLOT_FIELD(slot, host));
 	} else if (delta_is_enough(t, i)) {
 		w->delta = true;
-		e_op_rip(h, 0x8b, 8, hold, &s->delta);
+		e_op_place(h, t->d, 0x8b, 8, hold, SLOT_FIELD(slot, delta));
 		return (struct mem){ .base = i->base >> 3, .index = (u8)hold, .disp = i->disp };
 	} else {
-		e_op_rip(h, 0x8b, 8, hold, &s->host);
+		e_op_place(h, t->d, 0x8b, 8, hold, SLOT_FIELD(slot, host));
 		e_op_rr(h, 0x03, 8, hold, a);
 	}
 	return at_reg(reg, (s32)back);
