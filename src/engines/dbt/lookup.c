@@ -4,6 +4,8 @@
  * that the jump cache does not know, and looks at events. Each returns the run-time address at which the guest goes on;
  * the thunk for leaving is one of these.
  */
+#include <sched.h>
+
 #include "engines/dbt/count.h"
 #include "machine/control.h"
 
@@ -136,7 +138,11 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 	dbt_lock(d);
 	const struct block *b = block_for(v, gla, mode, host, page2);
 	dbt_unlock(d);
-	return b ? b->code : leave_to_step(v);
+	if (likely(b))
+		return b->code;
+	if (d->many) /* another vCPU is waited for */
+		sched_yield();
+	return leave_to_step(v);
 }
 
 /*
