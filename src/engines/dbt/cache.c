@@ -53,7 +53,8 @@ static struct block **bucket(struct dbt *d, u64 page, unsigned off)
 
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2)
 {
-	for (struct block *b = *bucket(d, page, off); b; b = b->hash_next)
+	for (struct block *b = __atomic_load_n(bucket(d, page, off), __ATOMIC_ACQUIRE); b;
+	     b = __atomic_load_n(&b->hash_next, __ATOMIC_RELAXED))
 		if (b->page == page && b->off == off && b->mode == mode && (b->page2 == ~0ull || b->page2 == page2))
 			return b;
 	return NULL;
@@ -89,11 +90,11 @@ void block_enter(struct vcpu *v, struct block *b)
 	if (unlikely(d->hot.p > d->hot.end || d->cold.p > d->cold.end || d->meta_next > d->meta_end))
 		abort();
 	b->hash_next = *at;
-	*at = b;
 	note_begin(dbt_of(v), b->page, b->off);
 	page_add(v, b, b->page);
 	if (b->page2 != ~0ull && b->page2 != b->page)
 		page_add(v, b, b->page2);
+	__atomic_store_n(at, b, __ATOMIC_RELEASE); /* whoever looks without the lock finds all of it */
 }
 
 void exit_link(struct dbt *d, struct exit *x, struct block *to)
@@ -178,7 +179,7 @@ static void block_drop(struct dbt *d, struct block *b)
 	while (*at && *at != b)
 		at = &(*at)->hash_next;
 	if (*at)
-		*at = b->hash_next;
+		__atomic_store_n(at, b->hash_next, __ATOMIC_RELAXED); /* b's own stays: somebody may stand there */
 	for (struct exit *x = b->in, *next; x; x = next) {
 		next = x->next_in;
 		exit_unlink(d, x);

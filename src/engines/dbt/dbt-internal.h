@@ -68,13 +68,14 @@ struct block {
 	u16 off; /* in the page, where it is entered */
 	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
 	u16 mode;
-	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
+	_Atomic bool dead;
+	bool live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
 	bool hot; /* a region */
 	u32 heat; /* place of a u16: vCPUs' entries; it carries when the block may be hot. 0: none */
 	u64 since; /* when a vCPU's began to be counted, in cycles of the TSC */
 	bool entered, many_jumps; /* it was looked up; at more than one address */
-	u32 jump; /* its entry in jump caches */
+	u32 jump; /* its entry in jump caches: once it is entered, without the lock to be read only */
 	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
 	u64 code_end;
 };
@@ -409,6 +410,7 @@ bool cache_make_room(
 	struct vcpu *v); /* for one more block; drops some if it must. false: others are still inside of those */
 /* Marks the page as holding code. false: a vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
+/* Without the lock, too: then it may be dropped meanwhile, which v hears of when it passes. */
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
@@ -433,10 +435,13 @@ void pass_locked(struct vcpu *v);
 void pass_slowly(struct vcpu *v);
 static inline void pass(struct vcpu *v)
 {
-	const struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
+	u64 now = atomic_load(&c->dbt->pass), passed = atomic_load_explicit(&c->passed, memory_order_relaxed);
 
-	if (unlikely(atomic_load(&d->pass) != cpu_of(v)->passed || atomic_load(&d->retirements) != cpu_of(v)->heard))
+	if (unlikely(atomic_load(&c->dbt->dropped) > passed || atomic_load(&c->dbt->retirements) != c->heard))
 		pass_slowly(v);
+	else if (now != passed)
+		atomic_store(&c->passed, now);
 }
 /* It stops running generated code for a while; and goes on, before it passes. */
 void pass_leave(struct vcpu *v);

@@ -70,24 +70,45 @@ static u64 leave_to_step(struct vcpu *v)
 	return dbt_of(v)->to.leave;
 }
 
+static u16 block_mode(u16 mode, u64 gla)
+{
+	return (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
+}
+
+static void set_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
+{
+	cpu_of(v)->jump[jump_hash(gla)] = (struct jump_entry){ .key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode),
+							       .page = v->rip - (gla & ~PAGE_MASK),
+							       .code = b->code,
+							       .block = b };
+}
+
 static void enter_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
 {
 	unsigned k = jump_hash(gla);
 
-	cpu_of(v)->jump[k] = (struct jump_entry){ .key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode),
-						  .page = v->rip - (gla & ~PAGE_MASK),
-						  .code = b->code,
-						  .block = b };
+	set_jump(v, b, gla, mode);
 	b->many_jumps |= b->entered && b->jump != k;
-	b->entered = true;
-	b->jump = k;
+	__atomic_store_n(&b->jump, k, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->entered, true, __ATOMIC_RELEASE);
+}
+
+/* The same for what is in a jump cache already, of any vCPU, at the same place. */
+static bool enter_known(struct vcpu *v, struct block *b, u64 gla, u16 mode)
+{
+	unsigned k = jump_hash(gla);
+
+	if (!b || b->dead || !__atomic_load_n(&b->entered, __ATOMIC_ACQUIRE) ||
+	    __atomic_load_n(&b->jump, __ATOMIC_RELAXED) != k)
+		return false;
+	set_jump(v, b, gla, mode);
+	return true;
 }
 
 /* The block for v->rip, made if need be; NULL: not now. Nobody knows of blocks here, so it is where room is made. Under the lock. */
 static struct block *block_for(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page2)
 {
 	struct dbt *d = dbt_of(v);
-	u16 block_mode = (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
 	u64 page = ram_page_index(v->machine, host);
 
 	pass_locked(v);
@@ -95,9 +116,9 @@ static struct block *block_for(struct vcpu *v, u64 gla, u16 mode, const u8 *host
 		return NULL;
 	if (unlikely(!page_settled(v, page) || (page2 != ~0ull && !page_settled(v, page2))))
 		return NULL;
-	struct block *b = block_find(d, page, gla & ~PAGE_MASK, block_mode, page2);
+	struct block *b = block_find(d, page, gla & ~PAGE_MASK, block_mode(mode, gla), page2);
 	if (!b)
-		b = translate(v, gla, block_mode, host - (gla & ~PAGE_MASK), page, page2);
+		b = translate(v, gla, block_mode(mode, gla), host - (gla & ~PAGE_MASK), page, page2);
 	if (page2 == ~0ull || mode_is_translated(mode))
 		enter_jump(v, b, gla, mode);
 	return b;
@@ -135,8 +156,12 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
 				return leave_to_step(v);
 		}
 	}
+	pass(v);
+	struct block *b = block_find(d, ram_page_index(v->machine, host), off, block_mode(mode, gla), page2);
+	if (enter_known(v, b, gla, mode))
+		return b->code;
 	dbt_lock(d);
-	const struct block *b = block_for(v, gla, mode, host, page2);
+	b = block_for(v, gla, mode, host, page2);
 	dbt_unlock(d);
 	if (likely(b))
 		return b->code;
