@@ -9,6 +9,7 @@
  * before the generation's memory is used again (passes.c).
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -60,8 +61,9 @@ int area_create(struct vcpu *v, struct error *err)
 	c->low = area_at(c, d->low);
 	madvise(c->jump, size_of(d) - LOW_SIZE,
 		d->small_pages || v->machine->config.cpus > HUGE_CPUS ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
-	c->jump[0].key = 1; /* the rest is as if forgotten */
-	return 0;
+	c->jump[0].key = jump_empty(0); /* the rest is as if forgotten */
+	c->jump_block = calloc(1u << JUMP_CACHE_BITS, sizeof(struct block *));
+	return c->jump_block ? 0 : error_set(err, ENOMEM, "no memory for what the translator keeps of a CPU");
 }
 
 /* The machine frees the room. */
@@ -72,6 +74,7 @@ void area_destroy(struct vcpu *v)
 	if (c->jump)
 		mmap(c->jump, size_of(c->dbt), PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1,
 		     0);
+	free(c->jump_block);
 	c->jump = NULL;
 	c->low = NULL;
 }

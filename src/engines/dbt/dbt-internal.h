@@ -51,11 +51,11 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 
 #define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
 #define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
-_Static_assert(JUMP_CACHE_BITS == 16, "the index is the low word of an address");
-struct jump_entry { /* 32 bytes: generated code scales by it */
+#define JUMP_PLACE_SHIFT \
+	2 /* so functions, which begin at multiples of 16, have a line of the host's cache each, and all of its sets */
+struct jump_entry { /* 16 bytes: generated code scales by it */
 	u64 key; /* linear address ^ code space */
-	u64 code, page;
-	struct block *block;
+	u64 code;
 };
 
 struct block {
@@ -315,6 +315,7 @@ struct dbt_cpu {
 	struct dbt *dbt;
 	u8 *base; /* a place is so far from here */
 	struct jump_entry *jump;
+	struct block **jump_block; /* whose code an entry has */
 	struct low *low;
 	u16 mode; /* that the jump cache is good for */
 	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
@@ -378,18 +379,23 @@ static inline bool mode_is_translated(u16 mode)
 	return (mode & MODE_CODE_SIZE) == CODE_64 || mode & MODE_FLAT;
 }
 /*
- * What the key of the jump cache has besides address and code space. A key's low bits are its place in the cache, so that one in which
- * they are not is of its mode alone; bit 0 is that of empty entries.
+ * What the key of the jump cache has besides address and code space. Bits 2 to 17 of a key are its place in the cache, so that one in which
+ * they are not is of its mode alone; bit 2 is that of empty entries.
  */
 static inline u32 jump_key(u16 mode)
 {
 	if ((mode & MODE_CODE_SIZE) == CODE_64)
 		return 0;
-	return 0x2000 | (mode & 0x3fu) << 1 | (mode & MODE_CPL) | (mode & 0x3c00u) >> 1;
+	return 0x4000 | (mode & 0x3fu) << 2 | (mode & MODE_CPL) << 1 | (mode & 0x3c00u);
 }
 static inline unsigned jump_hash(u64 gla)
 {
-	return (unsigned)gla & ((1u << JUMP_CACHE_BITS) - 1);
+	return (unsigned)(gla >> JUMP_PLACE_SHIFT) & ((1u << JUMP_CACHE_BITS) - 1);
+}
+/* A key that no address has which belongs there. */
+static inline u64 jump_empty(unsigned place)
+{
+	return (u64)(place ^ 1) << JUMP_PLACE_SHIFT;
 }
 /* Something wants the loop's attention before another instruction runs. */
 static inline bool wants_out(const struct vcpu *v)
@@ -584,8 +590,10 @@ static inline struct mem jump_field(const struct dbt *d, unsigned entry, size_t 
 {
 	return at_place_in(d, entry, d->jump + field);
 }
-/* To the code of the entry in register entry; `with` is destroyed. */
-void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned with);
+/* The offset of the entry for the address in register `target` into register `entry`. Destroys EFLAGS. */
+void jump_index(struct emit *e, unsigned entry, unsigned target);
+/* To the code of the entry in register entry; `page` holds an address of the page that it is in, and is destroyed, as is EFLAGS. */
+void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned page);
 /* An image of RFLAGS into OUT_A, with flags in memory; and the arithmetic ones of that in OUT_A into memory. OUT_A and OUT_B are destroyed. */
 void flags_image(struct emit *e);
 void flags_from_image(struct emit *e);

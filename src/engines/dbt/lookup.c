@@ -77,10 +77,11 @@ static u16 block_mode(u16 mode, u64 gla)
 
 static void set_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
 {
-	cpu_of(v)->jump[jump_hash(gla)] = (struct jump_entry){ .key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode),
-							       .page = v->rip - (gla & ~PAGE_MASK),
-							       .code = b->code,
-							       .block = b };
+	unsigned k = jump_hash(gla);
+
+	cpu_of(v)->jump[k] = (struct jump_entry){ .key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode),
+						  .code = b->code };
+	cpu_of(v)->jump_block[k] = b;
 }
 
 static void enter_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
@@ -176,7 +177,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
  */
 static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 key, u16 mode)
 {
-	const struct block *b = e->block;
+	const struct block *b = cpu_of(v)->jump_block[jump_hash(gla)];
 	u64 gpa;
 
 	if ((e->key ^ key) << 15 || gla >> 47 || v->code_size != CODE_64 || b->mode != mode || b->page2 != ~0ull)
@@ -199,7 +200,6 @@ u64 dbt_find(struct vcpu *v)
 			return e->code;
 		if (is_shared(v, e, gla, key, mode)) {
 			e->key = key;
-			e->page = v->r[17];
 			return e->code;
 		}
 	}
@@ -294,9 +294,11 @@ static u64 target_of(const struct vcpu *v, const struct exit *x)
 /* The block that dbt_find() has just found. */
 static struct block *found(struct vcpu *v)
 {
-	const struct jump_entry *e = &cpu_of(v)->jump[jump_hash(v->rip)];
+	struct dbt_cpu *c = cpu_of(v);
+	unsigned place = jump_hash(v->rip);
+	bool is_there = c->jump[place].key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v)));
 
-	return e->key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v))) ? e->block : NULL;
+	return is_there ? c->jump_block[place] : NULL;
 }
 
 /*

@@ -64,17 +64,22 @@ void cache_forget_jumps(struct vcpu *v)
 	struct dbt_cpu *c = cpu_of(v);
 
 	memset(c->jump, 0, JUMP_CACHE_SIZE);
-	c->jump[0].key = 1;
+	c->jump[0].key = jump_empty(0);
+}
+
+static void forget_jump(struct dbt_cpu *c, unsigned k)
+{
+	c->jump[k] = (struct jump_entry){ .key = jump_empty(k) };
+	c->jump_block[k] = NULL;
 }
 
 static void forget(struct dbt_cpu *c, const struct retired *r)
 {
 	unsigned first = r->many ? 0 : r->jump, end = r->many ? 1u << JUMP_CACHE_BITS : r->jump + 1;
 
-	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
 	for (unsigned k = first; k < end; k++)
-		if (c->jump[k].block == r->block)
-			c->jump[k] = (struct jump_entry){ .key = k ^ 1 };
+		if (c->jump_block[k] == r->block)
+			forget_jump(c, k);
 }
 
 void retired_hear(struct vcpu *v)
@@ -101,8 +106,8 @@ static bool made_in(const struct generation *g, const struct block *b)
 static void sweep_jumps(struct dbt_cpu *c, const struct generation *g)
 {
 	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
-		if (made_in(g, c->jump[k].block))
-			c->jump[k] = (struct jump_entry){ .key = k ^ 1 };
+		if (made_in(g, c->jump_block[k]))
+			forget_jump(c, k);
 }
 
 /* The CPU is not to run what it may have fetched of the memory before (SDM vol. 3, 8.1.3). */

@@ -189,6 +189,8 @@ static void emit_vex(struct emit *e, const struct raw *r, unsigned reg, const st
 
 void raw_emit_mem(struct emit *e, const struct raw *r, unsigned reg, struct mem m)
 {
+	if (m.gs)
+		e8(e, 0x65);
 	if (r->vex)
 		emit_vex(e, r, reg, &m);
 	else

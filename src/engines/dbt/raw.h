@@ -26,6 +26,12 @@ static inline unsigned raw_reg(const struct raw *r)
 	bool high = r->vex ? !(r->v[1] & 0x80) : r->rex & 4;
 	return (r->modrm >> 3 & 7) | (unsigned)high << 3;
 }
+/* The register that stands where a memory operand could, or NO_REG. */
+static inline unsigned raw_rm(const struct raw *r)
+{
+	bool high = r->vex == 3 ? !(r->v[1] & 0x20) : !r->vex && r->rex & 1;
+	return r->has_modrm && r->modrm >= 0xc0 ? (r->modrm & 7) | (unsigned)high << 3 : NO_REG;
+}
 static inline unsigned raw_vvvv(const struct raw *r)
 {
 	return ~(r->v[r->vex - 1] >> 3) & 15;

@@ -202,9 +202,9 @@ static void emit_order(struct finder *f)
 		s->first = (u16)t->n;
 		s->follows = before && s->preds == 1 && (before->next == r->order[k] || before->taken == r->order[k]) &&
 			     (before->next == r->order[k] || !insn_is_jcc(last));
-		r->starts[t->n] = !s->follows;
 		for (unsigned off = s->off, m = 0; m < s->n; m++, off += t->insn[t->n++].len) {
 			const struct insn *i = insn_at(f, off);
+			r->starts[t->n] = m == 0 && !s->follows;
 			t->insn[t->n] = *i;
 			t->insn[t->n].n = (u16)t->n;
 			t->info[t->n] = f->info[i - f->insn];

@@ -73,3 +73,4 @@ void values_begin(struct values *v);
 void values_step(const struct tr *t, struct values *v, unsigned k); /* instruction k has run */
 struct mem window_operand(struct tr *t, u32 avoid, bool write, unsigned align);
 struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);
+bool window_has_stack(const struct tr *t, unsigned base, s32 disp, bool write); /* no check is needed for that word */

@@ -156,10 +156,18 @@ static u64 emit_load_vec(struct emit *e, const struct dbt *d)
 	return here;
 }
 
-void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned with)
+void jump_index(struct emit *e, unsigned entry, unsigned target)
 {
-	e_load(e, 8, with, jump_field(d, entry, offsetof(struct jump_entry, page)));
-	e_store(e, 8, with, at_gs(PAGE_AT));
+	struct mem scaled = { .base = NO_REG, .index = (u8)target, .scale = 4 - JUMP_PLACE_SHIFT };
+
+	e_lea(e, 4, entry, scaled);
+	e_alu_imm(e, ALU_AND, 4, entry, (s32)(JUMP_CACHE_SIZE - sizeof(struct jump_entry)));
+}
+
+void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned page)
+{
+	e_alu_imm(e, ALU_AND, 8, page, (s32)PAGE_MASK);
+	e_store(e, 8, page, at_gs(PAGE_AT));
 	e_jmp_mem(e, jump_field(d, entry, offsetof(struct jump_entry, code)));
 }
 
@@ -169,8 +177,7 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	u64 here = emit_here(e);
 	struct mem key = jump_field(d, OUT_B, offsetof(struct jump_entry, key));
 
-	e_movzx_word(e, OUT_B, OUT_A);
-	e_shift_imm(e, SHIFT_SHL, 4, OUT_B, 5);
+	jump_index(e, OUT_B, OUT_A);
 	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	/* code_space[rip >> 63]: kernels and users both come here. */
 	e_alu_m(e, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(likely_half)));
@@ -181,6 +188,7 @@ static u64 emit_jump(struct emit *e, const struct dbt *d, u64 lookup, unsigned l
 	e_alu_m(e, ALU_CMP, 8, OUT_A, key);
 	e_jcc(e, CC_NZ, lookup);
 	e_patch(hit, e->to_run, emit_here(e));
+	e_load(e, 8, OUT_A, at_gs(VCPU(rip)));
 	jump_take(e, d, OUT_B, OUT_A);
 	return here;
 }
@@ -192,10 +200,10 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 
 	e_op_rr(e, 0x33, 8, OUT_B, OUT_A);
 	e_alu_m(e, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(0)));
-	e_movzx_word(e, OUT_A, OUT_A);
-	e_shift_imm(e, SHIFT_SHL, 4, OUT_A, 5);
+	jump_index(e, OUT_A, OUT_A);
 	e_alu_m(e, ALU_CMP, 8, OUT_B, jump_field(d, OUT_A, offsetof(struct jump_entry, key)));
 	e_jcc(e, CC_NZ, lookup);
+	e_load(e, 8, OUT_B, at_gs(VCPU(rip)));
 	jump_take(e, d, OUT_A, OUT_B);
 	return here;
 }

@@ -42,7 +42,7 @@ static void push_return(struct tr *t, const struct insn *i)
 	struct mem top = tr_stack(t, RSP, -(s32)n, n, true);
 	unsigned with = tr_beside(t, &top);
 
-	e_load(h, 8, with, at_gs(PAGE_AT));
+	tr_load_page(t, with);
 	e_lea(h, n, with, at_reg(with, i->off + i->len));
 	e_store(h, n, with, top);
 	e_lea(h, n, RSP, at_reg(RSP, -(s32)n));
@@ -73,6 +73,8 @@ static void call_indirect(struct tr *t, const struct insn *i)
 	push_return(t, i);
 	tr_leave_region(t);
 	e_load(t->h, 8, OUT_B, at_gs(WORD(tmp)));
+	e_load(t->h, 8, OUT_A, jump_field(t->d, OUT_B, offsetof(struct jump_entry, key)));
+	tr_page_of_key(t, OUT_A);
 	jump_take(t->h, t->d, OUT_B, OUT_A);
 }
 

@@ -178,12 +178,62 @@ static void copy_bytes(struct tr *t)
 	t->h->p += t->insn[t->k].len;
 }
 
+/* To memory it would be another instruction: bits far off, a locked exchange; or it has no such form. */
+static bool differs_in_memory(const struct insn *i)
+{
+	switch (i->op) {
+	case OP_BT:
+	case OP_BTS:
+	case OP_BTR:
+	case OP_BTC:
+	case OP_XCHG:
+	case OP_XADD:
+	case OP_CMPXCHG:
+	case OP_BSWAP: return true;
+	default: return i->op >= OP_INT_LIMIT || high_byte(i);
+	}
+}
+
+/* The register in ModRM's other place goes where memory can be, if the opcode has a twin for that. */
+static bool turn_around(struct raw *r, unsigned out)
+{
+	u8 op = r->opcode;
+	bool twin = (op < 0x40 && (op & 7) < 4) || (op & 0xfc) == 0x88, symmetric = (op & 0xfe) == 0x84;
+
+	if (r->map || r->vex || raw_reg(r) != out || (!twin && !symmetric))
+		return false;
+	r->opcode ^= twin ? 2 : 0;
+	r->modrm = (u8)(0xc0 | (r->modrm & 7) << 3 | (r->modrm >> 3 & 7));
+	r->rex = (u8)((r->rex & 0xfa) | (r->rex & 1) << 2 | (r->rex >> 2 & 1));
+	return true;
+}
+
+/* One operand lives in memory: that is where the instruction takes it from, and leaves it. 32-bit results would have to clear the upper half. */
+static bool copy_in_place(struct tr *t, const struct insn *i, u32 outs)
+{
+	unsigned out = (unsigned)__builtin_ctz(outs), uses = 0;
+	struct raw r;
+
+	for (unsigned k = 0; k < 4; k++)
+		uses += (reg_bit(i, k) & outs) != 0;
+	if (!t->wide || uses != 1 || differs_in_memory(i) || (i->size == 4 && written_operands(i) & outs))
+		return false;
+	raw_parse(&r, t->bytes[t->k], i->len, true);
+	if (raw_rm(&r) != out && (raw_rm(&r) == NO_REG || !turn_around(&r, out)))
+		return false;
+	raw_emit_mem(t->h, &r, raw_reg(&r), at_gs(GPR_AT(out)));
+	tr_flags_written(t);
+	return true;
+}
+
 static bool copy_registers(struct tr *t, const struct insn *i)
 {
 	u32 outs = out_operands(t, i);
 
 	if (wants_flags(t))
 		tr_want_flags(t, t->s1);
+	if (outs && copy_in_place(t, i, outs))
+		return true;
 	load_operands(t, i, outs);
 	copy_bytes(t);
 	store_outs(t, outs & written_operands(i));

@@ -85,10 +85,10 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 		due = tr_poll_jump(c);
 		polled = emit_here(c);
 	}
-	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
-	e_mov_rr(c, 8, OUT_B, OUT_A);
-	e_alu_m(c, ALU_XOR, 8, OUT_B, at_gs(SPACE_AT(t->half)));
-	e_alu_m(c, ALU_CMP, 8, OUT_B, at_place(t->d, x->key));
+	/* What is stored comes from the key, not from what is compared: tr_load_page(). */
+	e_load(c, 8, OUT_A, at_place(t->d, x->key));
+	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
+	e_alu_m(c, ALU_CMP, 8, OUT_A, at_gs(PAGE_AT));
 	u8 *other = e_jcc(c, CC_NZ, 0);
 	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
 	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
@@ -99,6 +99,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 		e_store(c, 8, OUT_A, at_gs(PAGE_AT));
 	}
 	e_patch(other, c->to_run, emit_here(c));
+	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
 	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)x->target));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
 	if (!t->wide)
@@ -150,13 +151,19 @@ u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry)
 {
 	struct emit *h = t->h;
 
-	e_movzx_word(h, entry, target);
-	e_shift_imm(h, SHIFT_SHL, 4, entry, 5);
+	jump_index(h, entry, target);
 	e_alu_m(h, ALU_XOR, 8, target, at_gs(SPACE_AT(t->half)));
 	if (!t->wide)
 		e_alu_imm(h, ALU_XOR, 8, target, (s32)jump_key(t->b->mode));
 	e_alu_m(h, ALU_CMP, 8, target, jump_field(t->d, entry, offsetof(struct jump_entry, key)));
 	return e_jcc(h, CC_NZ, 0);
+}
+
+void tr_page_of_key(struct tr *t, unsigned key)
+{
+	e_alu_m(t->h, ALU_XOR, 8, key, at_gs(SPACE_AT(t->half)));
+	if (!t->wide)
+		e_alu_imm(t->h, ALU_XOR, 8, key, (s32)jump_key(t->b->mode));
 }
 
 void tr_exit_indirect(struct tr *t)
@@ -169,6 +176,7 @@ void tr_exit_indirect(struct tr *t)
 		e_alu_imm(c, ALU_XOR, 8, OUT_A, (s32)jump_key(t->b->mode));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
 	tr_to_c(c, tr_site(t), t->d->to.miss);
+	tr_page_of_key(t, OUT_A);
 	jump_take(t->h, t->d, OUT_B, OUT_A);
 }
 

@@ -61,7 +61,7 @@ void tr_effective(struct tr *t, unsigned a, const struct insn *i)
 		return;
 	}
 	if (i->base == SLOT_CODE) {
-		e_load(t->h, 8, a, at_gs(PAGE_AT));
+		tr_load_page(t, a);
 		m.base = (u8)a;
 	} else {
 		m.base = (u8)slot_reg(i->base);
@@ -178,16 +178,14 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 	return at_reg(a, 0);
 }
 
-/* The compare itself: a becomes the offset in what the slot covers; returns the jump where it does not. */
-static u8 *compare(const struct tr *t, struct emit *e, unsigned a, u32 slot)
+u8 *tr_slot_test(const struct tr *t, struct emit *e, unsigned a, u32 slot)
 {
 	e_op_place(e, t->d, 0x03, 8, a, SLOT_FIELD(slot, neg));
 	e_op_place(e, t->d, 0x3b, 8, a, SLOT_FIELD(slot, end));
 	return e_jcc(e, CC_AE, 0);
 }
 
-/* In the cold part, where a compare with a slot did not pass: to a thunk that fills it; returns the jump for when it could not. */
-static u8 *fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, u64 thunk)
+u8 *tr_slot_fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, u64 thunk)
 {
 	struct emit *c = t->c;
 
@@ -201,61 +199,6 @@ static u8 *fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, 
 
 u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
 {
-	e_patch(compare(t, t->h, a, use->slot), t->h->to_run, emit_here(t->c));
-	return fill(t, a, use->slot, use, t->d->to.fill[write]);
-}
-
-/* Behind the compare: in 32-bit code the sum of base and displacement may wrap, so the host address is computed of the offset. */
-static void take_stack(const struct tr *t, struct emit *e, u32 slot)
-{
-	if (t->wide)
-		e_op_place(e, t->d, 0x8b, 8, t->s2, SLOT_FIELD(slot, delta));
-	else
-		e_op_place(e, t->d, 0x03, 8, t->s1, SLOT_FIELD(slot, host));
-}
-
-/* Of the pair for this code's stack. */
-static u32 stack_slot(const struct tr *t, unsigned k)
-{
-	unsigned pair = (tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2);
-
-	return t->d->low + (u32)(offsetof(struct low, stack) + (2 * pair + k) * sizeof(struct slot));
-}
-
-/*
- * Stack accesses of plain blocks share two slots, which hold pages that may be written: a stack goes to and fro over the border of two. The
- * second one is tried out of line. A miss of both fills it, unless the first is empty; after some hits its page moves to the first,
- * as another stack may have begun to be used.
- */
-struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write)
-{
-	struct emit *h = t->h, *c = t->c;
-	u32 second = stack_slot(t, 1);
-	struct slot_use *use;
-	u8 *miss, *move;
-
-	if (t->region)
-		return window_stack(t, base, disp, n, write);
-	tr_save_flags(t, t->s1);
-	use = slot_use_new(t->d, stack_slot(t, 0), tr_word(t), NULL, 0, true);
-	use->back = emit_here(h);
-	if (disp)
-		e_lea(h, tr_word(t), t->s1, at_reg(base, disp));
-	else
-		e_mov_rr(h, tr_word(t), t->s1, base);
-	e_patch(compare(t, h, t->s1, use->slot), h->to_run, emit_here(c));
-	take_stack(t, h, use->slot);
-	e_op_place(c, t->d, 0x2b, 8, t->s1, SLOT_FIELD(use->slot, neg));
-	miss = compare(t, c, t->s1, second);
-	e_alu_imm_m(c, ALU_SUB, 4, at_place(t->d, SLOT_FIELD(second, hits)), 1);
-	move = e_jcc(c, CC_Z, 0);
-	take_stack(t, c, second);
-	e_jmp(c, emit_here(h));
-	e_patch(miss, c->to_run, emit_here(c));
-	e_patch(move, c->to_run, emit_here(c));
-	tr_slow_jump_at(t, fill(t, t->s1, second, use, t->d->to.fill_pair));
-	t->host_ok = false;
-	if (!t->wide)
-		return at_reg(t->s1, 0);
-	return (struct mem){ .base = (u8)base, .index = t->s2, .disp = disp };
+	e_patch(tr_slot_test(t, t->h, a, use->slot), t->h->to_run, emit_here(t->c));
+	return tr_slot_fill(t, a, use->slot, use, t->d->to.fill[write]);
 }

@@ -60,77 +60,6 @@ bool tr_can_special(const struct tr *t, unsigned k)
 	}
 }
 
-static bool push_memory(struct tr *t)
-{
-	unsigned n = tr_word(t);
-	struct mem m = tr_address(t, 0, false, 0);
-
-	e_load(t->h, n, t->s1, m);
-	e_store(t->h, 8, t->s1, at_gs(WORD(tmp)));
-	m = tr_stack(t, RSP, -(s32)n, n, true);
-	unsigned with = tr_beside(t, &m);
-	e_load(t->h, 8, with, at_gs(WORD(tmp)));
-	e_store(t->h, n, with, m);
-	e_lea(t->h, n, RSP, at_reg(RSP, -(s32)n));
-	return true;
-}
-
-static bool tr_push(struct tr *t, const struct insn *i)
-{
-	if (i->flags & INSN_MEM)
-		return push_memory(t);
-	unsigned n = tr_word(t);
-	struct mem top = tr_stack(t, RSP, -(s32)n, n, true);
-	unsigned reg = i->r[0] >> 3;
-
-	if (insn_kind(i, 0) == OPK_IMM) {
-		e_store_imm(t->h, n, (s32)i->imm, top);
-	} else if (reg_is_out(t, reg)) {
-		unsigned with = tr_beside(t, &top);
-		e_load(t->h, 8, with, at_gs(GPR_AT(reg)));
-		e_store(t->h, n, with, top);
-	} else {
-		e_store(t->h, n, reg, top);
-	}
-	e_lea(t->h, n, RSP, at_reg(RSP, -(s32)n));
-	return true;
-}
-
-static bool tr_pop(struct tr *t, const struct insn *i)
-{
-	unsigned n = tr_word(t);
-	struct mem top = tr_stack(t, RSP, 0, n, false);
-	unsigned reg = i->r[0] >> 3;
-
-	if (reg_is_out(t, reg)) {
-		e_load(t->h, n, t->s1, top);
-		e_store(t->h, 8, t->s1, at_gs(GPR_AT(reg)));
-	} else {
-		e_load(t->h, n, reg, top);
-	}
-	if (reg != RSP)
-		e_lea(t->h, n, RSP, at_reg(RSP, (s32)n));
-	return true;
-}
-
-/* RBP may be out of its register; RSP never is. */
-static bool leave(struct tr *t)
-{
-	unsigned n = tr_word(t);
-	struct mem top = tr_stack(t, RBP, 0, n, false);
-
-	if (reg_is_out(t, RBP)) {
-		e_load(t->h, 8, RSP, at_gs(GPR_AT(RBP)));
-		e_load(t->h, n, t->s1, top);
-		e_store(t->h, 8, t->s1, at_gs(GPR_AT(RBP)));
-		e_lea(t->h, n, RSP, at_reg(RSP, (s32)n));
-		return true;
-	}
-	e_lea(t->h, n, RSP, at_reg(RBP, (s32)n));
-	e_load(t->h, n, RBP, top);
-	return true;
-}
-
 /* The divisor in a register; returns which. */
 static unsigned divisor(struct tr *t, const struct insn *i)
 {
@@ -183,7 +112,7 @@ bool tr_special(struct tr *t)
 	case OP_MOV: return store_high_byte(t, i);
 	case OP_PUSH: return tr_push(t, i);
 	case OP_POP: return tr_pop(t, i);
-	case OP_LEAVE: return leave(t);
+	case OP_LEAVE: return tr_leave(t);
 	case OP_DIV:
 	case OP_IDIV: return divide(t, i);
 	default: return tr_branch(t);

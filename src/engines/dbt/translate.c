@@ -288,6 +288,11 @@ void tr_helper(struct tr *t)
 
 /* ---- the block ---- */
 
+static bool needs_page(const struct insn *i)
+{
+	return i->op == OP_CALL || (i->base == SLOT_CODE && (i->flags & INSN_MEM));
+}
+
 static void choose(struct tr *t)
 {
 	for (unsigned k = 0; k < t->n; k++) {
@@ -306,6 +311,7 @@ static void choose(struct tr *t)
 			t->native[k] = NATIVE_X87;
 		t->uses_vec |= t->native[k] == NATIVE_VECTOR;
 		t->uses_x87 |= t->native[k] == NATIVE_X87;
+		t->uses_page |= t->native[k] != NATIVE_NONE && needs_page(&t->insn[k]);
 	}
 }
 
@@ -350,6 +356,23 @@ static u8 *count_entry(struct tr *t, const struct block *b)
 	return e_jcc(t->h, CC_B, 0);
 }
 
+void tr_load_page(struct tr *t, unsigned reg)
+{
+	e_load(t->h, 8, reg, t->page ? at_place(t->d, t->page) : at_gs(PAGE_AT));
+}
+
+/* The block's own word for its page is right from here on. */
+static void check_page(struct tr *t)
+{
+	t->page = touched_alloc(t->d, 8);
+	e_load(t->h, 8, OUT_A, at_place(t->d, t->page));
+	e_alu_m(t->h, ALU_CMP, 8, OUT_A, at_gs(PAGE_AT));
+	e_patch(e_jcc(t->h, CC_NZ, 0), t->h->to_run, emit_here(t->c));
+	e_load(t->c, 8, OUT_A, at_gs(PAGE_AT));
+	e_store(t->c, 8, OUT_A, at_place(t->d, t->page));
+	e_jmp(t->c, emit_here(t->h));
+}
+
 /* Entries: with flags in memory; with flags in EFLAGS. */
 static void begin(struct tr *t)
 {
@@ -368,6 +391,9 @@ static void begin(struct tr *t)
 		e_patch(count_entry(t, b), t->h->to_run, emit_here(t->c));
 		tr_to_c(t->c, b, t->d->to.promote);
 	}
+	t->page = 0;
+	if (t->uses_page)
+		check_page(t);
 	if (!t->region)
 		tr_count_stretch(t, t->n, b->off);
 	if (t->uses_x87) /* before the vectors, as it drops them */
@@ -398,8 +424,15 @@ static void plain(struct tr *t)
 {
 	find_live(t);
 	begin(t);
-	for (t->k = 0; t->k < t->n; t->k++)
+	for (t->k = 0; t->k < t->n;) {
+		unsigned run = tr_stack_run(t);
+		if (run) {
+			tr_stack_many(t, run);
+			continue;
+		}
 		tr_insn(t);
+		t->k++;
+	}
 	fall_out(t);
 }
 
@@ -436,7 +469,8 @@ static struct tr *begin_translation(struct vcpu *v, unsigned half)
 	t->s1 = OUT_A;
 	t->s2 = OUT_B;
 	t->n = t->k = 0;
-	t->end_crosses = t->uses_vec = t->uses_x87 = t->host_ok = t->mem_ok = false;
+	t->sp = 0;
+	t->end_crosses = t->uses_vec = t->uses_x87 = t->uses_page = t->host_ok = t->mem_ok = false;
 	t->region = NULL;
 	return t;
 }

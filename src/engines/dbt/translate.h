@@ -25,7 +25,8 @@ struct tr {
 	unsigned end; /* offset behind the last one */
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
-	bool uses_vec, uses_x87;
+	bool uses_vec, uses_x87, uses_page;
+	u32 page; /* a place: see tr_load_page(). 0: there is none */
 	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
@@ -38,6 +39,7 @@ struct tr {
 	u8 *slow[SLOW_JUMPS];
 	unsigned nslow;
 	u32 slow_outs; /* outs where they are */
+	s32 sp; /* what the host's RSP is short of the guest's */
 	struct site *site; /* of the current instruction */
 };
 
@@ -97,6 +99,12 @@ void tr_flags_written(struct tr *t);
 /* Instructions behind the current one that were counted with it: count.c. */
 unsigned tr_uncounted(const struct tr *t);
 struct site *tr_site(struct tr *t); /* the current instruction's */
+/*
+ * The linear address of the block's page. SLOT_CODE has it as data: what a jump stores there comes from its target's address, a return's from what
+ * the call before has pushed, that from SLOT_CODE. So that this is no chain that runs through all calls and returns, a block has a word of its own
+ * beside, which is compared when it is entered.
+ */
+void tr_load_page(struct tr *t, unsigned reg);
 void tr_slow_jump(struct tr *t, unsigned cc); /* to its slow path */
 void tr_slow_jump_at(struct tr *t, u8 *at); /* the same of a jump that is there */
 /* All of the current instruction by src/emulate; by a thunk that takes its site, and goes on there or at site.resume. */
@@ -125,8 +133,6 @@ bool tr_writes_memory(const struct insn *i); /* a copied instruction's memory op
  * `avoid`, a mask of those in outs, of which at least one must be left. EFLAGS may be destroyed: host_ok says.
  */
 struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align);
-/* The same for n bytes at [RSP or RBP + disp]. */
-struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);
 /* Linear address of the memory operand into a, and the effective one. Flags are kept by the latter. */
 void tr_linear(struct tr *t, unsigned a, const struct insn *i);
 void tr_effective(struct tr *t, unsigned a, const struct insn *i);
@@ -139,6 +145,10 @@ u8 *tr_through_tlb(struct tr *t, unsigned a, unsigned b, unsigned n, bool write)
  * line, and looks again at use->back, which computes a; returns the jump, in the cold part, for when it cannot be filled.
  */
 u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write);
+/* The compare with a slot: a, a linear address, becomes the offset in what it covers; returns the jump where it does not. */
+u8 *tr_slot_test(const struct tr *t, struct emit *e, unsigned a, u32 slot);
+/* In the cold part, where that did not pass: to a thunk that fills the slot and tries again; returns the jump for when it could not. */
+u8 *tr_slot_fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, u64 thunk);
 /* CPUs leave some undefined flags as they were: where flags are exact, these are. */
 static inline void tr_open_flags(struct tr *t, unsigned k)
 {
@@ -153,7 +163,20 @@ static inline bool reg_is_out(const struct tr *t, unsigned reg)
 /* A register for the translator that m is not addressed by, or NO_REG. */
 unsigned tr_beside(struct tr *t, const struct mem *m);
 
+/* ---- translate-stack.c ---- */
+/* A checked operand of n bytes at [RSP or RBP + disp]. */
+struct mem tr_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool write);
+bool tr_push(struct tr *t, const struct insn *i);
+bool tr_pop(struct tr *t, const struct insn *i);
+bool tr_leave(struct tr *t);
+void tr_flush_sp(struct tr *t); /* RSP is the guest's */
+/* How many instructions from the current one on are PUSHs, or POPs, that are done together; 0: none. */
+unsigned tr_stack_run(const struct tr *t);
+void tr_stack_many(struct tr *t, unsigned n); /* those; the current one is the one behind them then */
+
 /* ---- window.c ---- */
+/* To a plain block for the current instruction, by that jump; flags are in memory if anybody wants them. use: what did not pass, or NULL. */
+void tr_bail(struct tr *t, u8 *jump, const struct slot_use *use);
 /* The host register of an out is about to be used for something else. */
 void tr_clobber(struct tr *t, unsigned reg);
 void windows_forget(struct tr *t); /* C has run, or control comes from elsewhere */
@@ -193,6 +216,8 @@ void tr_exit_indirect(struct tr *t);
 /* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.
  */
 u8 *tr_find_jump(struct tr *t, unsigned target, unsigned entry);
+void tr_page_of_key(struct tr *t,
+		    unsigned key); /* an address in the page that an entry with the key in that register leads to */
 /* Leaves to the loop before the current instruction if an event is due. EFLAGS is destroyed. */
 void tr_poll(struct tr *t);
 /* A look at events whose jump, returned, is taken if one is due; tr_poll_edge says what then: to the loop at `target`, or back. */

@@ -182,8 +182,7 @@ unsigned tr_beside(struct tr *t, const struct mem *m)
 
 /* ---- checks ---- */
 
-/* To the plain block for the current instruction; flags are in memory if anybody wants them. */
-static void bail(struct tr *t, u8 *jump, const struct slot_use *use)
+void tr_bail(struct tr *t, u8 *jump, const struct slot_use *use)
 {
 	struct emit *c = t->c;
 	struct exit *x = meta_alloc(t->d, sizeof(*x));
@@ -240,7 +239,7 @@ static u32 check_slot(struct tr *t, unsigned a, const struct window *w, const st
 	use->name = (u16)place_of(t, i);
 	use->back = emit_here(t->h);
 	address_of_window(t, a, i, back);
-	bail(t, tr_compare_slot(t, a, use, w->write), use);
+	tr_bail(t, tr_compare_slot(t, a, use, w->write), use);
 	return use->slot;
 }
 
@@ -269,7 +268,7 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 		unsigned other = hold == NO_REG ? cheapest(t, 1u << a) : a;
 		tr_clobber(t, other);
 		address_of_window(t, reg, i, back);
-		bail(t, tr_through_tlb(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
+		tr_bail(t, tr_through_tlb(t, reg, other, (unsigned)(w->hi - w->lo), w->write), NULL);
 		return at_reg(reg, (s32)back);
 	}
 	u32 slot = check_slot(t, a, w, i, back);
@@ -332,7 +331,7 @@ static void check_alignment(struct tr *t, struct mem *m, unsigned align)
 	}
 	e_op_rr(t->h, 0xf7, 4, 0, a);
 	e32(t->h, align - 1);
-	bail(t, e_jcc(t->h, CC_NZ, 0), NULL);
+	tr_bail(t, e_jcc(t->h, CC_NZ, 0), NULL);
 	t->host_ok = false;
 }
 
@@ -382,4 +381,11 @@ struct mem window_stack(struct tr *t, unsigned base, s32 disp, unsigned n, bool 
 	struct insn i = stack_operand(t, base, disp);
 
 	return operand(t, &i, n, write, 0, 0);
+}
+
+bool window_has_stack(const struct tr *t, unsigned base, s32 disp, bool write)
+{
+	struct access a = stack_access(t, &t->region->now, base, disp, write);
+
+	return find_window(t, &a) != NO_REG;
 }
