@@ -34,9 +34,10 @@ static u32 first_place(const struct dbt *d)
 void area_layout(struct dbt *d)
 {
 	d->jump = first_place(d);
-	d->touched = d->touched_next = d->jump + (u32)JUMP_CACHE_SIZE;
+	d->low = d->jump + (u32)JUMP_CACHE_SIZE;
+	d->touched = d->touched_next = d->low + (u32)LOW_SIZE;
 	d->slots = d->slots_next = d->touched_end = d->touched + (u32)TOUCHED_SIZE(d->code_size);
-	d->low = d->slots_end = d->slots + (u32)SLOTS_SIZE(d->code_size);
+	d->slots_end = d->slots + (u32)SLOTS_SIZE(d->code_size);
 }
 
 static int map(struct dbt_cpu *c, void *at, struct error *err)
@@ -59,7 +60,7 @@ int area_create(struct vcpu *v, struct error *err)
 		return err->code;
 	c->jump = area_at(c, d->jump);
 	c->low = area_at(c, d->low);
-	madvise(c->jump, size_of(d) - LOW_SIZE,
+	madvise(c->jump, size_of(d),
 		d->small_pages || v->machine->config.cpus > HUGE_CPUS ? MADV_NOHUGEPAGE : MADV_HUGEPAGE);
 	c->jump[0].key = jump_empty(0); /* the rest is as if forgotten */
 	c->jump_block = calloc(1u << JUMP_CACHE_BITS, sizeof(struct block *));
