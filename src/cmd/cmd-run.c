@@ -179,6 +179,7 @@ static int build(struct run *r, struct error *err)
 				     .deterministic = r->o.deterministic,
 				     .check = r->o.check,
 				     .code_cache = r->o.code_cache,
+				     .vcpu_room = r->core->vcpu_room,
 				     .perf_map = r->o.perf_map,
 				     .dump = r->o.dumps ? &r->dump : NULL,
 				     .dump_block = r->o.dump_block,

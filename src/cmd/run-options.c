@@ -96,7 +96,7 @@ static const struct argp_option options[] = {
 	  "the first difference",
 	  3 },
 	{ "code-cache", OPT_CODE_CACHE, "SIZE", 0,
-	  "Engine dbt: the most that each CPU's translations may take, with suffix K, M or G (128M)", 3 },
+	  "Engine dbt: the most that translations may take, with suffix K, M or G (128M, with many CPUs 256M)", 3 },
 	{ "perf-map", OPT_PERF_MAP, NULL, 0, "Name translations for perf, in /tmp/perf-PID.map", 3 },
 	{ "dump-block", OPT_DUMP_BLOCK, "ADDR", 0,
 	  "Show on standard error each translation that has the guest's instruction at linear address ADDR", 3 },

@@ -69,7 +69,7 @@ struct run_options { /* strings are argv's or the environment's, or held in `own
 	enum gdb_arch gdb_arch;
 	bool debug_exit, deterministic, verbose;
 	bool perf_map;
-	u64 code_cache; /* bytes a CPU; 0: the engine's default */
+	u64 code_cache; /* bytes; 0: the engine's default */
 	u64 dump_block; /* guest linear address */
 	bool dumps; /* --dump-block was given */
 	u64 check; /* instructions between comparisons; 0: no --check */

@@ -25,6 +25,7 @@ struct engine {
 	bool checks; /* it can run in lock-step with the reference: machine_config.check */
 	/* Guest code is the CPU's own: RAM in huge pages pays, and a kernel unpacks itself as fast as the host can. */
 	bool native;
+	size_t vcpu_room; /* address space that it wants behind each of several vCPUs: machine_config.vcpu_room */
 	/* Clears the bits (by enum feature) of what it cannot give a guest on this host. Optional: all can be given. */
 	void (*limit_features)(u64 feature[2]);
 	/* Prints the engine's figures after a run, for -v. Optional. */

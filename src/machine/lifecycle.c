@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 
 #include "machine/control.h"
 #include "machine/inspect.h"
@@ -58,14 +59,53 @@ static int create_clock(struct machine *m, struct error *err)
 	return loop_watch(m->loop, clock_fd(m->clock), EPOLLIN, timers_due, m, err);
 }
 
+static size_t vcpu_size(void)
+{
+	return (sizeof(struct vcpu) + PAGE_SIZE - 1) & PAGE_MASK;
+}
+
+static bool has_room(const struct machine *m)
+{
+	return m->config.cpus > 1 && m->config.vcpu_room;
+}
+
+/* With room behind it, if that is asked for. Zeros. */
+static struct vcpu *allocate_vcpu(const struct machine *m)
+{
+	size_t size = (sizeof(struct vcpu) + 63) & ~63ull;
+	struct vcpu *v;
+
+	if (!has_room(m)) {
+		v = aligned_alloc(64, size);
+		return v ? memset(v, 0, size) : NULL;
+	}
+	v = mmap(NULL, vcpu_size() + m->config.vcpu_room, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+		 0);
+	if (v == MAP_FAILED)
+		return NULL;
+	if (mprotect(v, vcpu_size(), PROT_READ | PROT_WRITE) == 0)
+		return v;
+	munmap(v, vcpu_size() + m->config.vcpu_room);
+	return NULL;
+}
+
+static void free_vcpu(const struct machine *m, struct vcpu *v)
+{
+	if (v)
+		free(v->engine_stats);
+	if (v && has_room(m))
+		munmap(v, vcpu_size() + m->config.vcpu_room);
+	else
+		free(v);
+}
+
 static int create_vcpus(struct machine *m, struct error *err)
 {
 	for (unsigned i = 0; i < m->config.cpus; i++) {
-		struct vcpu *v = aligned_alloc(64, (sizeof(*v) + 63) & ~63ull);
+		struct vcpu *v = allocate_vcpu(m);
 
 		if (!v)
 			return error_set(err, ENOMEM, "no memory for vCPU %u", i);
-		memset(v, 0, sizeof(*v));
 		v->machine = m;
 		v->id = i;
 		v->model = m->config.model;
@@ -125,11 +165,8 @@ void machine_free(struct machine *m)
 {
 	if (!m)
 		return;
-	for (unsigned i = 0; i < MACHINE_MAX_CPUS; i++) {
-		if (m->vcpu[i])
-			free(m->vcpu[i]->engine_stats);
-		free(m->vcpu[i]);
-	}
+	for (unsigned i = 0; i < MACHINE_MAX_CPUS; i++)
+		free_vcpu(m, m->vcpu[i]);
 	clock_free(m->clock);
 	control_destroy(m);
 	machine_free_inspects(m);

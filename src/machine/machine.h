@@ -163,7 +163,9 @@ struct machine_config {
 	bool perf_map; /* translations are named for perf */
 	struct text *dump; /* gets each translation that has the instruction at dump_block; NULL: none is wanted */
 	u64 dump_block;
-	u64 code_cache; /* bytes that an engine may keep translations of one vCPU in; 0: it knows best */
+	u64 code_cache; /* bytes that an engine may keep translations in; 0: it knows best */
+	/* Where there are several vCPUs, address space without memory behind each struct vcpu, from the next page on: for the engine to map. */
+	size_t vcpu_room;
 	u64 check; /* lock-step with the reference, compared every so many instructions; 0: not */
 	/* RAM is this process's alone: the host can give it huge pages. Else it is a memfd that other processes can map. */
 	bool private_ram;

@@ -41,29 +41,53 @@ void mmu_drop_writes(struct vcpu *v)
 	atomic_store(&v->mmu->epoch, epoch);
 }
 
+/* v has dropped what the number asks it for. If there is more before it, it will hear. */
+void code_epoch_seen(struct vcpu *v, u64 epoch)
+{
+	if (v->mmu->epoch_seen != epoch - 1) {
+		vcpu_post(v, EV_WRITES);
+		return;
+	}
+	v->mmu->epoch_seen = epoch;
+	if (atomic_load(&v->mmu->epoch) != EPOCH_AWAY)
+		atomic_store(&v->mmu->epoch, epoch);
+}
+
+static bool is_shared(const struct vcpu *v)
+{
+	return v->mmu->hooks && v->mmu->hooks->shared;
+}
+
+/* Whose bits a page with code of v's has. */
+static u64 owners(const struct vcpu *v)
+{
+	return is_shared(v) ? ~0ull >> (64 - v->machine->config.cpus) : BIT(v->id);
+}
+
 u64 mmu_mark_code(struct vcpu *v, u64 page_index, bool has_code)
 {
 	struct machine *m = v->machine;
-	u64 cpu = BIT(v->id);
+	u64 cpus = owners(v), epoch = 0;
 	u8 old = 0;
 
 	pthread_mutex_lock(&m->code_lock);
 	if (!has_code) {
 		/* Others may not have dropped their fast writes yet, and will not once it has no code. */
-		if (!(atomic_fetch_and(&m->code_cpus[page_index], ~cpu) & ~cpu)) {
+		if (!(atomic_fetch_and(&m->code_cpus[page_index], ~cpus) & ~cpus)) {
 			atomic_fetch_or(&m->code_pages[page_index], PAGE_WRITTEN);
 			atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_HAS_CODE);
 		}
 	} else {
-		atomic_fetch_or(&m->code_cpus[page_index], cpu);
+		atomic_fetch_or(&m->code_cpus[page_index], cpus);
 		old = atomic_fetch_or(&m->code_pages[page_index], PAGE_HAS_CODE);
 		atomic_fetch_and(&m->code_pages[page_index], (u8)~PAGE_WRITTEN);
 		if (old & PAGE_WRITTEN)
-			atomic_fetch_add(&m->code_epoch, 1);
+			epoch = atomic_fetch_add(&m->code_epoch, 1) + 1;
 	}
 	pthread_mutex_unlock(&m->code_lock);
 	if (old & PAGE_WRITTEN) {
 		tlb_drop_writer(v, page_index);
+		code_epoch_seen(v, epoch);
 		post_others(v, EV_WRITES);
 	}
 	/* A page that another vCPU marked before may not be settled either: the latest number covers it. */
@@ -74,6 +98,9 @@ bool mmu_code_settled(const struct vcpu *v, u64 epoch)
 {
 	const struct machine *m = v->machine;
 
+	/* Where another vCPU may have marked it. What v itself did is done. */
+	if (is_shared(v) && atomic_load(&v->events) & EV_WRITES)
+		return false;
 	for (unsigned k = 0; k < m->config.cpus; k++) {
 		const struct vcpu *o = m->vcpu[k];
 
@@ -174,7 +201,7 @@ void code_was_written(struct vcpu *v, u64 page, unsigned offset, unsigned len)
 	u64 cpus;
 
 	written(v, page, offset, offset + len);
-	if (m->config.cpus == 1)
+	if (m->config.cpus == 1 || is_shared(v))
 		return;
 	atomic_thread_fence(memory_order_seq_cst);
 	for (cpus = atomic_load(&m->code_cpus[page]) & ~BIT(v->id); cpus; cpus &= cpus - 1)

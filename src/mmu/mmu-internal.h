@@ -174,6 +174,9 @@ void mmu_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 /* code.c: [offset, offset + len) of a page with decoded code has been stored to. */
 void code_was_written(struct vcpu *v, u64 page, unsigned offset, unsigned len);
 
+/* code.c: v has itself dropped what machine.code_epoch became `epoch` for. */
+void code_epoch_seen(struct vcpu *v, u64 epoch);
+
 /* debug breakpoints on data: watch.c */
 void watch_check(struct vcpu *v, u64 gla, unsigned len, bool write);
 bool watch_on_page(const struct vcpu *v, u64 gla);

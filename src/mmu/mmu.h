@@ -121,6 +121,8 @@ struct mmu_hooks {
 	void (*spaces_reset)(struct vcpu *v);
 	/* Optional: whoever keeps translations of data that came from the TLB must drop these. gla: of MMU_DROP_WRITES, the RAM page's index. */
 	void (*dropped)(struct vcpu *v, u64 gla, enum mmu_drop what);
+	/* Decoded code is not each vCPU's own but all have it together: see mmu_mark_code(). */
+	bool shared;
 };
 void mmu_set_hooks(struct vcpu *v, const struct mmu_hooks *hooks);
 /*
@@ -135,9 +137,10 @@ static inline u64 mmu_code_space(const struct vcpu *v, u64 gla)
 }
 /*
  * Code and several vCPUs. Each decodes for itself; stores reach the page of any by the slow path, which calls the storing
- * vCPU's code_written and mails the others that have code there (EV_CODE).
+ * vCPU's code_written and mails the others that have code there (EV_CODE). Or, with mmu_hooks.shared, what one has decoded all have: a page
+ * is marked, and unmarked, for all of them, and nobody is mailed: code_written sees to it that all hear of the store in time.
  *
- * mmu_mark_code() marks a RAM page as holding code that this vCPU decoded, or no longer. Other vCPUs may still have fast writes
+ * mmu_mark_code() marks a RAM page as holding code that this vCPU decoded, or no longer. vCPUs may still have fast writes
  * to a page that gets its first code, and are asked to drop them (EV_WRITES); until mmu_code_settled() says of the number that
  * marking gave that all have, they may store there unnoticed: what is decoded may be executed once, but not kept.
  */

@@ -120,6 +120,8 @@ static u64 await_writers(struct machine *m, struct vcpu *v, u64 cpus)
 	for (unsigned k = 0; k < m->config.cpus; k++)
 		if ((o = other(m, v, k)))
 			post_quietly(o, EV_WRITES);
+	if (v && v->mmu)
+		code_epoch_seen(v, epoch);
 	was_here = mmu_go_away(v);
 	for (; cpus; cpus &= cpus - 1) {
 		o = other(m, v, (unsigned)__builtin_ctzll(cpus));

@@ -666,6 +666,7 @@ int mmu_create(struct vcpu *v, struct error *err)
 	pthread_mutex_init(&m->mail.lock, NULL);
 	pthread_mutex_init(&m->flushes.lock, NULL);
 	m->epoch = EPOCH_AWAY;
+	m->epoch_seen = atomic_load(&v->machine->code_epoch);
 	for (unsigned k = 0; k < RECENT_WRITES; k++)
 		m->recent[k] = ~0ull;
 	m->drops[0] = m->drops[1] = 1;

@@ -7,39 +7,16 @@
  * timeout: 120
  */
 #include "lib.inc"
-#define APIC	 0xfee00000
 #define CPUS	 4
 #define ROUNDS	 20000
 #define CHANGES	 600
 #define SLOW_CHANGES 16
 #define RUNS	 6000	/* between two slow ones */
 #define WIN	 0x40000000
-#define WAIT(what, value) 66: pause; cmpl $(value), what; jne 66b
-
-	/* Where a SIPI of vector 9 begins: real mode, CS 900h. All code of CPUs that follows is here or in .text. */
-	.section .low, "ax"
-	MODE 16
-	.balign 4096 /* lib.S has the beginning */
-sipi:	cli
-	xorw %ax, %ax
-	movw %ax, %ds
-	lgdtl sipi_gdt
-	movl %cr0, %eax
-	orl $1, %eax
-	movl %eax, %cr0
-	ljmpl $CODE32, $ap32
-	.balign 4
-sipi_gdt:
-	.word 0x6f
-	.long gdt
+#include "smp.inc"
 
 	.data
 	.balign 4096 /* a page without code: stores are fast */
-arrived: .long 0
-	.balign 64
-phase:	.long 0
-done:	.long 0
-	.balign 64
 locked:	.quad 0
 	.balign 64
 plain:	.quad 0
@@ -66,66 +43,21 @@ runs:	.quad 0, 0, 0, 0
 	.balign 4096
 pd1:	.skip 4096
 pt:	.skip 4096
-pd3:	.skip 4096
 page_a:	.skip 4096
 page_b:	.skip 4096
 code:	.skip 4096
 code_run: .skip 4096
 code_own: .skip 4096
-stacks:	.skip 4096 * CPUS
 
 	.text
-	MODE 32
-ap32:	movl $DATA32, %eax
-	movl %eax, %ds
-	movl %eax, %es
-	movl %eax, %ss
-	movl $1, %ebx
-	lock xaddl %ebx, arrived
-	incl %ebx /* this CPU's number, in the order of arrival */
-	movl %ebx, %esp
-	shll $12, %esp
-	addl $stacks + 4096, %esp
-	lidt idt_ptr64
-	movl %cr4, %eax
-	orl $CR4_PAE, %eax
-	movl %eax, %cr4
-	movl $pml4, %eax
-	movl %eax, %cr3
-	movl $MSR_EFER, %ecx
-	rdmsr
-	orl $0x100, %eax
-	wrmsr
-	movl %cr0, %eax
-	orl $CR0_PG, %eax
-	movl %eax, %cr0
-	ljmp $CODE64, $ap64
-	MODE 64
-ap64:	movl $APIC, %r8d
-	movl $0x1ff, 0xf0(%r8)
-	movl $0, 0x80(%r8)
-	jmp work
-
 	MODE 32
 main:	movl $pd1 + P + W, pdpt + 8
 	movl $pt + P + W, pd1
 	movl $page_a + P + W, pt
-	movl $pd3 + P + W, pdpt + 24
-	movl $(APIC & ~0x1fffff) + P + W + PS + 0x18, pd3 + 8 * ((APIC >> 21) & 511)
+	map_apic
 	call enter_long
 	MODE 64
-	movl $APIC, %r8d
-	movl $0x1ff, 0xf0(%r8)
-	movl $2, irq_eoi
-	/* INIT, then two SIPIs, to all but this one. */
-	movl $0xc4500, 0x300(%r8)
-	movl $100000, %ecx
-1:	pause
-	loop 1b
-	movl $0xc4609, 0x300(%r8)
-	movl $0xc4609, 0x300(%r8)
-	WAIT(arrived, CPUS - 1)
-	xorl %ebx, %ebx
+	start_cpus
 
 	/* What all do; EBX: number. */
 work:	call atomics
@@ -148,21 +80,6 @@ work:	call atomics
 2:	hlt
 	jmp 2b
 1:	jmp pass64
-
-	/* All come here before any goes on. */
-barrier:
-	movl phase, %edx
-	movl $1, %eax
-	lock xaddl %eax, done
-	cmpl $CPUS - 1, %eax
-	jne 1f
-	movl $0, done
-	incl phase
-	ret
-1:	pause
-	cmpl %edx, phase
-	je 1b
-	ret
 
 	/* The locked counter loses nothing, whatever the instruction; neither does an exchange that guards the plain one. */
 atomics:

@@ -60,7 +60,7 @@ static void port_write(void *dev, u64 offset, unsigned size, u64 value)
 		return;
 	}
 	if (g->constant)
-		g->changed += change(g->v->engine, g->constant);
+		g->changed += change(dbt_of(g->v), g->constant);
 	if (g->stray && !g->done)
 		g->m->ram[UNUSED] ^= 1;
 	g->done = true;

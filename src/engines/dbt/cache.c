@@ -4,7 +4,8 @@
  *
  * Blocks that a store hits are taken out of the tables and unlinked at once, so that nothing enters them any more; their bytes
  * stay until their generation's memory is used again, so whoever is inside may finish. A generation goes as a whole when the one
- * that is being filled is full: only where code is looked up, when nobody is inside of any block.
+ * that is being filled is full, and its memory is used when nobody can be inside of any of its blocks: where there are several vCPUs it
+ * goes some time before it is needed. passes.c has the rules for what others may be using.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@ bool page_settled(struct vcpu *v, u64 page)
 		return true;
 	if (!*epoch)
 		*epoch = mmu_mark_code(v, page, true) + 1;
-	if (!mmu_code_settled(v, *epoch - 1))
+	if (!mmu_code_settled(v, *epoch - 1)) /* of all vCPUs, whichever marked it */
 		return false;
 	*epoch |= EPOCH_SETTLED;
 	return true;
@@ -52,7 +53,8 @@ static struct block **bucket(struct dbt *d, u64 page, unsigned off)
 
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2)
 {
-	for (struct block *b = *bucket(d, page, off); b; b = b->hash_next)
+	for (struct block *b = __atomic_load_n(bucket(d, page, off), __ATOMIC_ACQUIRE); b;
+	     b = __atomic_load_n(&b->hash_next, __ATOMIC_RELAXED))
 		if (b->page == page && b->off == off && b->mode == mode && (b->page2 == ~0ull || b->page2 == page2))
 			return b;
 	return NULL;
@@ -88,11 +90,11 @@ void block_enter(struct vcpu *v, struct block *b)
 	if (unlikely(d->hot.p > d->hot.end || d->cold.p > d->cold.end || d->meta_next > d->meta_end))
 		abort();
 	b->hash_next = *at;
-	*at = b;
 	note_begin(dbt_of(v), b->page, b->off);
 	page_add(v, b, b->page);
 	if (b->page2 != ~0ull && b->page2 != b->page)
 		page_add(v, b, b->page2);
+	__atomic_store_n(at, b, __ATOMIC_RELEASE); /* whoever looks without the lock finds all of it */
 }
 
 void exit_link(struct dbt *d, struct exit *x, struct block *to)
@@ -103,7 +105,7 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to)
 	x->to = to;
 	x->next_in = to->in;
 	to->in = x;
-	d->stats->links++;
+	d->stats.links++;
 	if (!x->jump_at) {
 		e_patch(x->hot_at, to_run, target);
 		return;
@@ -113,16 +115,30 @@ void exit_link(struct dbt *d, struct exit *x, struct block *to)
 		e_patch(x->hot_at, to_run, x->poll);
 }
 
+/* On all vCPUs for which it was right. */
+static void forget_keys(const struct dbt *d, struct exit *x)
+{
+	for (u64 cpus = x->keyed; cpus; cpus &= cpus - 1) {
+		const struct dbt_cpu *c = d->cpu[__builtin_ctzll(cpus)];
+		if (!c)
+			continue;
+		__atomic_store_n(exit_key(c, x), 1, __ATOMIC_RELAXED);
+		__atomic_store_n(exit_misses(c, x), EXIT_LINK_NOW, __ATOMIC_RELAXED);
+	}
+	x->keyed = 0;
+}
+
 static void exit_unlink(struct dbt *d, struct exit *x)
 {
 	x->to = NULL;
 	if (x->key)
-		*x->key = 1;
-	x->misses = EXIT_LINK_NOW;
+		forget_keys(d, x);
 	if (x->jump_at)
 		e_patch(x->jump_at, d->hot.to_run, x->jump_home);
 	if (x->hot_at)
 		e_patch(x->hot_at, d->hot.to_run, x->hot_home);
+	if (x->key)
+		x->unlinked = pass_ask(d);
 }
 
 static void exit_leave(struct exit *x)
@@ -132,6 +148,25 @@ static void exit_leave(struct exit *x)
 	while (*at != x)
 		at = &(*at)->next_in;
 	*at = x->next_in;
+}
+
+void exit_link_across(struct vcpu *v, struct exit *x, struct block *to, u64 key)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (x->to)
+		d->stats.relinks++;
+	if (x->to && x->to != to) {
+		exit_leave(x);
+		exit_unlink(d, x);
+	}
+	if (!x->to) {
+		if (!pass_done(d, v, x->unlinked))
+			return;
+		exit_link(d, x, to);
+	}
+	x->keyed |= BIT(v->id);
+	*exit_key(cpu_of(v), x) = key;
 }
 
 static void block_drop(struct dbt *d, struct block *b)
@@ -144,7 +179,7 @@ static void block_drop(struct dbt *d, struct block *b)
 	while (*at && *at != b)
 		at = &(*at)->hash_next;
 	if (*at)
-		*at = b->hash_next;
+		__atomic_store_n(at, b->hash_next, __ATOMIC_RELAXED); /* b's own stays: somebody may stand there */
 	for (struct exit *x = b->in, *next; x; x = next) {
 		next = x->next_in;
 		exit_unlink(d, x);
@@ -158,17 +193,6 @@ static void block_drop(struct dbt *d, struct block *b)
 	}
 }
 
-/* No jump leads to it any more. */
-static void jumps_forget(struct dbt *d, const struct block *b)
-{
-	unsigned first = b->many_jumps ? 0 : b->jump, end = b->many_jumps ? 1u << JUMP_CACHE_BITS : b->jump + 1;
-
-	/* An empty slot's key belongs to an address that hashes to the slot's neighbour. */
-	for (unsigned k = first; b->entered && k < end; k++)
-		if (d->jump_block[k] == b)
-			d->jump[k].key = jump_empty(k);
-}
-
 /* To be translated anew when it is next entered. */
 void block_retire(struct vcpu *v, struct block *b)
 {
@@ -177,7 +201,8 @@ void block_retire(struct vcpu *v, struct block *b)
 	if (b->dead)
 		return;
 	block_drop(d, b);
-	jumps_forget(d, b);
+	retired_note(d, b);
+	retired_hear(v);
 }
 
 void place_retire(struct vcpu *v, u64 page, unsigned off)
@@ -192,11 +217,15 @@ static void page_drop(struct vcpu *v, u64 index)
 	struct dbt *d = dbt_of(v);
 	struct block *list = d->pages[index];
 
-	page_unmark(v, index);
+	if (d->many)
+		d->pages[index] = NULL;
+	else
+		page_unmark(v, index);
 	for (; list; list = list->page_next) {
 		if (list->code) {
+			if (!list->dead)
+				retired_note(d, list);
 			block_drop(d, list);
-			jumps_forget(d, list);
 		} else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
 			list->dead = true;
 			page_drop(v, list->page2);
@@ -205,15 +234,6 @@ static void page_drop(struct vcpu *v, u64 index)
 }
 
 /* ---- forgetting ---- */
-
-/* The key of an address that is nothing but its code space is 0: not canonical, but index 0 must not have it. All others may. */
-void cache_forget_jumps(struct vcpu *v)
-{
-	struct dbt *d = dbt_of(v);
-
-	memset(d->jump, 0, JUMP_CACHE_SIZE);
-	d->jump[0].key = jump_empty(0);
-}
 
 /* What they tell of code that is gone would make them less and less use. */
 static void filters_renew(struct dbt *d)
@@ -227,23 +247,6 @@ static void filters_renew(struct dbt *d)
 		for (const struct block *b = d->generation[k].blocks; b; b = b->made_next)
 			if (b->code && !b->dead)
 				note_begin(d, b->page, b->off);
-}
-
-void cache_flush(struct vcpu *v)
-{
-	struct dbt *d = dbt_of(v);
-
-	for (u64 k = 0; k < d->page_count; k++)
-		page_unmark(v, k);
-	d->flush_wanted = false;
-	slots_clear(d);
-	memset(d->hash, 0, sizeof(d->hash));
-	for (unsigned k = 0; k < d->generations; k++)
-		d->generation[k].blocks = NULL;
-	filters_renew(d);
-	memory_enter(d, 0);
-	d->stats->flushes++;
-	cache_forget_jumps(v);
 }
 
 /* ---- a generation goes ---- */
@@ -269,30 +272,18 @@ static void page_sweep(struct dbt *d, u64 page, const struct generation *g)
 	}
 }
 
-static void jumps_sweep(struct dbt *d, const struct generation *g)
+static void generation_drop(struct dbt *d, struct generation *g)
 {
-	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
-		if (made_in(g, d->jump_block[k])) {
-			d->jump[k] = (struct jump_entry){ .key = jump_empty(k) };
-			d->jump_block[k] = NULL;
-		}
-}
-
-static void generation_drop(struct vcpu *v, struct generation *g)
-{
-	struct dbt *d = dbt_of(v);
-
 	if (!g->blocks)
 		return;
-	slots_clear(d);
-	jumps_sweep(d, g);
 	for (struct block *b = g->blocks; b; b = b->made_next)
 		if (b->code)
 			block_drop(d, b);
 	for (struct block *b = g->blocks; b; b = b->made_next)
 		page_sweep(d, b->page, g);
 	g->blocks = NULL;
-	d->stats->evictions++;
+	d->gone = g->dropped = pass_ask(d);
+	atomic_store(&d->dropped, g->dropped);
 }
 
 /*
@@ -309,60 +300,154 @@ static unsigned generation_choose(struct dbt *d)
 	return (unsigned)(d->now + 1 + (d->random >> 33) % (d->generations - 1)) % d->generations;
 }
 
-void cache_make_room(struct vcpu *v)
+static void next_drop(struct dbt *d)
+{
+	d->next = generation_choose(d);
+	if (!d->generation[d->next].blocks)
+		return;
+	generation_drop(d, &d->generation[d->next]);
+	d->stats.evictions++;
+	if (d->stats.evictions % d->generations == 0)
+		filters_renew(d);
+}
+
+bool cache_make_room(struct vcpu *v)
+{
+	struct dbt *d = dbt_of(v);
+	bool ready = memory_ready(d);
+
+	if (likely(ready && !(d->many && d->next == d->generations && memory_is_short(d))))
+		return true;
+	if (d->next == d->generations) {
+		next_drop(d);
+		pass_hurry(v->machine, v); /* under the lock: before a store finds that nothing is there */
+	}
+	if (ready)
+		return true;
+	pass_locked(v);
+	if (!pass_done(d, v, d->generation[d->next].dropped))
+		return false;
+	memory_enter(d, d->next);
+	d->reuses++;
+	return memory_ready(d);
+}
+
+static void flush(struct dbt *d)
+{
+	for (unsigned k = 0; k < d->generations; k++)
+		generation_drop(d, &d->generation[k]);
+	filters_renew(d);
+	memory_leave(d);
+	d->next = d->generations;
+	d->stats.flushes++;
+}
+
+void cache_breaks_changed(struct vcpu *v)
 {
 	struct dbt *d = dbt_of(v);
 
-	if (likely(memory_ready(d)))
-		return;
-	unsigned next = generation_choose(d);
-	generation_drop(v, &d->generation[next]);
-	if (d->stats->evictions % d->generations == 0)
-		filters_renew(d);
-	memory_enter(d, next);
-	memory_ready(d);
+	dbt_lock(d);
+	if (d->breaks != v->machine->debug.breaks) {
+		flush(d);
+		d->breaks = v->machine->debug.breaks;
+	}
+	dbt_unlock(d);
 }
 
-static bool page_covers(const struct block *b, unsigned offset, unsigned len)
+/* ---- code is written ---- */
+
+/* Where there are others one may still run what is dead. */
+static bool page_covers(const struct block *b, unsigned offset, unsigned len, bool many)
 {
 	for (; b; b = b->page_next)
-		if (!b->dead && offset < b->end && offset + len > b->first)
+		if ((!b->dead || many) && offset < b->end && offset + len > b->first)
 			return true;
 	return false;
 }
 
+/* Whether there was a translation of those bytes. */
+static bool written(struct vcpu *v, u64 page, unsigned offset, unsigned len)
+{
+	struct dbt *d = dbt_of(v);
+
+	if (!d->pages[page] && (!d->many || pass_done(d, NULL, d->gone)))
+		page_unmark(v, page);
+	if (!page_covers(d->pages[page], offset, len, d->many))
+		return false;
+	page_drop(v, page);
+	d->gone = pass_ask(d);
+	d->stats.drops++;
+	return true;
+}
+
+/*
+ * The vCPU that stores goes on with its new code; the others hear of it before its store's instruction is done. One that has not passed
+ * since blocks went, by a store of another's or with their generation, may be inside of one that it has just stored to. So it looks, and while
+ * there is any such vCPU pages stay marked.
+ */
 static void code_written(struct vcpu *v, u64 page, unsigned offset, unsigned len)
 {
 	struct dbt *d = dbt_of(v);
 
-	d->stats->code_stores++;
-	if (!d->pages[page])
-		page_unmark(v, page);
-	if (!page_covers(d->pages[page], offset, len))
+	cpu_of(v)->stats->code_stores++;
+	dbt_lock(d);
+	bool hit = written(v, page, offset, len);
+	if (hit)
+		retired_hear(v);
+	if (hit || (d->many && atomic_load(&cpu_of(v)->passed) < d->gone))
+		v->stop_now = true;
+	dbt_unlock(d);
+	if (!hit)
 		return;
-	page_drop(v, page);
-	v->stop_now = true;
 	v->stats.smc++;
-	d->stats->drops++;
+	pass_hurry(v->machine, v);
 }
 
-/* Links to other pages have code spaces in their keys: they must not outlive the numbers. Whoever runs generated code leaves it first. */
+/* The machine tells each vCPU, and one is enough. Where there is one, it does it itself. */
+void cache_memory_changed(struct vcpu *v, u64 gpa, u64 len)
+{
+	struct machine *m = v->machine;
+	struct dbt *d = dbt_of(v);
+	bool hit = false;
+
+	if (!d->many) {
+		mmu_memory_changed(v, gpa, len);
+		return;
+	}
+	if (v->id)
+		return;
+	dbt_lock(d);
+	for (u64 end = gpa + len, next; gpa < end; gpa = next) {
+		const u8 *host = ram_ptr(m, gpa, 1);
+		next = MIN(end, (gpa | ~PAGE_MASK) + 1);
+		if (host && d->page_epoch[ram_page_index(m, host)])
+			hit |= written(v, ram_page_index(m, host), gpa & ~PAGE_MASK, (unsigned)(next - gpa));
+	}
+	dbt_unlock(d);
+	if (hit)
+		pass_hurry(m, NULL);
+}
+
+/* Keys of links to other pages, and of the jump cache, have code spaces in them: they must not outlive the numbers. Nor must what compares
+ * the number from before with the one from after. */
 static void spaces_reset(struct vcpu *v)
 {
+	struct dbt *d = dbt_of(v);
+
 	cache_forget_jumps(v);
-	dbt_of(v)->flush_wanted = true;
+	for (unsigned k = 0; k < d->generations; k++)
+		area_clear(cpu_of(v), &d->generation[k].touched);
 	v->stop_now = true;
 }
 
-const struct mmu_hooks cache_hooks = { .code_written = code_written,
-				       .spaces_reset = spaces_reset,
-				       .dropped = slots_dropped };
+const struct mmu_hooks cache_hooks = {
+	.code_written = code_written, .spaces_reset = spaces_reset, .dropped = slots_dropped, .shared = true
+};
 
 /* ---- making ---- */
 
-int cache_create(struct vcpu *v, struct error *err)
+static int fill(struct dbt *d, struct vcpu *v, struct error *err)
 {
-	struct dbt *d = dbt_of(v);
 	struct machine *m = v->machine;
 
 	d->page_count = (m->low_size + m->high_size) >> PAGE_SHIFT;
@@ -372,16 +457,23 @@ int cache_create(struct vcpu *v, struct error *err)
 		return error_set(err, ENOMEM, "no memory for the table of translated pages");
 	if (memory_create(d, &m->config, err))
 		return err->code;
-	for (unsigned k = 0; k < ARRAY_SIZE(d->stack); k++) {
-		d->stack[k] = meta_alloc(d, 2 * sizeof(struct slot));
-		for (unsigned n = 0; n < 2; n++)
-			slot_init(&d->stack[k][n], k < 2 ? 8 : 4, NULL, 0, true);
-	}
-	thunks_emit(v);
+	thunks_emit(d, v);
 	memory_divide(d);
-	d->jump[0].key = jump_empty(0); /* the rest is as if forgotten, and takes no memory yet */
-	mmu_set_hooks(v, &cache_hooks);
-	return 0;
+	return tell_open(d, &m->config, err);
+}
+
+int cache_create(struct vcpu *v, struct error *err)
+{
+	struct dbt *d = dbt_of(v);
+
+	d->cpus = v->machine->config.cpus;
+	d->many = d->cpus > 1;
+	d->tr = tr_create();
+	d->finder = finder_create();
+	d->region = code_region_create();
+	if (!d->tr || !d->finder || !d->region)
+		return error_set(err, ENOMEM, "no memory for the translator");
+	return fill(d, v, err);
 }
 
 void cache_destroy(struct vcpu *v)
@@ -389,12 +481,16 @@ void cache_destroy(struct vcpu *v)
 	struct dbt *d = dbt_of(v);
 
 	if (d->generations) {
-		d->stats->code_size = d->code_size;
-		d->stats->code_used = memory_used(d);
+		d->stats.size = d->code_size;
+		d->stats.used = memory_used(d);
 	}
+	tell_close(d);
 	for (u64 k = 0; d->pages && d->page_epoch && k < d->page_count; k++)
 		page_unmark(v, k);
 	free(d->pages);
 	free(d->page_epoch);
+	free(d->tr);
+	free(d->finder);
+	free(d->region);
 	memory_destroy(d);
 }

@@ -94,7 +94,7 @@ struct check {
 
 static inline struct check *check_of(const struct vcpu *v)
 {
-	return dbt_of(v)->check;
+	return cpu_of(v)->check;
 }
 
 /* ---- check-notes.c ---- */

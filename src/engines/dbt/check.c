@@ -152,7 +152,7 @@ static void rejoin(struct check *c, struct vcpu *side)
 	state_copy(side, c->start);
 	side->stop_now = false;
 	vcpu_update_mode(side);
-	if (side == c->f || dbt_of(side)->stats->slot_drops != c->start_drops)
+	if (side == c->f || cpu_of(side)->stats->slot_drops != c->start_drops)
 		mmu_flush_all(side);
 	mmu_update_view(side);
 	clock_rewind(side->machine->clock, c->time);
@@ -325,7 +325,7 @@ void check_begin(struct vcpu *v, const struct cpu_event *delivery)
 	if (delivery)
 		c->delivery = *delivery;
 	c->start_insns = v->stats.insns;
-	c->start_drops = dbt_of(v)->stats->slot_drops;
+	c->start_drops = cpu_of(v)->stats->slot_drops;
 	c->time = clock_now(v->machine->clock);
 	state_copy(c->start, v);
 	c->recording = true;
@@ -344,7 +344,7 @@ void check_end(struct vcpu *v)
 	c->since_sweep += insns;
 	if (!c->failed && c->since_sweep >= SWEEP_INSNS)
 		c->failed = !sweep(c);
-	dbt_of(v)->stats->stretches++;
+	cpu_of(v)->stats->stretches++;
 	c->recording = false;
 	notes_forget(c);
 	touched_forget(c);
@@ -402,7 +402,7 @@ int check_create(struct vcpu *v, struct error *err)
 
 	if (!c)
 		return error_set(err, ENOMEM, "no memory to check with");
-	dbt_of(v)->check = c;
+	cpu_of(v)->check = c;
 	c->v = v;
 	c->start = calloc(1, sizeof(*c->start));
 	pthread_rwlock_init(&c->gate, NULL);
@@ -435,5 +435,5 @@ void check_destroy(struct vcpu *v)
 	text_buffer_free(&c->report);
 	free(c->start);
 	free(c);
-	dbt_of(v)->check = NULL;
+	cpu_of(v)->check = NULL;
 }

@@ -18,31 +18,31 @@
 /* Lock-step that does something once more has timers as they were in the end: they count for nothing. */
 static bool has_timers(const struct vcpu *v)
 {
-	return v->machine->config.deterministic && !(dbt_of(v)->check && check_repeats(v));
+	return v->machine->config.deterministic && !(cpu_of(v)->check && check_repeats(v));
 }
 
 bool count_begin(struct vcpu *v, u64 most)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	u64 room = most;
 
-	d->time = clock_now(v->machine->clock);
+	c->time = clock_now(v->machine->clock);
 	if (has_timers(v)) {
 		u64 due = clock_next_deadline(v->machine->clock);
-		room = MIN(most, due > d->time ? due - d->time : 1);
+		room = MIN(most, due > c->time ? due - c->time : 1);
 	}
-	d->quantum = v->left = (s64)room;
+	c->quantum = v->left = (s64)room;
 	return room == most;
 }
 
 u64 count_end(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
-	u64 done = (u64)(d->quantum - v->left);
+	struct dbt_cpu *c = cpu_of(v);
+	u64 done = (u64)(c->quantum - v->left);
 
-	d->quantum = v->left = 0;
+	c->quantum = v->left = 0;
 	v->stats.insns += done;
-	count_pass(v, d->time + done);
+	count_pass(v, c->time + done);
 	return done;
 }
 
@@ -55,10 +55,10 @@ void count_pass(struct vcpu *v, u64 now)
 	clock_set(c, now);
 	if (!has_timers(v))
 		return;
-	if (unlikely(dbt_of(v)->check))
+	if (unlikely(cpu_of(v)->check))
 		check_pause(v);
 	clock_run_timers(c);
-	if (unlikely(dbt_of(v)->check))
+	if (unlikely(cpu_of(v)->check))
 		check_resume(v);
 }
 
@@ -67,9 +67,9 @@ void count_pass(struct vcpu *v, u64 now)
 /* Instructions of the block that the current one stands in, itself included, that have not been executed; outside blocks none. */
 static unsigned unexecuted(const struct vcpu *v)
 {
-	const struct dbt *d = dbt_of(v);
+	const struct dbt_cpu *c = cpu_of(v);
 
-	if (v->cur == &d->none || v->cur == &d->single)
+	if (v->cur == &c->none || v->cur == &c->single)
 		return 0;
 	return container_of(v->cur, struct site, insn)->block->insns - v->cur->n; /* in regions: of the stretch */
 }
@@ -81,13 +81,13 @@ void count_unwound(struct vcpu *v)
 
 u64 count_now(const struct vcpu *v)
 {
-	return (u64)(dbt_of(v)->quantum - v->left) - unexecuted(v);
+	return (u64)(cpu_of(v)->quantum - v->left) - unexecuted(v);
 }
 
 void count_look(struct vcpu *v)
 {
 	if (v->machine->config.deterministic)
-		clock_set(v->machine->clock, dbt_of(v)->time + count_now(v));
+		clock_set(v->machine->clock, cpu_of(v)->time + count_now(v));
 }
 
 /* ---- in generated code ---- */

@@ -16,9 +16,13 @@
  *
  * Vector registers are in the host's while vec_loaded is set. Blocks that use them load them when they are entered; C code finds them
  * in v->v.
+ *
+ * Translations are the machine's (struct dbt, under its lock); what a vCPU has of its own is in struct dbt_cpu and, where generated code
+ * touches it, in the vCPU's area (area.c). Who may do what while others run generated code: passes.c.
  */
 #pragma once
 #include "emulate/emulate.h"
+#include "engines/dbt/blocks.h"
 #include "engines/dbt/emit.h"
 #include "machine/machine.h"
 
@@ -32,6 +36,7 @@ struct words {
 	u64 host_sp;
 	u64 tmp, save[5];
 	u64 arg; /* an instruction's operand, for C */
+	u64 self; /* the vCPU */
 	u64 fill_gla, fill_use; /* of what the fill thunks are to do */
 	u64 shared[SHARES]; /* deltas of windows in plain blocks: share.c */
 	u64 x87_ip, x87_dp; /* noted since the x87's registers were loaded, or ~0 */
@@ -47,112 +52,6 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define PAGE_AT	       GPR_AT(17)
 #define FLAGS_AT       offsetof(struct vcpu, lazy.a)
 #define SPACE_AT(half) (offsetof(struct vcpu, code_space) + 8 * (size_t)(half))
-
-#define JUMP_CACHE_BITS 16 /* a kernel's places that calls return to are thousands */
-#define JUMP_CACHE_SIZE (sizeof(struct jump_entry) << JUMP_CACHE_BITS)
-#define JUMP_PLACE_SHIFT \
-	2 /* so functions, which begin at multiples of 16, have a line of the host's cache each, and all of its sets */
-struct jump_entry { /* 16 bytes: generated code scales by it */
-	u64 key; /* linear address ^ code space */
-	u64 code;
-};
-
-struct block {
-	struct block *hash_next, *page_next;
-	struct exit *in; /* exits that jump here */
-	struct exit *exits; /* its own */
-	struct slot *slots; /* its own */
-	struct block *made_next; /* of its generation */
-	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
-	u16 off; /* in the page, where it is entered */
-	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
-	u16 mode;
-	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
-	u16 insns;
-	bool hot; /* a region */
-	s32 *heat; /* entries left until it may be */
-	u64 since; /* when they began to be counted, in cycles of the TSC */
-	bool entered, many_jumps; /* it was looked up; at more than one address */
-	u32 jump; /* its entry in the jump cache */
-	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
-	u64 code_end;
-};
-
-/* A direct jump out of a block. */
-struct exit {
-	struct exit *next_own, *next_in;
-	struct block *from, *to;
-	u8 *hot_at; /* displacement of the jump in the block, through the writable mapping */
-	u64 hot_home; /* where it goes while there is no link */
-	u8 *jump_at; /* displacement of the jump behind the poll or the page check, or NULL */
-	u64 jump_home;
-	u64 poll; /* entry at the poll, flags need not be saved; 0: forward */
-	u64 *key; /* page ^ code space for which a link to another page is right; else NULL */
-	s64 target; /* relative to the block's page */
-	u16 from_off; /* of the branch, or of the end that code falls through to */
-	u8 misses; /* of the page check: now and then the link is made anew */
-	bool flags_host, crosses, call;
-	bool plain; /* to a plain block for `target`, whatever else there is */
-};
-#define EXIT_LINK_NOW 0xf8 /* exit.misses: the next addition of 8 carries */
-
-/*
- * A translation that one place in the code remembers: accesses of `span` bytes that begin in [page, page + end) are at host + (gla - page),
- * which is gla + delta. Empty: end is 0, so that no address passes. Entered from the TLB's current view, emptied whenever that
- * may change.
- */
-struct slot {
-	u64 neg; /* -page */
-	u64 end;
-	u64 delta, host;
-	u64 room; /* end of a slot that covers a page */
-	u32 count; /* misses until it is looked at; 0: now */
-	u32 hits; /* the second of a pair: until its page gets the first */
-	u32 listed; /* it is in one of dbt.low->filled */
-	u64 since; /* when the count began */
-	struct block *block;
-	struct slot *next; /* of the same block */
-	u16 off, span;
-	u16 place; /* as which it is known to wander: off, or one more */
-	bool write;
-	u8 looks;
-};
-
-/* A place that looks into a slot. */
-struct slot_use {
-	struct slot *slot;
-	u64 back; /* where it does */
-	u64 fail; /* where to go if the slot cannot be filled; all registers are as they were */
-};
-
-/* A check of several accesses that the TLB may lack: what C brings there is the page of one. */
-struct refill {
-	struct site *site;
-	u64 again, fail; /* run-time addresses: where it is tried again, and where to go if it would not pass */
-	u16 back, n; /* the access, from the first byte that is checked on, which is in words.fill_gla */
-	u16 span;
-	bool store; /* the access may */
-	bool write; /* the check asks for it */
-};
-
-/* An instruction that C does, always or when its fast path finds something unusual. */
-struct site {
-	struct insn insn;
-	struct block *block;
-	u64 resume; /* run-time address behind it */
-	bool fast; /* it has a fast path */
-	bool outside; /* it is one that place_is_outside() was true of */
-	u8 strays; /* of an instruction with a fast path: accesses to what that cannot serve; of an `outside` one: to what could */
-};
-
-#define FILLED_MAX 4095
-struct filled { /* slots that are not empty, or were lately */
-	u32 n;
-	u32 slot[FILLED_MAX];
-};
-struct low { /* what generated code names by 32 bits */
-	struct filled filled[2]; /* [1]: from global pages, which a change of address space leaves alone */
-};
 
 /* Modes that translations depend on: code size, and which vector instructions run natively. */
 #define MODE_CODE_SIZE	3u
@@ -209,7 +108,7 @@ struct thunks { /* run-time addresses */
 	u64 refill; /* refill in OUT_A */
 	u64 bail; /* exit in OUT_A, to a plain block */
 	u64 promote; /* block in OUT_A, being entered */
-	u64 hot; /* slot in OUT_A: it misses often */
+	u64 hot; /* slot_use in OUT_A: its slot misses often */
 	u64 load_vec; /* goes to OUT_A with vectors loaded */
 	u64 load_x87; /* the same of x87 and MMX; vectors are not, then */
 	u64 stop; /* exit in OUT_A: the loop is to look, in front of its target */
@@ -220,14 +119,18 @@ struct thunks { /* run-time addresses */
 enum slow_for { SLOW_NEVER_FAST, SLOW_TLB, SLOW_DEVICE, SLOW_CODE, SLOW_OTHER, NR_SLOW_FOR };
 enum leave { LEAVE_INTERRUPT, LEAVE_EVENT, LEAVE_HALT, LEAVE_TIME, LEAVE_LOOK, NR_LEAVES };
 
+/* Of the cache, and of one vCPU. */
+struct cache_stats {
+	u64 blocks, insns, bytes, flushes, evictions, promoted, drops, links, relinks, outside, inside, hashed;
+	u64 used, size; /* bytes of code, when it was destroyed */
+};
 struct dbt_stats {
-	u64 blocks, insns, bytes, flushes, evictions, slow, direct, ends, links, relinks, lookups, misses, hashed,
-		promoted, slot_drops, slot_looks, slot_extends, bails, refills, polls, drops, code_stores, outside,
-		inside, leaves, steps, stretches;
+	u64 slow, direct, ends, lookups, misses, slot_drops, slot_looks, slot_extends, bails, refills, polls,
+		code_stores, leaves, steps, stretches;
 	u64 by_op[NR_OPS];
 	u64 left_for[NR_LEAVES]; /* of `leaves` */
 	u64 slow_for[NR_SLOW_FOR]; /* of `slow` */
-	u64 code_used, code_size; /* of the cache, in bytes; when it was destroyed */
+	struct cache_stats cache; /* left here by the vCPU that went last; else zeros */
 };
 
 /* The cache has parts that are filled one after the other. What a translation consists of lies in one. When all are full, one is emptied. */
@@ -235,28 +138,51 @@ struct dbt_stats {
 struct generation {
 	struct part {
 		u8 *begin, *end;
-	} hot, cold, meta, touched;
+	} hot, cold, meta;
+	struct span { /* of areas, in places */
+		u32 begin, end;
+	} touched, slots;
 	struct block *blocks; /* made in it, stand-ins and dead ones too */
+	u64 dropped; /* the pass after which nobody is inside of it; 0: it is new */
 };
 
+/* Blocks that no jump may lead to any more: what vCPUs are to take out of their jump caches. */
+#define RETIRED_MAX 4096
+struct retired {
+	const struct block *block;
+	u32 jump;
+	bool many;
+};
+
+/* What the vCPUs of a machine share. Under the lock, but for what is constant when they run and for what is atomic. */
 struct dbt {
+	pthread_mutex_t lock;
+	struct dbt_cpu *cpu[MACHINE_MAX_CPUS];
+	unsigned cpus, users; /* constant; vCPUs that are there */
+	bool many; /* several vCPUs: constant */
 	struct emit hot, cold;
 	u8 *code_rw, *code_rx;
 	size_t code_size;
 	struct generation generation[GENERATIONS];
 	unsigned generations, now; /* how many there are; the one being filled */
+	unsigned next; /* the one after that, if it has been dropped already, else generations */
 	u64 random; /* which one goes */
 	u8 *hot_ready, *cold_ready; /* up to here the host was asked for huge pages */
 	bool small_pages; /* it has none to give */
 	u8 *meta, *meta_end,
 		*meta_next; /* blocks, exits and sites: below 2 GiB, as generated code names them by 32 bits */
-	/* Likewise the few words of theirs that generated code touches each time: close together, as each costs a place in the cache. */
-	u8 *touched, *touched_end, *touched_next;
-	struct jump_entry *jump;
-	struct block **jump_block; /* whose code an entry has */
-	struct low *low;
-	/* Of pushes, pops, calls and returns, a pair each: user's, supervisor's; the same of 32-bit code. */
-	struct slot *stack[4];
+	/* Places in areas: the few words of blocks and exits that generated code touches each time, close together, as each costs a place
+	 * in the host's cache; slots. */
+	u32 touched, touched_end, touched_next, slots, slots_end, slots_next;
+	u32 jump, low; /* the place of the jump cache; of struct low */
+	u8 *low_memory; /* for the area, where there is one vCPU */
+	/* Counted up when something was taken away that others may still be about to use. */
+	_Atomic u64 pass, dropped; /* dropped: the last pass that a generation was dropped in */
+	u64 gone; /* the last pass that blocks left the pages' lists in */
+	_Atomic u64 retirements;
+	struct retired retired[RETIRED_MAX];
+	_Atomic u64
+		reuses; /* how often a generation's memory was used again: what was known of any block or exit before is void then */
 	/* Filters over places in guest code: accesses that wander, which go through the TLB; blocks that were entered often. */
 	u64 begins[BEGIN_BITS / 64]; /* where blocks begin */
 	u64 wandering[PLACE_BITS / 64], hot_blocks[PLACE_BITS / 64];
@@ -270,19 +196,32 @@ struct dbt {
 	struct block **pages;
 	u64 *page_epoch; /* 0: not marked; else what marking it gave, plus 1, and whether it has settled */
 	u64 page_count;
-	u16 mode; /* that jump cache and ring are good for */
+	u64 breaks; /* the debugger's breakpoints that translations keep away from: machine_debug.breaks */
 	s32 heat; /* entries after which a block is hot */
-	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
-	bool flush_wanted; /* before generated code is entered again */
 	bool exact_flags, ymm, avx2, bmi2;
 	bool counts; /* generated code counts its instructions: count.c */
-	s64 quantum; /* what v->left began with */
-	u64 time; /* clock_now() then */
-	struct check *check; /* --check: check.h */
 	bool tells; /* of each translation: tell.c */
 	int map_fd; /* --perf-map; -1: not wanted */
 	u64 host_features[2]; /* by enum feature: what the host can execute */
+	struct cache_stats stats;
+	struct error failed; /* it could not be made */
+};
 
+/* What is one vCPU's, and its thread's alone but for what is atomic. */
+struct dbt_cpu {
+	struct dbt *dbt;
+	u8 *base; /* a place is so far from here */
+	struct jump_entry *jump;
+	struct block **jump_block; /* whose code an entry has */
+	struct low *low;
+	u16 mode; /* that the jump cache is good for */
+	bool at_break; /* code was wanted where a breakpoint of the debugger's may be */
+	_Atomic bool away; /* runs no generated code, and looks for what it missed before it does again */
+	_Atomic u64 passed; /* dbt.pass, when it was last outside of generated code */
+	u64 heard; /* dbt.retirements that its jump cache has heard of */
+	s64 quantum; /* what v->left began with */
+	u64 time; /* clock_now() then */
+	struct check *check; /* --check: check.h */
 	bool delivering;
 	struct cpu_event first; /* what is being delivered */
 	struct insn none; /* v->cur while no instruction is under way */
@@ -291,9 +230,24 @@ struct dbt {
 	struct dbt_stats *stats; /* v->engine_stats */
 };
 
-static inline struct dbt *dbt_of(const struct vcpu *v)
+static inline struct dbt_cpu *cpu_of(const struct vcpu *v)
 {
 	return v->engine;
+}
+static inline struct dbt *dbt_of(const struct vcpu *v)
+{
+	return cpu_of(v)->dbt;
+}
+/* Whoever holds it waits for nobody, calls no device and raises nothing. A machine with one vCPU needs no lock. */
+static inline void dbt_lock(struct dbt *d)
+{
+	if (d->many)
+		pthread_mutex_lock(&d->lock);
+}
+static inline void dbt_unlock(struct dbt *d)
+{
+	if (d->many)
+		pthread_mutex_unlock(&d->lock);
 }
 static inline struct words *words_of(struct vcpu *v)
 {
@@ -353,25 +307,92 @@ static inline bool wants_out(const struct vcpu *v)
 void dbt_advance(struct vcpu *v, u64 most);
 void dbt_unwound(struct vcpu *v);
 
-/* ---- cache.c ---- */
-int cache_create(struct vcpu *v, struct error *err);
-void cache_destroy(struct vcpu *v);
-void cache_flush(struct vcpu *v); /* drops every translation */
-void cache_make_room(struct vcpu *v); /* for one more block; drops some if it must */
-/* Changes whenever translations' memory is used again: what was known of any block or exit before is void then. */
-static inline u64 cache_reuses(const struct dbt *d)
-{
-	return d->stats->flushes + d->stats->evictions;
-}
-void cache_forget_jumps(struct vcpu *v);
-/* Marks the page as holding code. false: another vCPU may still store there unnoticed, so nothing of it may be kept. */
+/* ---- cache.c: all under the lock ---- */
+void cache_flush(struct vcpu *v); /* drops every translation; v is outside of generated code */
+bool cache_make_room(
+	struct vcpu *v); /* for one more block; drops some if it must. false: others are still inside of those */
+/* Marks the page as holding code. false: a vCPU may still store there unnoticed, so nothing of it may be kept. */
 bool page_settled(struct vcpu *v, u64 page);
+/* Without the lock, too: then it may be dropped meanwhile, which v hears of when it passes. */
 struct block *block_find(struct dbt *d, u64 page, unsigned off, u16 mode, u64 page2);
 void block_enter(struct vcpu *v, struct block *b);
 void block_retire(struct vcpu *v, struct block *b);
 void place_retire(struct vcpu *v, u64 page, unsigned off); /* all blocks with that instruction */
 void exit_link(struct dbt *d, struct exit *x, struct block *to);
+/* To another page, for v, whose page is at `from` and whose code space is `space`; unless others may be about to use a link of before. */
+void exit_link_across(struct vcpu *v, struct exit *x, struct block *to, u64 key);
+/* ---- not under the lock ---- */
+static inline u64 cache_reuses(const struct dbt *d)
+{
+	return atomic_load_explicit(&d->reuses, memory_order_relaxed);
+}
+void cache_breaks_changed(struct vcpu *v); /* if so; v is outside of generated code */
+void cache_memory_changed(struct vcpu *v, u64 gpa, u64 len); /* vcpu_ops.memory_changed */
+int cache_create(struct vcpu *v, struct error *err); /* the machine's, with its first vCPU */
+void cache_destroy(struct vcpu *v); /* with its last */
 extern const struct mmu_hooks cache_hooks;
+
+/* ---- passes.c ---- */
+/* The vCPU is outside of all blocks and knows of none but by its jump cache; under the lock, or not. */
+void pass_locked(struct vcpu *v);
+void pass_slowly(struct vcpu *v);
+static inline void pass(struct vcpu *v)
+{
+	struct dbt_cpu *c = cpu_of(v);
+	u64 now = atomic_load(&c->dbt->pass), passed = atomic_load_explicit(&c->passed, memory_order_relaxed);
+
+	if (unlikely(atomic_load(&c->dbt->dropped) > passed || atomic_load(&c->dbt->retirements) != c->heard))
+		pass_slowly(v);
+	else if (now != passed)
+		atomic_store(&c->passed, now);
+}
+/* It stops running generated code for a while; and goes on, before it passes. */
+void pass_leave(struct vcpu *v);
+void pass_enter(struct vcpu *v);
+/* Something was taken away: returns the pass that makes sure that nobody uses it any more. Whether all but v, which is outside now, have. */
+u64 pass_ask(struct dbt *d);
+bool pass_done(const struct dbt *d, const struct vcpu *v, u64 pass); /* v may be NULL */
+void pass_hurry(struct machine *m,
+		const struct vcpu *v); /* all but v, which may be NULL, are to look soon. Any thread */
+void retired_note(struct dbt *d, const struct block *b); /* vCPUs are to forget their jumps to it */
+void retired_hear(struct vcpu *v); /* v does, now; under the lock */
+void cache_forget_jumps(struct vcpu *v);
+
+/* ---- area.c: what generated code touches of one vCPU's; it begins as zeros ---- */
+#define AREA_ROOM (128u << 20) /* of address space */
+void area_layout(struct dbt *d); /* places, by code_size */
+int area_create(struct vcpu *v, struct error *err);
+void area_destroy(struct vcpu *v);
+void area_clear(struct dbt_cpu *c, const struct span *s); /* becomes zeros again */
+static inline void *area_at(const struct dbt_cpu *c, u32 place)
+{
+	return c->base + place;
+}
+static inline u64 *exit_key(const struct dbt_cpu *c, const struct exit *x)
+{
+	return area_at(c, x->key);
+}
+static inline u8 *exit_misses(const struct dbt_cpu *c, struct exit *x)
+{
+	return c->dbt->many ? (u8 *)area_at(c, x->key + 8) : &x->misses;
+}
+/* The same for generated code. A place's address is below 2 GiB where there is one vCPU, else it is relative to the vCPU. */
+static inline struct mem at_place(const struct dbt *d, u32 place)
+{
+	return (struct mem){ .base = NO_REG, .index = NO_REG, .gs = d->many, .disp = (s32)place };
+}
+/* Behind the place that is in a register. */
+static inline struct mem at_place_in(const struct dbt *d, unsigned reg, size_t offset)
+{
+	return (struct mem){ .base = (u8)reg, .index = NO_REG, .gs = d->many, .disp = (s32)offset };
+}
+static inline void e_op_place(struct emit *e, const struct dbt *d, unsigned op, unsigned size, unsigned reg, u32 place)
+{
+	if (d->many)
+		e_op_rm(e, op, size, reg, at_place(d, place));
+	else
+		e_op_rip(e, op, size, reg, (const void *)(u64)place);
+}
 
 /* ---- memory.c ---- */
 int memory_create(struct dbt *d, const struct machine_config *config, struct error *err);
@@ -379,14 +400,18 @@ void memory_destroy(struct dbt *d);
 void memory_divide(struct dbt *d); /* what is not allocated yet, into generations; the first is the current one */
 u64 memory_used(const struct dbt *d); /* bytes of code, full generations as a whole */
 void memory_enter(struct dbt *d, unsigned generation); /* becomes the current one: nothing of it is allocated */
+void memory_leave(struct dbt *d); /* the current one has no room any more */
 bool memory_ready(struct dbt *d); /* for one more block; false: the current generation is full */
 bool memory_ready_for_region(const struct dbt *d); /* false: a plain block still has room */
+bool memory_is_short(const struct dbt *d); /* the current generation will be full soon */
 void *meta_alloc(struct dbt *d, size_t size);
-void *touched_alloc(struct dbt *d, size_t size); /* size: 4 or 8 */
+u32 touched_alloc(struct dbt *d, size_t size); /* size: a power of 2 */
+u32 slot_alloc(struct dbt *d);
 
 /* ---- slots.c ---- */
-void slot_init(struct slot *s, unsigned span, struct block *b, unsigned off, bool write);
-void slots_clear(struct dbt *d);
+/* A place that looks into a slot of b's, or of the stack's (b NULL), for accesses of `span` bytes. */
+struct slot_use *slot_use_new(struct dbt *d, u32 slot, unsigned span, struct block *b, unsigned off, bool write);
+void slots_clear(struct dbt_cpu *c);
 void slots_check_lists(struct vcpu *v); /* makes room in them when there is none */
 bool place_wanders(const struct dbt *d, u64 page, unsigned off);
 bool place_begins(const struct dbt *d, u64 page, unsigned off); /* a block may */
@@ -396,14 +421,16 @@ bool place_is_outside(const struct dbt *d, u64 page, unsigned off);
 bool place_note(struct vcpu *v, struct site *s, bool outside);
 bool block_is_hot(const struct dbt *d, u64 page, unsigned off);
 u64 dbt_promote(struct vcpu *v, struct block *b);
-u64 dbt_hot(struct vcpu *v, struct slot *s);
+u64 dbt_hot(struct vcpu *v, struct slot_use *use);
 void slots_dropped(struct vcpu *v, u64 gla, enum mmu_drop what);
 
 /* ---- thunks.c ---- */
-void thunks_emit(struct vcpu *v);
+void thunks_emit(struct dbt *d, struct vcpu *v); /* v: any of the machine's */
 /* Guest registers to v->r[], but for the two that are there; vector registers to v->v, if they are loaded. */
 /* Where the vCPU is from here on, if anybody wants to know. */
 void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place);
+/* C's first argument: the vCPU. Where there are several, whose thread it is. */
+void thunk_self(struct emit *e, const struct dbt *d, const struct vcpu *v);
 void thunk_save_guest(struct emit *e);
 void thunk_save_vectors(struct emit *e, const struct dbt *d); /* destroys EFLAGS */
 /* ---- thunks-string.c ---- */
@@ -417,8 +444,9 @@ void thunk_change_level(struct emit *e, unsigned cpl);
 /* A segment of base 0, or all of the address space; selectors are the caller's. */
 void thunk_set_segment(struct emit *e, unsigned seg, u32 limit, u32 ar);
 void thunk_set_flat(struct emit *e, unsigned seg, u32 ar);
-u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux);
-u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *), bool raises);
+u64 emit_tsc(struct emit *e, const struct dbt *d, struct vcpu *v, bool aux);
+u64 emit_direct(struct emit *e, const struct dbt *d, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *),
+		bool raises);
 /* ---- thunks-iret.c ---- */
 u64 emit_iret(struct emit *e, const struct dbt *d);
 
@@ -448,7 +476,7 @@ u64 dbt_direct_tsc(struct vcpu *v, struct site *s); /* the time-stamp counter, w
 u64 dbt_outside(struct vcpu *v, struct site *s);
 u64 dbt_moved(struct vcpu *v, struct site *s);
 
-/* ---- translate.c, region.c ---- */
+/* ---- translate.c, region.c; a translation is made under the lock ---- */
 struct tr *tr_create(void); /* these to be freed; NULL: no memory */
 struct finder *finder_create(void);
 struct code_region *code_region_create(void);
@@ -459,7 +487,7 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 /* A field of the jump cache's entry whose offset is in a register. */
 static inline struct mem jump_field(const struct dbt *d, unsigned entry, size_t field)
 {
-	return (struct mem){ .base = (u8)entry, .index = NO_REG, .disp = (s32)((u64)d->jump + field) };
+	return at_place_in(d, entry, d->jump + field);
 }
 /* The offset of the entry for the address in register `target` into register `entry`. Destroys EFLAGS. */
 void jump_index(struct emit *e, unsigned entry, unsigned target);
@@ -479,7 +507,8 @@ u64 dbt_load_x87(struct vcpu *v, u64 then);
 void dbt_store_x87(struct vcpu *v);
 
 /* ---- tell.c ---- */
-int tell_open(struct vcpu *v, struct error *err); /* after the cache has been created */
+int tell_open(struct dbt *d, const struct machine_config *config,
+	      struct error *err); /* after the cache has been created */
 void tell_close(struct dbt *d);
 
 /* ---- stats.c ---- */

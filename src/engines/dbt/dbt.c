@@ -22,48 +22,48 @@
 
 static void deliver(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	if (unlikely(d->check))
+	if (unlikely(c->check))
 		check_begin(v, &v->event);
-	d->first = v->event;
-	d->delivering = true;
+	c->first = v->event;
+	c->delivering = true;
 	/* Takes an instruction's time, so that a guest whose handlers fault at once still meets its timers. */
 	count_pass(v, clock_now(v->machine->clock) + 1);
 	vcpu_at(v, PLACE_DELIVER);
 	deliver_event(v);
 	vcpu_at(v, PLACE_LOOP);
-	d->delivering = false;
+	c->delivering = false;
 	debug_step_done(v);
-	if (d->tracer)
-		tracer_event(d->tracer, v, &d->first);
-	if (unlikely(d->check))
+	if (c->tracer)
+		tracer_event(c->tracer, v, &c->first);
+	if (unlikely(c->check))
 		check_end(v);
 }
 
 void dbt_unwound(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	if (d->quantum) {
+	if (c->quantum) {
 		count_unwound(v);
 		count_end(v);
 	}
-	v->cur = &d->none;
+	v->cur = &c->none;
 	v->stop_now = false;
 }
 
 /* A fault unwound. false: it was the third. */
 static bool landed(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
 	dbt_unwound(v);
 	vcpu_at(v, PLACE_LOOP);
 	v->debug.stop = STOP_NONE; /* a watchpoint that a faulting instruction touched: it will again */
 	if (v->event.type == EVENT_EXCEPTION)
 		v->stats.exc[v->event.vector & 31]++;
-	return !d->delivering || combine_exceptions(v, &d->first);
+	return !c->delivering || combine_exceptions(v, &c->first);
 }
 
 /* An NMI that waits for the IRET of the one before would have generated code leave at once, again and again. */
@@ -71,20 +71,20 @@ static bool must_step(const struct vcpu *v)
 {
 	if (unlikely(v->nmi_blocked) && (atomic_load(&v->events) & EV_NMI))
 		return true;
-	if (unlikely(v->debug.step || v->debug.pass || dbt_of(v)->at_break))
+	if (unlikely(v->debug.step || v->debug.pass || cpu_of(v)->at_break))
 		return true;
-	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || dbt_of(v)->tracer);
+	return unlikely(v->shadow || (v->rflags & FL_TF) || debug_breakpoints_on(v) || cpu_of(v)->tracer);
 }
 
 static void step(struct vcpu *v)
 {
-	struct tracer *tracer = dbt_of(v)->tracer;
-	struct insn *i = &dbt_of(v)->single;
+	struct tracer *tracer = cpu_of(v)->tracer;
+	struct insn *i = &cpu_of(v)->single;
 	bool trap = v->rflags & FL_TF;
 	u64 from = v->rip, gla = code_linear(v, v->rip);
 	u8 bytes[15];
 
-	dbt_of(v)->stats->steps++;
+	cpu_of(v)->stats->steps++;
 	if (debug_breakpoints_on(v) && debug_code_breakpoint(v))
 		vcpu_raise(v, EXC_DB);
 	v->shadow = false;
@@ -113,17 +113,16 @@ static void step(struct vcpu *v)
 /* False: there is no translation, or none that may run. */
 static bool run_generated(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	u32 f = flags_get(v);
 
-	if (unlikely(d->flush_wanted))
-		cache_flush(v);
+	pass(v);
 	flags_lazy(v, FLAGS_LAHF, 8, (s64)((f & 0xff) << 8 | (f & FL_OF ? 1 : 0)), 0);
 	u64 code = dbt_find(v);
-	if (code == d->to.leave)
+	if (code == c->dbt->to.leave)
 		return false;
 	vcpu_at(v, PLACE_CODE);
-	((void (*)(u64))d->to.enter)(code);
+	((void (*)(u64))c->dbt->to.enter)(code);
 	vcpu_at(v, PLACE_LOOP);
 	return true;
 }
@@ -150,12 +149,12 @@ static bool run_counted(struct vcpu *v, u64 most)
 
 static void advance(struct vcpu *v, u64 most, bool steps)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	d->at_break = false; /* what is no breakpoint after all is stepped over */
-	if (unlikely(steps) || (!(d->counts ? run_counted(v, most) : run_generated(v)) && !d->at_break))
+	c->at_break = false; /* what is no breakpoint after all is stepped over */
+	if (unlikely(steps) || (!(c->dbt->counts ? run_counted(v, most) : run_generated(v)) && !c->at_break))
 		step(v);
-	v->cur = &dbt_of(v)->none;
+	v->cur = &cpu_of(v)->none;
 	v->stop_now = false;
 	if (unlikely(v->pending_db) && !v->debug.stop)
 		debug_trap_check(v);
@@ -163,18 +162,18 @@ static void advance(struct vcpu *v, u64 most, bool steps)
 
 static void go(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
 	bool steps = must_step(v);
 
 	if (unlikely(steps) && debug_stops_at_breakpoint(v)) {
-		d->at_break = false;
+		c->at_break = false;
 		return;
 	}
-	if (unlikely(d->check))
+	if (unlikely(c->check))
 		check_begin(v, NULL);
-	advance(v, d->check ? check_stretch(v) : COUNT_QUANTUM, steps);
-	if (unlikely(d->check))
+	advance(v, c->check ? check_stretch(v) : COUNT_QUANTUM, steps);
+	if (unlikely(c->check))
 		check_end(v);
 }
 
@@ -188,8 +187,7 @@ static void take_up(struct vcpu *v)
 {
 	const struct machine_debug *d = &v->machine->debug;
 
-	if (v->debug.breaks != d->breaks)
-		cache_flush(v);
+	cache_breaks_changed(v);
 	if (v->debug.watches != d->watches)
 		mmu_update_watchpoints(v);
 	v->debug.breaks = d->breaks;
@@ -200,18 +198,19 @@ static void take_up(struct vcpu *v)
 
 static int dbt_run(struct vcpu *v, struct error *err)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	jmp_buf landing;
 
 	if (syscall(SYS_arch_prctl, ARCH_SET_GS, v))
 		return error_set(err, errno, "cannot set the GS base");
 	v->unwind = &landing;
-	v->cur = &d->none;
+	v->cur = &c->none;
 	vcpu_at(v, PLACE_LOOP);
 	simd_enter(v);
 	mmu_update_view(v);
 	mmu_enter(v);
-	if (unlikely(d->check))
+	pass_enter(v);
+	if (unlikely(c->check))
 		check_enter(v);
 	if (setjmp(landing)) {
 		bool alive = landed(v);
@@ -220,30 +219,33 @@ static int dbt_run(struct vcpu *v, struct error *err)
 			v->event.valid = false;
 			v->halted = true;
 		}
-		d->delivering = false;
-		if (unlikely(d->check))
+		c->delivering = false;
+		if (unlikely(c->check))
 			check_end(v);
 	} else {
 		take_up(v);
 	}
-	while (!v->debug.stop && !(d->check && check_failed(v)) && events_take(v)) {
+	while (!v->debug.stop && !(c->check && check_failed(v)) && events_take(v)) {
 		if (v->event.valid) {
 			deliver(v);
 		} else if (v->halted || v->wait_sipi) {
 			v->stats.halts++;
 			mmu_leave(v);
+			pass_leave(v);
 			machine_wait(v);
+			pass_enter(v);
 			mmu_enter(v);
 		} else {
 			go(v);
 		}
 	}
 	mmu_leave(v);
+	pass_leave(v);
 	simd_leave(v);
 	flags_settle(v);
 	v->unwind = NULL;
 	vcpu_at(v, PLACE_AWAY);
-	return unlikely(d->check) ? check_leave(v, err) : 0;
+	return unlikely(c->check) ? check_leave(v, err) : 0;
 }
 
 /* ---- the engine ---- */
@@ -283,63 +285,123 @@ static void host_features(struct dbt *d)
 	d->bmi2 = __builtin_cpu_supports("bmi2");
 }
 
-static void dbt_destroy(struct vcpu *v)
+static struct dbt *dbt_new(const struct machine *m)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt *d = calloc(1, sizeof(*d));
+
+	if (!d)
+		return NULL;
+	pthread_mutex_init(&d->lock, NULL);
+	d->map_fd = -1;
+	host_features(d);
+	d->counts = m->config.deterministic;
+	d->exact_flags = m->config.check;
+	d->heat = m->config.check ? CHECK_HEAT : HEAT;
+	return d;
+}
+
+/* The machine's, which is made with its first vCPU. */
+static int join(struct vcpu *v, struct error *err)
+{
+	struct machine *m = v->machine;
+	struct dbt_cpu *c = cpu_of(v);
+	int r = 0;
+
+	pthread_mutex_lock(&m->lock);
+	c->dbt = m->engine;
+	if (!c->dbt) {
+		c->dbt = m->engine = dbt_new(m);
+		if (c->dbt)
+			cache_create(v, &c->dbt->failed);
+	}
+	if (c->dbt) {
+		c->dbt->users++;
+		c->dbt->cpu[v->id] = c;
+		r = c->dbt->failed.code;
+		if (r)
+			*err = c->dbt->failed;
+	} else {
+		r = error_set(err, ENOMEM, "no memory for the translator");
+	}
+	pthread_mutex_unlock(&m->lock);
+	return r;
+}
+
+static void part(struct vcpu *v)
+{
+	struct machine *m = v->machine;
+	struct dbt_cpu *c = cpu_of(v);
+	struct dbt *d = c->dbt;
 
 	if (!d)
 		return;
+	pthread_mutex_lock(&m->lock);
+	area_destroy(v);
+	d->cpu[v->id] = NULL;
+	if (--d->users == 0) {
+		cache_destroy(v);
+		if (c->stats)
+			c->stats->cache = d->stats;
+		pthread_mutex_destroy(&d->lock);
+		free(d);
+		m->engine = NULL;
+	}
+	pthread_mutex_unlock(&m->lock);
+}
+
+static void dbt_destroy(struct vcpu *v)
+{
+	struct dbt_cpu *c = cpu_of(v);
+
+	if (!c)
+		return;
 	check_destroy(v);
-	tell_close(d);
-	cache_destroy(v);
-	if (d->tracer)
-		tracer_close(d->tracer);
+	part(v);
+	if (c->tracer)
+		tracer_close(c->tracer);
 	free(v->shapes);
 	v->shapes = NULL;
-	free(d->tr);
-	free(d->finder);
-	free(d->region);
-	free(d);
+	free(c);
 	v->engine = NULL;
 	mmu_destroy(v);
 }
 
-static int dbt_create(struct vcpu *v, struct error *err)
+static int make(struct vcpu *v, struct error *err)
 {
 	const char *trace = v->machine->config.trace;
-	struct dbt *d = calloc(1, sizeof(*d));
+	struct dbt_cpu *c = cpu_of(v);
+	int r = mmu_create(v, err);
 
-	if (!d)
+	r = r ? r : join(v, err);
+	r = r ? r : area_create(v, err);
+	if (r)
+		return r;
+	words_of(v)->self = (u64)v;
+	mmu_set_hooks(v, &cache_hooks);
+	if (trace && !(c->tracer = tracer_open(v, trace, err)))
+		return err->code;
+	return v->machine->config.check ? check_create(v, err) : 0;
+}
+
+static int dbt_create(struct vcpu *v, struct error *err)
+{
+	struct dbt_cpu *c = calloc(1, sizeof(*c));
+
+	if (!c)
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
-	v->engine = d;
+	v->engine = c;
 	if (!v->engine_stats)
-		v->engine_stats = calloc(1, sizeof(*d->stats));
-	d->stats = v->engine_stats;
+		v->engine_stats = calloc(1, sizeof(*c->stats));
+	c->stats = v->engine_stats;
+	c->away = true;
 	v->shapes = insn_shapes_create();
-	d->tr = tr_create();
-	d->finder = finder_create();
-	d->region = code_region_create();
-	if (!d->stats || !v->shapes || !d->tr || !d->finder || !d->region) {
+	if (!c->stats || !v->shapes) {
 		dbt_destroy(v);
 		return error_set(err, ENOMEM, "no memory for the translator of CPU %u", v->id);
 	}
-	v->cur = &d->none;
-	d->none.base = d->none.index = SLOT_ZERO;
-	host_features(d);
-	d->heat = HEAT;
-	d->counts = v->machine->config.deterministic;
-	int r = mmu_create(v, err);
-	if (!r)
-		r = cache_create(v, err);
-	if (!r && trace && !(d->tracer = tracer_open(v, trace, err)))
-		r = err->code;
-	if (!r)
-		r = tell_open(v, err);
-	if (!r && v->machine->config.check) {
-		d->exact_flags = true;
-		d->heat = CHECK_HEAT;
-		r = check_create(v, err);
-	}
+	v->cur = &c->none;
+	c->none.base = c->none.index = SLOT_ZERO;
+	int r = make(v, err);
 	if (r)
 		dbt_destroy(v);
 	return r;
@@ -355,7 +417,7 @@ static const struct vcpu_ops dbt_vcpu_ops = {
 	.create = dbt_create,
 	.destroy = dbt_destroy,
 	.run = dbt_run,
-	.memory_changed = mmu_memory_changed,
+	.memory_changed = cache_memory_changed,
 	.debugs = true,
 };
 
@@ -366,6 +428,7 @@ const struct engine engine_dbt = {
 	.probe = dbt_probe,
 	.limit_features = simd_host_features,
 	.vcpu = &dbt_vcpu_ops,
+	.vcpu_room = AREA_ROOM,
 	.checks = true,
 	.tells = true,
 	.each_instruction = true,

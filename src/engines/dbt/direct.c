@@ -27,7 +27,7 @@ static void begin(struct vcpu *v, const struct site *s)
 static void end(struct vcpu *v)
 {
 	if (unlikely(dbt_of(v)->counts))
-		v->cur = &dbt_of(v)->none;
+		v->cur = &cpu_of(v)->none;
 }
 
 static u64 done(struct vcpu *v, const struct site *s, u64 space_before)
@@ -36,20 +36,18 @@ static u64 done(struct vcpu *v, const struct site *s, u64 space_before)
 	bool stays = space_of(v, s) == space_before && !wants_out(v);
 
 	end(v);
-	d->stats->direct++;
+	cpu_of(v)->stats->direct++;
 	return likely(stays) ? s->resume : d->to.moved;
 }
 
 /* The instruction is done, and something wants the loop, or its successor is to be looked up. */
 u64 dbt_moved(struct vcpu *v, struct site *s)
 {
-	struct dbt *d = dbt_of(v);
-
 	v->rip = v->r[17] + s->insn.off + s->insn.len;
 	if (v->code_size != CODE_64)
 		v->rip = (u32)v->rip;
 	count_leave(v, s->block, s->insn.n + 1u);
-	d->stats->ends++;
+	cpu_of(v)->stats->ends++;
 	return dbt_go_on(v);
 }
 
@@ -140,25 +138,24 @@ u64 dbt_direct_wrmsr(struct vcpu *v, struct site *s)
 
 static u64 devices_and_code(const struct vcpu *v)
 {
-	return v->stats.exits_mmio + dbt_of(v)->stats->code_stores;
+	return v->stats.exits_mmio + cpu_of(v)->stats->code_stores;
 }
 
 /* MOV from or to memory, of the kind that went to a device or beside code before. */
 u64 dbt_outside(struct vcpu *v, struct site *s)
 {
-	struct dbt *d = dbt_of(v);
 	const struct insn *i = &s->insn;
 	u64 page = v->r[17], space = space_of(v, s), before = devices_and_code(v);
 
 	v->rip = page + i->off;
 	v->cur = i;
-	if (unlikely(d->counts))
+	if (unlikely(dbt_of(v)->counts))
 		count_look(v);
 	op_exec[OP_MOV](v, i);
-	v->cur = &d->none;
+	v->cur = &cpu_of(v)->none;
 	v->r[17] = page;
 	bool anew = devices_and_code(v) == before && place_note(v, s, false);
-	d->stats->direct++;
+	cpu_of(v)->stats->direct++;
 	if (likely(!anew && space_of(v, s) == space && !wants_out(v)))
 		return s->resume;
 	return dbt_moved(v, s);
@@ -172,7 +169,7 @@ u64 dbt_direct_xstate(struct vcpu *v, struct site *s)
 	v->rip = page + s->insn.off;
 	v->cur = &s->insn;
 	op_exec[s->insn.op](v, &s->insn);
-	v->cur = &dbt_of(v)->none;
+	v->cur = &cpu_of(v)->none;
 	v->r[17] = page; /* op_ea may have set it for another use */
 	if (unlikely((s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) != mode_of(v)))
 		return dbt_of(v)->to.moved;

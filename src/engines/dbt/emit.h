@@ -192,10 +192,14 @@ static inline void e_alu_imm_m(struct emit *e, unsigned op, unsigned size, struc
 	bool small = x == (s8)x;
 
 	e_op_rm(e, size == 1 ? 0x80 : small ? 0x83 : 0x81, size, op, m);
+	e8(e, (u8)x);
 	if (small || size == 1)
-		e8(e, (u8)x);
-	else
-		e32(e, (u32)x);
+		return;
+	e8(e, (u8)(x >> 8));
+	if (size == 2)
+		return;
+	e8(e, (u8)(x >> 16));
+	e8(e, (u8)(x >> 24));
 }
 #define ALU_ADD 0
 #define ALU_OR	1
@@ -243,10 +247,21 @@ static inline u8 *e_jcc(struct emit *e, unsigned cc, u64 to)
 	e32(e, (u32)(to - (emit_here(e) + 4)));
 	return at;
 }
-/* Points the jump whose displacement is at `at` to run-time address `to`. One aligned-or-not 4-byte store. */
+/* Points the jump whose displacement is at `at` to run-time address `to`. One store, as it may be running. */
 static inline void e_patch(u8 *at, s64 to_run, u64 to)
 {
-	*(u32_una *)at = (u32)(to - ((u64)at + (u64)to_run + 4));
+	u32 displacement = (u32)(to - ((u64)at + (u64)to_run + 4));
+
+	__asm__ volatile("movl %1, %0" : "=m"(*(u32_una *)at) : "r"(displacement) : "memory");
+}
+/* So that the displacement of a jump, which follows after `ahead` bytes, lies in eight aligned bytes. */
+static inline void e_align_displacement(struct emit *e, unsigned ahead)
+{
+	static const u8 nop[4][3] = { { 0 }, { 0x90 }, { 0x66, 0x90 }, { 0x0f, 0x1f, 0x00 } };
+	unsigned at = (unsigned)((u64)e->p + ahead) & 7, n = at > 4 ? 8 - at : 0;
+
+	memcpy(e->p, nop[n], n);
+	e->p += n;
 }
 static inline void e_jmp_reg(struct emit *e, unsigned reg)
 {

@@ -4,13 +4,15 @@
  * that the jump cache does not know, and looks at events. Each returns the run-time address at which the guest goes on;
  * the thunk for leaving is one of these.
  */
+#include <sched.h>
+
 #include "engines/dbt/count.h"
 #include "machine/control.h"
 
 /* Whether the jump cache is good: what 64-bit code's keys do not tell is CPL 3. */
-static inline bool jumps_are_good(const struct dbt *d, u16 mode)
+static inline bool jumps_are_good(const struct dbt_cpu *c, u16 mode)
 {
-	return (mode & MODE_CODE_SIZE) != CODE_64 || !((d->mode ^ mode) & ~(MODE_CODE_SIZE | MODE_CPL));
+	return (mode & MODE_CODE_SIZE) != CODE_64 || !((c->mode ^ mode) & ~(MODE_CODE_SIZE | MODE_CPL));
 }
 
 /* Generated code wants flags in the LAHF form. */
@@ -44,12 +46,12 @@ static enum leave cause(const struct vcpu *v)
 
 static u64 leave(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	d->stats->leaves++;
-	d->stats->left_for[cause(v)]++;
-	v->cur = &d->none;
-	return d->to.leave;
+	c->stats->leaves++;
+	c->stats->left_for[cause(v)]++;
+	v->cur = &c->none;
+	return c->dbt->to.leave;
 }
 
 /* The RAM page after the one at gla, where code is fetched from; ~0 where that is none. */
@@ -61,62 +63,115 @@ static u64 second_page(struct vcpu *v, u64 gla)
 	return host ? ram_page_index(v->machine, host) : ~0ull;
 }
 
-/* Code that lies in no RAM page, or that somebody may be writing, is not translated: the loop steps over it. */
-static u64 find_slowly(struct vcpu *v, u64 gla)
+/* The loop is to step over the instruction, and look again. */
+static u64 leave_to_step(struct vcpu *v)
+{
+	v->stop_now = true;
+	return dbt_of(v)->to.leave;
+}
+
+static u16 block_mode(u16 mode, u64 gla)
+{
+	return (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
+}
+
+static void set_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
+{
+	unsigned k = jump_hash(gla);
+
+	cpu_of(v)->jump[k] = (struct jump_entry){ .key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode),
+						  .code = b->code };
+	cpu_of(v)->jump_block[k] = b;
+}
+
+static void enter_jump(struct vcpu *v, struct block *b, u64 gla, u16 mode)
+{
+	unsigned k = jump_hash(gla);
+
+	set_jump(v, b, gla, mode);
+	b->many_jumps |= b->entered && b->jump != k;
+	__atomic_store_n(&b->jump, k, __ATOMIC_RELAXED);
+	__atomic_store_n(&b->entered, true, __ATOMIC_RELEASE);
+}
+
+/* The same for what is in a jump cache already, of any vCPU, at the same place. */
+static bool enter_known(struct vcpu *v, struct block *b, u64 gla, u16 mode)
+{
+	unsigned k = jump_hash(gla);
+
+	if (!b || b->dead || !__atomic_load_n(&b->entered, __ATOMIC_ACQUIRE) ||
+	    __atomic_load_n(&b->jump, __ATOMIC_RELAXED) != k)
+		return false;
+	set_jump(v, b, gla, mode);
+	return true;
+}
+
+/* The block for v->rip, made if need be; NULL: not now. Nobody knows of blocks here, so it is where room is made. Under the lock. */
+static struct block *block_for(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 page2)
+{
+	struct dbt *d = dbt_of(v);
+	u64 page = ram_page_index(v->machine, host);
+
+	pass_locked(v);
+	if (!cache_make_room(v))
+		return NULL;
+	if (unlikely(!page_settled(v, page) || (page2 != ~0ull && !page_settled(v, page2))))
+		return NULL;
+	struct block *b = block_find(d, page, gla & ~PAGE_MASK, block_mode(mode, gla), page2);
+	if (!b)
+		b = translate(v, gla, block_mode(mode, gla), host - (gla & ~PAGE_MASK), page, page2);
+	if (page2 == ~0ull || mode_is_translated(mode))
+		enter_jump(v, b, gla, mode);
+	return b;
+}
+
+/*
+ * Code that lies in no RAM page, or that somebody may be writing, is not translated: the loop steps over it. room: room is wanted, not what is
+ * known already.
+ */
+static u64 find_slowly(struct vcpu *v, u64 gla, bool room)
 {
 	struct dbt *d = dbt_of(v);
 	unsigned off = gla & ~PAGE_MASK;
 	u64 gpa, page2 = ~0ull;
 
-	d->stats->lookups++;
+	cpu_of(v)->stats->lookups++;
 	if (v->code_size == CODE_64 ? !is_canonical(gla) : v->rip > v->seg[SEG_CS].limit)
 		vcpu_raise_error(v, EXC_GP, 0);
 	if (unlikely(v->machine->debug.breaks) && machine_breaks_at_offset(v->machine, off)) {
-		d->at_break = v->stop_now = true;
-		return d->to.leave;
+		cpu_of(v)->at_break = true;
+		return leave_to_step(v);
 	}
 	const u8 *host = mmu_fetch(v, gla, &gpa);
 	u16 mode = mode_of(v);
-	if (!host || !page_is_in_segment(v, mode)) {
-		v->stop_now = true;
-		return d->to.leave;
-	}
-	cache_make_room(v);
-	if (unlikely(!jumps_are_good(d, mode))) {
+	if (!host || !page_is_in_segment(v, mode))
+		return leave_to_step(v);
+	if (unlikely(!jumps_are_good(cpu_of(v), mode))) {
 		cache_forget_jumps(v);
-		d->mode = mode;
+		cpu_of(v)->mode = mode;
 	}
-	u64 page = ram_page_index(v->machine, host);
 	if (off > PAGE_SIZE - 15) { /* its first instruction may go on in the next page */
 		struct insn i;
 		if (code_decode(v, &i, NULL, host, PAGE_SIZE - off, off) == DECODE_MORE) {
 			code_check_end(v, PAGE_SIZE - off + 1);
 			page2 = second_page(v, (gla & PAGE_MASK) + PAGE_SIZE);
 			/* Where its segment may end inside it, the loop steps over it and looks. */
-			if (page2 == ~0ull || (v->code_size != CODE_64 && v->rip + 14 > v->seg[SEG_CS].limit)) {
-				v->stop_now = true;
-				return d->to.leave;
-			}
+			if (page2 == ~0ull || (v->code_size != CODE_64 && v->rip + 14 > v->seg[SEG_CS].limit))
+				return leave_to_step(v);
 		}
 	}
-	if (unlikely(!page_settled(v, page) || (page2 != ~0ull && !page_settled(v, page2)))) {
-		v->stop_now = true;
-		return d->to.leave;
-	}
-	u16 block_mode = (u16)(mode | (gla >> 63 ? MODE_HIGH : 0));
-	struct block *b = block_find(d, page, off, block_mode, page2);
-	if (!b)
-		b = translate(v, gla, block_mode, host - off, page, page2);
-	if (page2 != ~0ull && !mode_is_translated(mode))
+	pass(v);
+	struct block *b = block_find(d, ram_page_index(v->machine, host), off, block_mode(mode, gla), page2);
+	if (!room && enter_known(v, b, gla, mode))
 		return b->code;
-	struct jump_entry *e = &d->jump[jump_hash(gla)];
-	e->key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
-	e->code = b->code;
-	d->jump_block[jump_hash(gla)] = b;
-	b->many_jumps |= b->entered && b->jump != jump_hash(gla);
-	b->entered = true;
-	b->jump = jump_hash(gla);
-	return b->code;
+	dbt_lock(d);
+	b = block_for(v, gla, mode, host, page2);
+	dbt_unlock(d);
+	if (likely(b))
+		return b->code;
+	if (d->many) /* another vCPU is waited for */
+		sched_yield();
+	return leave_to_step(v);
 }
 
 /*
@@ -125,7 +180,7 @@ static u64 find_slowly(struct vcpu *v, u64 gla)
  */
 static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 key, u16 mode)
 {
-	const struct block *b = dbt_of(v)->jump_block[jump_hash(gla)];
+	const struct block *b = cpu_of(v)->jump_block[jump_hash(gla)];
 	u64 gpa;
 
 	if ((e->key ^ key) << 15 || gla >> 47 || v->code_size != CODE_64 || b->mode != mode || b->page2 != ~0ull)
@@ -136,13 +191,13 @@ static bool is_shared(struct vcpu *v, const struct jump_entry *e, u64 gla, u64 k
 
 u64 dbt_find(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	u64 gla = code_linear(v, v->rip);
 
 	v->r[17] = v->rip - (gla & ~PAGE_MASK);
 	u16 mode = mode_of(v);
-	if (likely(jumps_are_good(d, mode) && page_is_in_segment(v, mode))) {
-		struct jump_entry *e = &d->jump[jump_hash(gla)];
+	if (likely(jumps_are_good(c, mode) && page_is_in_segment(v, mode))) {
+		struct jump_entry *e = &c->jump[jump_hash(gla)];
 		u64 key = gla ^ mmu_code_space(v, gla) ^ jump_key(mode);
 		if (likely(e->key == key))
 			return e->code;
@@ -151,12 +206,12 @@ u64 dbt_find(struct vcpu *v)
 			return e->code;
 		}
 	}
-	return find_slowly(v, gla);
+	return find_slowly(v, gla, false);
 }
 
 u64 dbt_go_on(struct vcpu *v)
 {
-	v->cur = &dbt_of(v)->none;
+	v->cur = &cpu_of(v)->none;
 	if (unlikely(wants_out(v)))
 		return leave(v);
 	return dbt_find(v);
@@ -179,7 +234,7 @@ static struct marks marks_of(const struct vcpu *v)
 {
 	const u64 *fills = v->stats.tlb_fills;
 
-	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, dbt_of(v)->stats->code_stores };
+	return (struct marks){ fills[0] + fills[1] + fills[2], v->stats.exits_mmio, cpu_of(v)->stats->code_stores };
 }
 
 static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, const struct marks *before)
@@ -198,37 +253,37 @@ static enum slow_for slow_cause(const struct vcpu *v, const struct site *s, cons
 u64 dbt_slow(struct vcpu *v, struct site *s)
 {
 	const struct insn *i = &s->insn;
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 
-	d->stats->slow++;
-	d->stats->by_op[i->op]++;
+	c->stats->slow++;
+	c->stats->by_op[i->op]++;
 	slots_check_lists(v);
 	u64 page = v->r[17];
 	v->rip = page + i->off;
 	v->cur = i;
-	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next), drops = d->stats->slot_drops;
+	u64 next = vcpu_next_rip(v, i), space = mmu_code_space(v, next), drops = c->stats->slot_drops;
 	if (unlikely(i->op == OP_NONE))
 		raise_undecodable(v, i);
-	if (unlikely(d->counts))
+	if (unlikely(c->dbt->counts))
 		count_look(v);
 	struct marks before = marks_of(v);
 	op_exec[i->op](v, i);
 	enum slow_for why = slow_cause(v, s, &before);
-	d->stats->slow_for[why]++;
+	c->stats->slow_for[why]++;
 	flags_to_words(v);
-	v->cur = &d->none;
+	v->cur = &c->none;
 	if (!(i->flags & INSN_END))
 		v->rip = next;
 	v->r[17] = page; /* op_ea may have set it for another use */
 	bool anew = s->fast && (why == SLOW_DEVICE || why == SLOW_CODE) && place_note(v, s, true);
 	bool stays = !anew && v->rip == next && (s->block->mode & ~(MODE_HIGH | MODE_PLAIN)) == mode_of(v) &&
-		     space == mmu_code_space(v, next) && drops == d->stats->slot_drops && s->resume;
+		     space == mmu_code_space(v, next) && drops == c->stats->slot_drops && s->resume;
 	if (likely(stays && !wants_out(v)))
 		return s->resume;
 	count_leave(v, s->block, i->n + !count_paused(v, i, page + i->off));
 	if (unlikely(wants_out(v)))
 		return leave(v);
-	d->stats->ends++;
+	c->stats->ends++;
 	return dbt_find(v);
 }
 
@@ -242,11 +297,11 @@ static u64 target_of(const struct vcpu *v, const struct exit *x)
 /* The block that dbt_find() has just found. */
 static struct block *found(struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	unsigned place = jump_hash(v->rip);
-	bool is_there = d->jump[place].key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v)));
+	bool is_there = c->jump[place].key == (v->rip ^ mmu_code_space(v, v->rip) ^ jump_key(mode_of(v)));
 
-	return is_there ? d->jump_block[place] : NULL;
+	return is_there ? c->jump_block[place] : NULL;
 }
 
 /*
@@ -259,13 +314,16 @@ u64 dbt_link(struct vcpu *v, struct exit *x)
 	u64 reuses = cache_reuses(d);
 
 	v->rip = target_of(v, x);
-	v->cur = &d->none;
+	v->cur = &cpu_of(v)->none;
 	u64 code = dbt_find(v);
-	if (reuses != cache_reuses(d) || x->from->dead || x->to || code == d->to.leave)
+	if (code == d->to.leave)
 		return code;
 	struct block *to = found(v);
-	if (to && to->page == x->from->page && to->page2 == ~0ull)
+	dbt_lock(d);
+	if (reuses == d->reuses && !x->from->dead && !x->to && to && !to->dead && to->page == x->from->page &&
+	    to->page2 == ~0ull)
 		exit_link(d, x, to);
+	dbt_unlock(d);
 	return code;
 }
 
@@ -277,34 +335,46 @@ static bool tlb_passes(const struct vcpu *v, const struct refill *r, u64 first)
 	return first - (r->write ? e->wr : e->rd) <= PAGE_SIZE - r->span;
 }
 
-u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+/* The plain block, or NULL if there is none and now is not the time to make one. Under the lock. */
+static struct block *plain_for(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 {
 	struct dbt *d = dbt_of(v);
 	u16 mode = b->mode | MODE_PLAIN;
 
-	v->cur = &d->none;
-	v->rip = v->r[17] + off;
-	if (b->dead || !memory_ready(d) || !page_settled(v, b->page)) {
-		/* Not by the jump cache: that leads to where this was called from, while nothing is made room for. */
-		u64 gla = code_linear(v, v->rip);
-		v->r[17] = v->rip - (gla & ~PAGE_MASK);
-		return find_slowly(v, gla);
-	}
+	if (b->dead || !memory_ready(d) || !page_settled(v, b->page))
+		return NULL;
 	struct block *to = block_find(d, b->page, off, mode, ~0ull);
 	if (!to)
 		to = translate(v, v->rip, mode, v->machine->ram + (b->page << PAGE_SHIFT), b->page, ~0ull);
 	if (x && !x->to)
 		exit_link(d, x, to);
-	return to->code;
+	return to;
+}
+
+u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
+{
+	struct dbt *d = dbt_of(v);
+
+	v->cur = &cpu_of(v)->none;
+	v->rip = v->r[17] + off;
+	dbt_lock(d);
+	const struct block *to = plain_for(v, b, off, x);
+	dbt_unlock(d);
+	if (likely(to))
+		return to->code;
+	/* Not by the jump cache: that leads to where this was called from, while nothing is made room for. */
+	u64 gla = code_linear(v, v->rip);
+	v->r[17] = v->rip - (gla & ~PAGE_MASK);
+	return find_slowly(v, gla, true);
 }
 
 /* Faults as the access would. What cannot be in the TLB, or lies across pages, is for the plain block. */
 u64 dbt_refill(struct vcpu *v, struct refill *r)
 {
-	struct dbt *d = dbt_of(v);
+	struct dbt_cpu *c = cpu_of(v);
 	u64 first = words_of(v)->fill_gla, gla = first + r->back, page = v->r[17];
 
-	d->stats->refills++;
+	c->stats->refills++;
 	slots_check_lists(v);
 	if (unlikely(!is_canonical(gla) || (gla & ~PAGE_MASK) + r->n > PAGE_SIZE || tlb_passes(v, r, first)))
 		return r->fail;
@@ -314,13 +384,13 @@ u64 dbt_refill(struct vcpu *v, struct refill *r)
 		mmu_direct_write(v, gla, r->n, MMU_EXPLICIT);
 	else
 		mmu_direct_read(v, gla, r->n, MMU_EXPLICIT);
-	v->cur = &d->none;
+	v->cur = &c->none;
 	return tlb_passes(v, r, first) ? r->again : r->fail;
 }
 
 u64 dbt_bail(struct vcpu *v, struct exit *x)
 {
-	dbt_of(v)->stats->bails++;
+	cpu_of(v)->stats->bails++;
 	return dbt_plain(v, x->from, (unsigned)x->target, x);
 }
 
@@ -331,7 +401,7 @@ static void check_target(struct vcpu *v, struct exit *x)
 		return;
 	if (x->call)
 		v->r[RSP] += 8;
-	x->misses = EXIT_LINK_NOW;
+	*exit_misses(cpu_of(v), x) = EXIT_LINK_NOW;
 	v->rip = v->r[17] + x->from_off;
 	if (x->from_off != x->target) /* the branch has not been executed */
 		count_leave(v, x->from, x->from->insns - 1u);
@@ -344,30 +414,23 @@ u64 dbt_cross_link(struct vcpu *v, struct exit *x)
 	u64 reuses = cache_reuses(d), from = v->r[17];
 
 	v->rip = target_of(v, x);
-	v->cur = &d->none;
+	v->cur = &cpu_of(v)->none;
 	check_target(v, x);
 	u64 space = mmu_code_space(v, v->rip);
 	u64 code = dbt_find(v);
-	if (reuses != cache_reuses(d) || x->from->dead || code == d->to.leave || (from ^ v->rip) >> 63)
+	if (code == d->to.leave || (from ^ v->rip) >> 63)
 		return code;
 	struct block *to = found(v);
-	if (!to)
-		return code;
-	if (x->to) {
-		struct exit **at = &x->to->in;
-		while (*at != x)
-			at = &(*at)->next_in;
-		*at = x->next_in;
-		d->stats->relinks++;
-	}
-	exit_link(d, x, to);
-	*x->key = from ^ space;
+	dbt_lock(d);
+	if (reuses == d->reuses && !x->from->dead && to && !to->dead)
+		exit_link_across(v, x, to, from ^ space);
+	dbt_unlock(d);
 	return code;
 }
 
 u64 dbt_poll(struct vcpu *v, struct exit *x)
 {
-	dbt_of(v)->stats->polls++;
+	cpu_of(v)->stats->polls++;
 	v->rip = target_of(v, x);
 	if (x->crosses)
 		check_target(v, x);
@@ -383,7 +446,7 @@ u64 dbt_stop(struct vcpu *v, struct exit *x)
 
 u64 dbt_poll_site(struct vcpu *v, struct site *s)
 {
-	dbt_of(v)->stats->polls++;
+	cpu_of(v)->stats->polls++;
 	v->rip = v->r[17] + s->insn.off;
 	if (wants_out(v)) {
 		count_leave(v, s->block, s->insn.n);
@@ -395,7 +458,7 @@ u64 dbt_poll_site(struct vcpu *v, struct site *s)
 /* The branch has moved RSP already; one to an address that is not canonical has not happened. */
 u64 dbt_miss(struct vcpu *v, struct site *s)
 {
-	dbt_of(v)->stats->misses++;
+	cpu_of(v)->stats->misses++;
 	if (unlikely(!is_canonical(v->rip))) {
 		if (s->insn.op == OP_RET)
 			v->r[RSP] -= 8 + (insn_kind(&s->insn, 0) == OPK_IMM ? (u16)s->insn.imm : 0);
@@ -403,6 +466,6 @@ u64 dbt_miss(struct vcpu *v, struct site *s)
 		count_leave(v, s->block, s->insn.n);
 		vcpu_raise_error(v, EXC_GP, 0);
 	}
-	v->cur = &dbt_of(v)->none;
+	v->cur = &cpu_of(v)->none;
 	return dbt_find(v);
 }

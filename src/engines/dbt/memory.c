@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The memory of the code cache: for code, for what C keeps about it, and for the words that generated code touches each time it
- * passes. All below 2 GiB, so that addresses fit 32 bits. Each of these is cut into as many parts, and the n-th of all are generation n.
+ * The memory of the code cache: for code and for what C keeps about it, both below 2 GiB, so that addresses fit 32 bits; and places in the
+ * vCPUs' areas (area.c). Each of these is cut into as many parts, and the n-th of all are generation n.
  *
  * No page of it is ever writable and executable: one memfd is mapped twice, to write and to run. Kernels jump about in
  * megabytes of code: where the host gives huge pages, they cost it fewer misses of its TLB, and fewer page faults on the way.
  */
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -16,18 +15,19 @@
 #include "engines/dbt/region.h"
 #include "util/cleanup.h"
 
-#define CODE_MIN	   (4u << 20)
-#define CODE_MAX	   (128u << 20)
-#define HUGE_FROM	   (64u << 20) /* caches below have small pages */
-#define CODE_ALL	   (256u << 20) /* of all vCPUs together: MAP_32BIT gives a GiB, for this and the other two */
-#define META_SIZE(code)	   ((code) / 2 * 3)
-#define TOUCHED_SIZE(code) ((code) / 8)
-#define HOT_SHARE(size)	   ((size) / 2)
-#define ROOM_INSN	   512 /* no instruction needs more of hot or cold code, or of what C keeps */
-#define ROOM_CODE	   (BLOCK_INSNS * ROOM_INSN)
-#define ROOM_REGION	   (REGION_INSNS * ROOM_INSN)
-#define ROOM_TOUCHED	   16384
-#define PART_MIN	   (4 * ROOM_REGION)
+#define CODE_MIN	(4u << 20)
+#define CODE_FEW	(128u << 20) /* for up to FEW_CPUS */
+#define FEW_CPUS	4
+#define CODE_MAX	(256u << 20) /* MAP_32BIT gives a GiB, for this and the other one */
+#define HUGE_FROM	(64u << 20) /* caches below have small pages */
+#define META_SIZE(code) ((code) / 2 * 3)
+#define HOT_SHARE(size) ((size) / 2)
+#define ROOM_INSN	512 /* no instruction needs more of hot or cold code, or of what C keeps */
+#define ROOM_CODE	(BLOCK_INSNS * ROOM_INSN)
+#define ROOM_REGION	(REGION_INSNS * ROOM_INSN)
+#define ROOM_TOUCHED	16384
+#define ROOM_SLOTS	(REGION_INSNS * 2 * sizeof(struct slot))
+#define PART_MIN	(4 * ROOM_REGION)
 
 #define HUGE_PAGE (2u << 20)
 #define RESERVED  65536u /* shares of the code's size are multiples of it, so of pages */
@@ -44,12 +44,20 @@ void *meta_alloc(struct dbt *d, size_t size)
 	return p;
 }
 
-void *touched_alloc(struct dbt *d, size_t size)
+u32 touched_alloc(struct dbt *d, size_t size)
 {
-	u8 *p = (u8 *)(((u64)d->touched_next + size - 1) & ~(u64)(size - 1));
+	u32 place = (d->touched_next + (u32)size - 1) & ~((u32)size - 1);
 
-	d->touched_next = p + size;
-	return p;
+	d->touched_next = place + (u32)size;
+	return place;
+}
+
+u32 slot_alloc(struct dbt *d)
+{
+	u32 place = d->slots_next;
+
+	d->slots_next += sizeof(struct slot);
+	return place;
 }
 
 /* ---- generations ---- */
@@ -62,6 +70,14 @@ static struct part part_of(u8 *begin, u8 *end, unsigned k, unsigned n)
 	return (struct part){ begin + k * size, k + 1 == n ? end : begin + (k + 1) * size };
 }
 
+/* Whole pages, as each is cleared by itself. */
+static struct span span_of(u32 begin, u32 end, unsigned k, unsigned n)
+{
+	u32 size = (end - begin) / n & (u32)PAGE_MASK;
+
+	return (struct span){ begin + k * size, k + 1 == n ? end : begin + (k + 1) * size };
+}
+
 void memory_divide(struct dbt *d)
 {
 	size_t hot = (size_t)(d->hot.end - d->code_rw);
@@ -72,7 +88,8 @@ void memory_divide(struct dbt *d)
 		d->generation[k].hot = part_of(d->hot.p, d->hot.end, k, n);
 		d->generation[k].cold = part_of(d->cold.p, d->cold.end, k, n);
 		d->generation[k].meta = part_of(d->meta_next, d->meta_end, k, n);
-		d->generation[k].touched = part_of(d->touched_next, d->touched_end, k, n);
+		d->generation[k].touched = span_of(d->touched, d->touched_end, k, n);
+		d->generation[k].slots = span_of(d->slots, d->slots_end, k, n);
 	}
 	memory_enter(d, 0);
 }
@@ -104,6 +121,14 @@ void memory_enter(struct dbt *d, unsigned generation)
 	d->meta_end = g->meta.end;
 	d->touched_next = g->touched.begin;
 	d->touched_end = g->touched.end;
+	d->slots_next = g->slots.begin;
+	d->slots_end = g->slots.end;
+	d->next = d->generations;
+}
+
+void memory_leave(struct dbt *d)
+{
+	d->hot.end = d->hot.p;
 }
 
 /* ---- huge pages ---- */
@@ -132,7 +157,14 @@ static void advance(struct dbt *d, const struct emit *e, u8 **ready, const u8 *e
 static bool has_room(const struct dbt *d, s64 room)
 {
 	return d->hot.end - d->hot.p >= room && d->cold.end - d->cold.p >= room && d->meta_end - d->meta_next >= room &&
-	       d->touched_end - d->touched_next >= ROOM_TOUCHED;
+	       d->touched_end - d->touched_next >= ROOM_TOUCHED && d->slots_end - d->slots_next >= ROOM_SLOTS;
+}
+
+bool memory_is_short(const struct dbt *d)
+{
+	const struct generation *g = &d->generation[d->now];
+
+	return !has_room(d, MIN(g->hot.end - g->hot.begin, g->cold.end - g->cold.begin) / 4);
 }
 
 bool memory_ready_for_region(const struct dbt *d)
@@ -190,11 +222,9 @@ static int map_all(struct dbt *d, struct error *err)
 	d->code_rw = map_aligned(d->code_size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	d->code_rx = map_aligned(d->code_size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, MAP_32BIT);
 	d->meta = map_data(META_SIZE(d->code_size));
-	d->touched = map_data(TOUCHED_SIZE(d->code_size));
-	d->jump = map_data(JUMP_CACHE_SIZE);
-	d->low = map(sizeof(*d->low), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_32BIT, -1);
-	d->jump_block = calloc(1u << JUMP_CACHE_BITS, sizeof(struct block *));
-	if (!d->code_rw || !d->code_rx || !d->meta || !d->touched || !d->jump || !d->jump_block || !d->low)
+	if (!d->many)
+		d->low_memory = map_aligned(AREA_ROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, MAP_32BIT);
+	if (!d->code_rw || !d->code_rx || !d->meta || (!d->many && !d->low_memory))
 		return error_set(err, ENOMEM, "no memory below 2 GiB for the code cache");
 	return 0;
 }
@@ -209,9 +239,11 @@ static u64 file_limit(void)
 
 int memory_create(struct dbt *d, const struct machine_config *config, struct error *err)
 {
-	u64 most = config->code_cache ? MIN(CODE_MAX, config->code_cache) : CODE_MAX;
+	u64 most = config->cpus > FEW_CPUS ? CODE_MAX : CODE_FEW;
 
-	d->code_size = MIN(MIN(most, CODE_ALL / config->cpus), file_limit()) & ~(u64)(8 * RESERVED - 1);
+	if (config->code_cache)
+		most = MIN(most, config->code_cache);
+	d->code_size = MIN(most, file_limit()) & ~(u64)(8 * RESERVED - 1);
 	if (d->code_size < CODE_MIN)
 		return error_set(err, EFBIG,
 				 "the limit on files (ulimit -f) leaves no room for the code cache: %u MiB at least",
@@ -221,19 +253,14 @@ int memory_create(struct dbt *d, const struct machine_config *config, struct err
 	s64 to_run = d->code_rx - d->code_rw;
 	d->meta_next = d->meta;
 	d->meta_end = d->meta + META_SIZE(d->code_size);
-	d->touched_next = d->touched;
-	d->touched_end = d->touched + TOUCHED_SIZE(d->code_size);
+	area_layout(d);
 	d->hot = (struct emit){ d->code_rw, d->code_rw + HOT_SHARE(d->code_size), to_run };
 	d->cold = (struct emit){ d->hot.end, d->code_rw + d->code_size, to_run };
 	d->hot_ready = d->hot.p;
 	d->cold_ready = d->cold.p;
-	if (d->code_size < HUGE_FROM) { /* many vCPUs: what each takes counts */
-		d->small_pages = true;
-		return 0;
-	}
-	madvise(d->meta, META_SIZE(d->code_size), MADV_HUGEPAGE);
-	madvise(d->touched, TOUCHED_SIZE(d->code_size), MADV_HUGEPAGE);
-	madvise(d->jump, JUMP_CACHE_SIZE, MADV_HUGEPAGE);
+	d->small_pages = d->code_size < HUGE_FROM;
+	if (!d->small_pages)
+		madvise(d->meta, META_SIZE(d->code_size), MADV_HUGEPAGE);
 	return 0;
 }
 
@@ -245,12 +272,6 @@ void memory_destroy(struct dbt *d)
 		munmap(d->code_rx, d->code_size);
 	if (d->meta)
 		munmap(d->meta, META_SIZE(d->code_size));
-	if (d->touched)
-		munmap(d->touched, TOUCHED_SIZE(d->code_size));
-	if (d->low)
-		munmap(d->low, sizeof(*d->low));
-	d->low = NULL;
-	if (d->jump)
-		munmap(d->jump, JUMP_CACHE_SIZE);
-	free(d->jump_block);
+	if (d->low_memory)
+		munmap(d->low_memory, AREA_ROOM);
 }

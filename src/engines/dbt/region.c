@@ -34,7 +34,9 @@ static bool is_warm(const struct tr *t, unsigned off)
 	struct dbt *d = t->d;
 	const struct block *b = block_find(d, t->b->page, off, t->b->mode, ~0ull);
 
-	return block_is_hot(d, t->b->page, off) || (b && b->heat && (d->heat - *b->heat) * COLD_SHARE >= d->heat);
+	if (block_is_hot(d, t->b->page, off))
+		return true;
+	return b && b->heat && *(const u16 *)area_at(cpu_of(t->v), b->heat) >= HEAT_FULL / COLD_SHARE;
 }
 
 static void lead(struct finder *f, s64 off)

@@ -33,23 +33,27 @@ static unsigned long long mib10(u64 bytes) /* tenths of a MiB */
 	return (unsigned long long)(bytes * 10 >> 20);
 }
 
-static void say_cache(unsigned k, const struct dbt_stats *s, void (*line)(const char *fmt, ...))
+static void say_cache(const struct cache_stats *s, void (*line)(const char *fmt, ...))
 {
-	line("CPU %u: %llu blocks of %llu instructions, %llu bytes; %llu blocks got regions; code dropped %llu times",
-	     k, (unsigned long long)s->blocks, (unsigned long long)s->insns, (unsigned long long)s->bytes,
-	     (unsigned long long)s->promoted, (unsigned long long)s->drops);
-	line("CPU %u: cache: %llu.%llu of %llu MiB used; emptied %llu times, a part of it %llu times", k,
-	     mib10(s->code_used) / 10, mib10(s->code_used) % 10, (unsigned long long)(s->code_size >> 20),
-	     (unsigned long long)s->flushes, (unsigned long long)s->evictions);
+	line("translations: %llu blocks of %llu instructions, %llu bytes; %llu blocks got regions; code dropped %llu "
+	     "times; %llu links (%llu again)",
+	     (unsigned long long)s->blocks, (unsigned long long)s->insns, (unsigned long long)s->bytes,
+	     (unsigned long long)s->promoted, (unsigned long long)s->drops, (unsigned long long)s->links,
+	     (unsigned long long)s->relinks);
+	line("cache: %llu.%llu of %llu MiB used; emptied %llu times, a part of it %llu times", mib10(s->used) / 10,
+	     mib10(s->used) % 10, (unsigned long long)(s->size >> 20), (unsigned long long)s->flushes,
+	     (unsigned long long)s->evictions);
+	line("%llu places wander; %llu loads and stores were translated anew for devices or code beside them, %llu of "
+	     "them back",
+	     (unsigned long long)s->hashed, (unsigned long long)s->outside, (unsigned long long)s->inside);
 }
 
 static void say_exits(unsigned k, const struct dbt_stats *s, void (*line)(const char *fmt, ...))
 {
 	line("CPU %u: calls from generated code: %llu instructions (%llu went elsewhere) and %llu direct ones, %llu "
-	     "lookups, %llu jump misses, %llu links (%llu again), %llu polls",
+	     "lookups, %llu jump misses, %llu polls",
 	     k, (unsigned long long)s->slow, (unsigned long long)s->ends, (unsigned long long)s->direct,
-	     (unsigned long long)s->lookups, (unsigned long long)s->misses, (unsigned long long)s->links,
-	     (unsigned long long)s->relinks, (unsigned long long)s->polls);
+	     (unsigned long long)s->lookups, (unsigned long long)s->misses, (unsigned long long)s->polls);
 	line("CPU %u: of the instructions %llu have no fast path, %llu missed the TLB, %llu accessed devices, %llu "
 	     "stored beside "
 	     "code, %llu were otherwise unusual",
@@ -68,21 +72,21 @@ static void say_exits(unsigned k, const struct dbt_stats *s, void (*line)(const 
 void dbt_stats(struct machine *m, void (*line)(const char *fmt, ...))
 {
 	for (unsigned k = 0; k < m->config.cpus; k++) {
+		const struct dbt_stats *s = m->vcpu[k]->engine_stats;
+		if (s && s->cache.size)
+			say_cache(&s->cache, line);
+	}
+	for (unsigned k = 0; k < m->config.cpus; k++) {
 		const struct vcpu *v = m->vcpu[k];
 		const struct dbt_stats *s = v->engine_stats;
 		if (!s)
 			continue;
-		say_cache(k, s, line);
 		say_exits(k, s, line);
-		line("CPU %u: slots dropped %llu times, looked at %llu times, made longer %llu times; %llu places "
-		     "wander; %llu "
-		     "links to blocks without shared checks; %llu checks made again by C",
+		line("CPU %u: slots dropped %llu times, looked at %llu times, made longer %llu times; %llu links to "
+		     "blocks "
+		     "without shared checks; %llu checks made again by C",
 		     k, (unsigned long long)s->slot_drops, (unsigned long long)s->slot_looks,
-		     (unsigned long long)s->slot_extends, (unsigned long long)s->hashed, (unsigned long long)s->bails,
-		     (unsigned long long)s->refills);
-		line("CPU %u: %llu loads and stores were translated anew for devices or code beside them, %llu of them "
-		     "back",
-		     k, (unsigned long long)s->outside, (unsigned long long)s->inside);
+		     (unsigned long long)s->slot_extends, (unsigned long long)s->bails, (unsigned long long)s->refills);
 		if (s->stretches)
 			line("CPU %u: %llu instructions in %llu stretches, the same as the reference's", k,
 			     (unsigned long long)v->stats.insns, (unsigned long long)s->stretches);

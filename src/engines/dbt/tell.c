@@ -21,24 +21,21 @@ static void map_line(const struct dbt *d, u64 begin, u64 end, const char *name)
 	int len = snprintf(line, sizeof(line), "%llx %llx %s\n", (unsigned long long)begin,
 			   (unsigned long long)(end - begin), name);
 
-	/* One write a line: vCPUs share the file. A full disk costs names, not the run. */
+	/* A full disk costs names, not the run. */
 	if (end > begin && write(d->map_fd, line, (size_t)len) < 0)
 		return;
 }
 
-int tell_open(struct vcpu *v, struct error *err)
+int tell_open(struct dbt *d, const struct machine_config *config, struct error *err)
 {
-	struct dbt *d = dbt_of(v);
 	char path[64];
 
-	d->tells = v->machine->config.dump;
-	d->map_fd = -1;
-	if (!v->machine->config.perf_map)
+	d->tells = config->dump;
+	if (!config->perf_map)
 		return 0;
 	snprintf(path, sizeof(path), "/tmp/perf-%d.map", (int)getpid());
 	/* A file of ours: whoever left one there, or a link, does not matter. */
-	if (v->id == 0)
-		unlink(path);
+	unlink(path);
 	d->map_fd = open(path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0644);
 	if (d->map_fd < 0)
 		return error_set(err, errno, "--perf-map: cannot write %s: %s", path, strerror(errno));
@@ -49,7 +46,7 @@ int tell_open(struct vcpu *v, struct error *err)
 
 void tell_close(struct dbt *d)
 {
-	if (d->tells && d->map_fd >= 0)
+	if (d->map_fd >= 0)
 		close(d->map_fd);
 }
 

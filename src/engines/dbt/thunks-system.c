@@ -156,29 +156,28 @@ static void load_caller_saved(struct emit *e, const struct vcpu *v)
 }
 
 /* fn(v, RSI), whose result is in RAX; the site, in OUT_A, goes to WORD(tmp). */
-static void call_with_saved(struct emit *e, struct vcpu *v, u64 fn)
+static void call_with_saved(struct emit *e, const struct dbt *d, struct vcpu *v, u64 fn)
 {
 	thunk_at(e, v, PLACE_EMULATE);
 	for (unsigned k = 0; k < sizeof(caller_saved); k++)
 		e_store(e, 8, caller_saved[k], at_gs(GPR_AT(caller_saved[k])));
-	thunk_save_vectors(e, dbt_of(v)); /* a function may destroy them, too */
+	thunk_save_vectors(e, d); /* a function may destroy them, too */
 	e_store(e, 8, OUT_A, at_gs(WORD(tmp)));
 	e_mov_rr(e, 8, RSI, OUT_A);
-	e_mov_imm64(e, RDI, (u64)v);
+	thunk_self(e, d, v);
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
 	e_mov_imm64(e, RAX, fn);
 	e8(e, 0xff); /* call rax */
 	e8(e, 0xd0);
 }
 
-u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux)
+u64 emit_tsc(struct emit *e, const struct dbt *d, struct vcpu *v, bool aux)
 {
-	const struct dbt *d = dbt_of(v);
 	u64 here = emit_here(e);
 
 	test_bits(e, at_gs(VCPU(cr4)), CR4_TSD);
 	e_jcc(e, CC_NZ, d->to.slow);
-	call_with_saved(e, v, d->counts ? (u64)dbt_direct_tsc : (u64)cpu_tsc);
+	call_with_saved(e, d, v, d->counts ? (u64)dbt_direct_tsc : (u64)cpu_tsc);
 	e_mov_rr(e, 8, OUT_B, RAX);
 	load_caller_saved(e, v);
 	e_mov_rr(e, 4, RAX, OUT_B);
@@ -191,15 +190,16 @@ u64 emit_tsc(struct emit *e, struct vcpu *v, bool aux)
 }
 
 /* fn says where to go on. raises: it finds all registers. So do all where lock-step may find a difference inside of any. */
-u64 emit_direct(struct emit *e, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *), bool raises)
+u64 emit_direct(struct emit *e, const struct dbt *d, struct vcpu *v, u64 (*fn)(struct vcpu *, struct site *),
+		bool raises)
 {
 	u64 here = emit_here(e);
 
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
-	e_jcc(e, CC_NZ, dbt_of(v)->to.slow);
-	if (raises || dbt_of(v)->counts)
+	e_jcc(e, CC_NZ, d->to.slow);
+	if (raises || d->counts)
 		thunk_save_guest(e);
-	call_with_saved(e, v, (u64)fn);
+	call_with_saved(e, d, v, (u64)fn);
 	e_mov_rr(e, 8, OUT_B, RAX);
 	load_caller_saved(e, v);
 	e_jmp_reg(e, OUT_B);

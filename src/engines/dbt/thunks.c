@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The passages between generated code and C, generated once a vCPU as they name it.
+ * The passages between generated code and C, generated once a machine. Where it has one vCPU they name it.
  *
  * From generated code to C: guest registers go to v->r[], vector registers to v->v if they are loaded, and the host's stack is
  * taken back. C returns the run-time address to go on at: registers are loaded again and control goes there. What unwinds
@@ -64,10 +64,18 @@ void thunk_save_vectors(struct emit *e, const struct dbt *d)
 	e_patch(skip, e->to_run, emit_here(e));
 }
 
-/* fn(v, whatever is in RSI); RSP is the host's. */
-static void call(struct emit *e, const struct vcpu *v, void *fn)
+void thunk_self(struct emit *e, const struct dbt *d, const struct vcpu *v)
 {
-	e_mov_imm64(e, RDI, (u64)v);
+	if (d->many)
+		e_load(e, 8, RDI, at_gs(WORD(self)));
+	else
+		e_mov_imm64(e, RDI, (u64)v);
+}
+
+/* fn(v, whatever is in RSI); RSP is the host's. */
+static void call(struct emit *e, const struct dbt *d, const struct vcpu *v, void *fn)
+{
+	thunk_self(e, d, v);
 	e_mov_imm64(e, RAX, (u64)fn);
 	e8(e, 0xff); /* call rax */
 	e8(e, 0xd0);
@@ -80,22 +88,22 @@ void thunk_at(struct emit *e, const struct vcpu *v, enum vcpu_place place)
 }
 
 /* Calls fn(v, OUT_A) and goes where it says. */
-static u64 to_c(struct emit *e, struct vcpu *v, void *fn, enum vcpu_place place)
+static u64 to_c(struct emit *e, const struct dbt *d, struct vcpu *v, void *fn, enum vcpu_place place)
 {
 	u64 here = emit_here(e);
 
 	thunk_at(e, v, place);
 	thunk_save_guest(e);
-	thunk_save_vectors(e, dbt_of(v));
+	thunk_save_vectors(e, d);
 	e_load(e, 8, RSP, at_gs(WORD(host_sp)));
 	e_alu_imm_m(e, ALU_CMP, 1, at_gs(WORD(x87_loaded)), 0);
 	u8 *skip = e_jcc(e, CC_Z, 0);
 	e_mov_rr(e, 8, RBX, OUT_A);
-	call(e, v, dbt_store_x87);
+	call(e, d, v, dbt_store_x87);
 	e_mov_rr(e, 8, OUT_A, RBX);
 	e_patch(skip, e->to_run, emit_here(e));
 	e_mov_rr(e, 8, RSI, OUT_A);
-	call(e, v, fn);
+	call(e, d, v, fn);
 	thunk_at(e, v, PLACE_CODE);
 	e_mov_rr(e, 8, OUT_A, RAX);
 	load_guest(e);
@@ -206,28 +214,31 @@ static u64 emit_jump32(struct emit *e, const struct dbt *d, u64 lookup)
 }
 
 /* RDX becomes the slot that is to be filled, of the pair that it points to; see tr_stack(). RAX is destroyed. */
-static void choose_of_pair(struct emit *e)
+static void choose_of_pair(struct emit *e, const struct dbt *d)
 {
 	const s32 second = sizeof(struct slot);
-	const struct mem hits = at_reg(RDX, second + (s32)offsetof(struct slot, hits));
+	const struct mem hits = at_place_in(d, RDX, second + offsetof(struct slot, hits));
 	u8 *first[2];
 
 	e_load(e, 4, RAX, hits);
 	e_store_imm(e, 4, PAIR_HITS, hits);
 	e_alu_imm(e, ALU_CMP, 4, RAX, 0);
 	first[0] = e_jcc(e, CC_Z, 0);
-	e_alu_imm_m(e, ALU_CMP, 8, at_reg(RDX, offsetof(struct slot, end)), 0);
+	e_alu_imm_m(e, ALU_CMP, 8, at_place_in(d, RDX, offsetof(struct slot, end)), 0);
 	first[1] = e_jcc(e, CC_Z, 0);
 	e_alu_imm(e, ALU_ADD, 8, RDX, second);
 	for (unsigned k = 0; k < ARRAY_SIZE(first); k++)
 		e_patch(first[k], e->to_run, emit_here(e));
 }
 
-/* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot, OUT_A the list. */
+/* From the TLB into the slot, and again. Registers and flags of no use to anybody: RAX the entry, RCX, RDX the slot's place, OUT_A the list's. */
 static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 {
 	static const u8 saved[] = { RAX, RCX, RDX, OUT_A, OUT_B };
-	const struct mem slot_end = at_reg(RDX, offsetof(struct slot, end));
+	const struct mem count = at_place_in(d, RDX, offsetof(struct slot, count));
+	const struct mem listed_in = at_place_in(d, RDX, offsetof(struct slot, listed));
+	const struct mem list_n = at_place_in(d, OUT_A, offsetof(struct filled, n));
+	const u32 lists = d->low + (u32)offsetof(struct low, filled);
 	u64 here = emit_here(e);
 	u8 *out[4], *later[2];
 
@@ -235,56 +246,61 @@ static u64 emit_fill(struct emit *e, const struct dbt *d, size_t tag, bool pair)
 		e_store(e, 8, saved[k], at_gs(WORD(save) + 8 * k));
 	e_load(e, 8, OUT_B, at_gs(WORD(fill_use)));
 	e_load(e, 8, RCX, at_gs(WORD(fill_gla)));
-	e_load(e, 8, RDX, at_reg(OUT_B, offsetof(struct slot_use, slot)));
+	e_load(e, 4, RDX, at_reg(OUT_B, offsetof(struct slot_use, slot)));
 	if (pair)
-		choose_of_pair(e);
+		choose_of_pair(e, d);
 	e_mov_rr(e, 4, RAX, RCX);
 	e_shift_imm(e, SHIFT_SHR, 4, RAX, PAGE_SHIFT - 5);
 	e_alu_imm(e, ALU_AND, 4, RAX, (TLB_SIZE - 1) << 5);
 	e_alu_m(e, ALU_ADD, 8, RAX, at_gs(VCPU(tlb)));
 	e_alu_m(e, ALU_SUB, 8, RCX, at_reg(RAX, (s32)tag));
-	e_alu_imm_m(e, ALU_SUB, 4, at_reg(RDX, offsetof(struct slot, count)), 1);
+	e_alu_imm_m(e, ALU_SUB, 4, count, 1);
+	e_alu_imm_m(e, ALU_CMP, 4, count, SLOT_DUE);
 	out[0] = e_jcc(e, CC_Z, 0);
-	e_alu_m(e, ALU_CMP, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
+	e_alu_m(e, ALU_CMP, 8, RCX, at_reg(OUT_B, offsetof(struct slot_use, room)));
 	out[1] = e_jcc(e, CC_AE, 0);
 	e_op_rm(e, 0xf7, 4, 0, at_gs(VCPU(rflags))); /* test rflags, AC */
 	e32(e, FL_AC);
 	later[0] = e_jcc(e, CC_NZ, 0);
 	/* Which list, and its bit in slot.listed. */
-	e_mov_imm32(e, OUT_A, (u32)(u64)&d->low->filled[0]);
+	e_mov_imm32(e, OUT_A, lists);
 	e_mov_imm32(e, RCX, 1);
 	e_op_rm(e, 0xf7, 4, 0, at_reg(RAX, offsetof(struct tlb_entry, info)));
 	e32(e, TLB_GLOBAL);
 	u8 *local = e_jcc(e, CC_Z, 0);
-	e_mov_imm32(e, OUT_A, (u32)(u64)&d->low->filled[1]);
+	e_mov_imm32(e, OUT_A, lists + (u32)sizeof(struct filled));
 	e_mov_imm32(e, RCX, 2);
 	e_patch(local, e->to_run, emit_here(e));
-	e_op_rm(e, 0x85, 4, RCX, at_reg(RDX, offsetof(struct slot, listed)));
+	e_op_rm(e, 0x85, 4, RCX, listed_in);
 	u8 *listed = e_jcc(e, CC_NZ, 0);
-	e_alu_imm_m(e, ALU_CMP, 4, at_reg(OUT_A, offsetof(struct filled, n)), FILLED_MAX);
+	e_alu_imm_m(e, ALU_CMP, 4, list_n, FILLED_MAX);
 	later[1] = e_jcc(e, CC_AE, 0);
-	e_op_rm(e, 0x09, 4, RCX, at_reg(RDX, offsetof(struct slot, listed)));
-	e_load(e, 4, RCX, at_reg(OUT_A, offsetof(struct filled, n)));
+	e_op_rm(e, 0x09, 4, RCX, listed_in);
+	e_load(e, 4, RCX, list_n);
 	e_store(e, 4, RDX,
-		(struct mem){ .base = OUT_A, .index = RCX, .scale = 2, .disp = (s32)offsetof(struct filled, slot) });
-	e_alu_imm_m(e, ALU_ADD, 4, at_reg(OUT_A, offsetof(struct filled, n)), 1);
+		(struct mem){ .base = OUT_A,
+			      .index = RCX,
+			      .scale = 2,
+			      .gs = d->many,
+			      .disp = (s32)offsetof(struct filled, slot) });
+	e_alu_imm_m(e, ALU_ADD, 4, list_n, 1);
 	e_patch(listed, e->to_run, emit_here(e));
 	e_load(e, 8, RCX, at_reg(RAX, (s32)tag));
 	e_load(e, 8, RAX, at_reg(RAX, offsetof(struct tlb_entry, delta)));
-	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, delta)));
+	e_store(e, 8, RAX, at_place_in(d, RDX, offsetof(struct slot, delta)));
 	e_op_rr(e, 0x03, 8, RAX, RCX);
-	e_store(e, 8, RAX, at_reg(RDX, offsetof(struct slot, host)));
+	e_store(e, 8, RAX, at_place_in(d, RDX, offsetof(struct slot, host)));
 	e_op_rr(e, 0xf7, 8, 3, RCX); /* neg */
-	e_store(e, 8, RCX, at_reg(RDX, offsetof(struct slot, neg)));
-	e_load(e, 8, RCX, at_reg(RDX, offsetof(struct slot, room)));
-	e_store(e, 8, RCX, slot_end);
+	e_store(e, 8, RCX, at_place_in(d, RDX, offsetof(struct slot, neg)));
+	e_load(e, 8, RCX, at_reg(OUT_B, offsetof(struct slot_use, room)));
+	e_store(e, 8, RCX, at_place_in(d, RDX, offsetof(struct slot, end)));
 	e_load(e, 8, RAX, at_reg(OUT_B, offsetof(struct slot_use, back)));
 	u8 *done = e_jmp(e, 0);
 	/* Not by us: as if the count were used up, or just not now. */
 	e_patch(later[1], e->to_run, emit_here(e));
 	e_store_imm(e, 1, 1, at_gs(WORD(lists_full)));
 	e_patch(later[0], e->to_run, emit_here(e));
-	e_store_imm(e, 4, 0, at_reg(RDX, offsetof(struct slot, count)));
+	e_store_imm(e, 4, SLOT_DUE, count);
 	for (unsigned k = 0; k < 2; k++)
 		e_patch(out[k], e->to_run, emit_here(e));
 	e_load(e, 8, RAX, at_reg(OUT_B, offsetof(struct slot_use, fail)));
@@ -339,25 +355,24 @@ static u64 emit_displaced(struct emit *e, unsigned a, unsigned b, size_t tag)
 	return here;
 }
 
-void thunks_emit(struct vcpu *v)
+void thunks_emit(struct dbt *d, struct vcpu *v)
 {
-	struct dbt *d = dbt_of(v);
 	struct emit *e = &d->hot;
 	struct thunks *t = &d->to;
 
 	t->enter = emit_enter(e);
 	t->leave = emit_leave(e);
-	t->slow = to_c(e, v, dbt_slow, PLACE_EMULATE);
-	t->link = to_c(e, v, dbt_link, PLACE_FIND);
-	t->cross_link = to_c(e, v, dbt_cross_link, PLACE_FIND);
-	t->poll = to_c(e, v, dbt_poll, PLACE_FIND);
-	t->poll_site = to_c(e, v, dbt_poll_site, PLACE_EMULATE);
-	t->miss = to_c(e, v, dbt_miss, PLACE_FIND);
-	t->lookup = to_c(e, v, dbt_go_on, PLACE_FIND);
-	t->promote = to_c(e, v, dbt_promote, PLACE_FIND);
-	t->hot = to_c(e, v, dbt_hot, PLACE_FIND);
-	t->bail = to_c(e, v, dbt_bail, PLACE_FIND);
-	t->refill = to_c(e, v, dbt_refill, PLACE_EMULATE);
+	t->slow = to_c(e, d, v, dbt_slow, PLACE_EMULATE);
+	t->link = to_c(e, d, v, dbt_link, PLACE_FIND);
+	t->cross_link = to_c(e, d, v, dbt_cross_link, PLACE_FIND);
+	t->poll = to_c(e, d, v, dbt_poll, PLACE_FIND);
+	t->poll_site = to_c(e, d, v, dbt_poll_site, PLACE_EMULATE);
+	t->miss = to_c(e, d, v, dbt_miss, PLACE_FIND);
+	t->lookup = to_c(e, d, v, dbt_go_on, PLACE_FIND);
+	t->promote = to_c(e, d, v, dbt_promote, PLACE_FIND);
+	t->hot = to_c(e, d, v, dbt_hot, PLACE_FIND);
+	t->bail = to_c(e, d, v, dbt_bail, PLACE_FIND);
+	t->refill = to_c(e, d, v, dbt_refill, PLACE_EMULATE);
 	t->fill[0] = emit_fill(e, d, offsetof(struct tlb_entry, rd), false);
 	t->fill[1] = emit_fill(e, d, offsetof(struct tlb_entry, wr), false);
 	t->fill_pair = emit_fill(e, d, offsetof(struct tlb_entry, wr), true);
@@ -367,25 +382,25 @@ void thunks_emit(struct vcpu *v)
 		t->displaced[1][k] = emit_displaced(e, OUT_B, OUT_A, tag);
 	}
 	t->load_vec = emit_load_vec(e, d);
-	t->load_x87 = to_c(e, v, dbt_load_x87, PLACE_EMULATE);
-	t->stop = to_c(e, v, dbt_stop, PLACE_FIND);
+	t->load_x87 = to_c(e, d, v, dbt_load_x87, PLACE_EMULATE);
+	t->stop = to_c(e, d, v, dbt_stop, PLACE_FIND);
 	t->jump = emit_jump(e, d, t->lookup, 0);
 	t->jump_high = emit_jump(e, d, t->lookup, 1);
 	t->jump32 = emit_jump32(e, d, t->lookup);
 	t->syscall = emit_syscall(e, d);
 	t->sysret = emit_sysret(e, d);
 	t->iret = emit_iret(e, d);
-	t->tsc = emit_tsc(e, v, false);
-	t->tscp = emit_tsc(e, v, true);
-	t->moved = to_c(e, v, dbt_moved, PLACE_FIND);
-	t->direct_cr3 = emit_direct(e, v, dbt_direct_cr3, false);
-	t->direct_invlpg = emit_direct(e, v, dbt_direct_invlpg, false);
-	t->direct_wrmsr = emit_direct(e, v, dbt_direct_wrmsr, true);
-	t->direct_cpuid = emit_direct(e, v, dbt_direct_cpuid, false);
-	t->direct_in = emit_direct(e, v, dbt_direct_in, false);
-	t->direct_out = emit_direct(e, v, dbt_direct_out, false);
-	t->outside = to_c(e, v, dbt_outside, PLACE_EMULATE);
-	t->direct_xstate = emit_direct(e, v, dbt_direct_xstate, true);
+	t->tsc = emit_tsc(e, d, v, false);
+	t->tscp = emit_tsc(e, d, v, true);
+	t->moved = to_c(e, d, v, dbt_moved, PLACE_FIND);
+	t->direct_cr3 = emit_direct(e, d, v, dbt_direct_cr3, false);
+	t->direct_invlpg = emit_direct(e, d, v, dbt_direct_invlpg, false);
+	t->direct_wrmsr = emit_direct(e, d, v, dbt_direct_wrmsr, true);
+	t->direct_cpuid = emit_direct(e, d, v, dbt_direct_cpuid, false);
+	t->direct_in = emit_direct(e, d, v, dbt_direct_in, false);
+	t->direct_out = emit_direct(e, d, v, dbt_direct_out, false);
+	t->outside = to_c(e, d, v, dbt_outside, PLACE_EMULATE);
+	t->direct_xstate = emit_direct(e, d, v, dbt_direct_xstate, true);
 	for (unsigned k = 0; k < 4; k++) {
 		t->rep_movs[k] = emit_rep_movs(e, d, k);
 		t->rep_stos[k] = emit_rep_stos(e, d, k);

@@ -21,6 +21,7 @@ static bool jump_on_rcx(struct tr *t, const struct insn *i)
 
 	if (loop)
 		e_lea(h, tr_word(t), RCX, at_reg(RCX, -1));
+	tr_align_link(t, h, (t->wide ? 2u : 3u) + (loop ? 1 : 3)); /* in front of all: the distances are fixed */
 	if (!t->wide)
 		e8(h, 0x67);
 	e8(h, 0xe3); /* jrcxz */

@@ -12,6 +12,21 @@ u8 *tr_poll_jump(struct emit *e)
 	return e_jcc(e, CC_NZ, 0);
 }
 
+void tr_align_link(struct tr *t, struct emit *e, unsigned ahead)
+{
+	if (t->d->many)
+		e_align_displacement(e, ahead);
+}
+
+u8 *tr_link_jump(struct tr *t, struct emit *e)
+{
+	tr_align_link(t, e, 1);
+	u8 *at = e_jmp(e, 0);
+
+	e_patch(at, e->to_run, emit_here(e));
+	return at;
+}
+
 /* An interrupt that IF holds off is nothing to leave for: on at `back`. */
 static void unless_masked(struct emit *e, u64 back)
 {
@@ -36,18 +51,16 @@ static void stub_near(struct tr *t, struct exit *x, bool backward)
 		flags_save(c, t->s1);
 	tr_to_canonical(t, c);
 	if (region && !backward) { /* the way there is no single jump */
-		x->jump_at = e_jmp(c, 0);
+		x->jump_at = tr_link_jump(t, c);
 		x->jump_home = emit_here(c);
-		e_patch(x->jump_at, c->to_run, x->jump_home);
 	}
 	if (backward) {
 		if (!region)
 			x->poll = emit_here(c);
 		due = tr_poll_jump(c);
 		polled = emit_here(c);
-		x->jump_at = e_jmp(c, 0);
+		x->jump_at = tr_link_jump(t, c);
 		x->jump_home = emit_here(c);
-		e_patch(x->jump_at, c->to_run, x->jump_home);
 	}
 	tr_to_c(c, x, t->d->to.link);
 	if (due) {
@@ -64,8 +77,7 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 	u8 *due = NULL;
 	u64 polled = 0;
 
-	x->key = touched_alloc(t->d, sizeof(*x->key));
-	*x->key = 1;
+	x->key = touched_alloc(t->d, t->d->many ? 16 : 8);
 	if (x->flags_host)
 		flags_save(c, t->s1);
 	tr_to_canonical(t, c);
@@ -74,23 +86,26 @@ static void stub_cross(struct tr *t, struct exit *x, bool backward)
 		polled = emit_here(c);
 	}
 	/* What is stored comes from the key, not from what is compared: tr_load_page(). */
-	e_load(c, 8, OUT_A, at_abs(x->key));
+	e_load(c, 8, OUT_A, at_place(t->d, x->key));
 	e_alu_m(c, ALU_XOR, 8, OUT_A, at_gs(SPACE_AT(t->half)));
 	e_alu_m(c, ALU_CMP, 8, OUT_A, at_gs(PAGE_AT));
 	u8 *other = e_jcc(c, CC_NZ, 0);
 	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)(x->target & (s64)PAGE_MASK)));
 	e_store(c, 8, OUT_A, at_gs(PAGE_AT));
-	x->jump_at = e_jmp(c, 0);
+	x->jump_at = tr_link_jump(t, c);
 	x->jump_home = emit_here(c);
-	e_patch(x->jump_at, c->to_run, x->jump_home);
-	e_patch(other, c->to_run, x->jump_home);
+	if (t->d->many) { /* the link was taken away behind the compare */
+		e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, -(s32)(x->target & (s64)PAGE_MASK)));
+		e_store(c, 8, OUT_A, at_gs(PAGE_AT));
+	}
+	e_patch(other, c->to_run, emit_here(c));
 	e_load(c, 8, OUT_A, at_gs(PAGE_AT));
 	e_lea(c, tr_word(t), OUT_A, at_reg(OUT_A, (s32)x->target));
 	e_store(c, 8, OUT_A, at_gs(VCPU(rip)));
 	if (!t->wide)
 		e_mov_imm32(c, OUT_B, jump_key(t->b->mode));
-	e_alu_imm_m(c, ALU_ADD, 1, at_abs(&x->misses), 8);
-	e_jcc(c, 3, t->wide ? t->d->to.jump : t->d->to.jump32);
+	e_alu_imm_m(c, ALU_SUB, 1, t->d->many ? at_place(t->d, x->key + 8) : at_abs(&x->misses), 8);
+	e_jcc(c, CC_AE, t->wide ? t->d->to.jump : t->d->to.jump32);
 	tr_to_c(c, x, t->d->to.cross_link);
 	if (due) {
 		e_patch(due, c->to_run, emit_here(c));
@@ -128,6 +143,7 @@ void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at)
 
 void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc)
 {
+	tr_align_link(t, t->h, cc < 0 ? 1 : 2);
 	tr_exit_at(t, i, target, cc < 0 ? e_jmp(t->h, 0) : e_jcc(t->h, (unsigned)cc, 0));
 }
 

@@ -210,16 +210,18 @@ struct mem tr_address(struct tr *t, u32 avoid, bool write, unsigned align)
 	return tr_tlb_operand(t, a, b, i);
 }
 
-u8 *tr_slot_test(struct emit *e, unsigned a, const struct slot *s)
+u8 *tr_slot_test(const struct tr *t, struct emit *e, unsigned a, u32 slot)
 {
-	e_op_rip(e, 0x03, 8, a, &s->neg);
-	e_op_rip(e, 0x3b, 8, a, &s->end);
+	e_op_place(e, t->d, 0x03, 8, a, SLOT_FIELD(slot, neg));
+	e_op_place(e, t->d, 0x3b, 8, a, SLOT_FIELD(slot, end));
 	return e_jcc(e, CC_AE, 0);
 }
 
-u8 *tr_slot_fill(struct emit *c, unsigned a, const struct slot *s, struct slot_use *use, u64 thunk)
+u8 *tr_slot_fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, u64 thunk)
 {
-	e_op_rip(c, 0x2b, 8, a, &s->neg);
+	struct emit *c = t->c;
+
+	e_op_place(c, t->d, 0x2b, 8, a, SLOT_FIELD(slot, neg));
 	e_store(c, 8, a, at_gs(WORD(fill_gla)));
 	e_store_imm(c, 4, (s32)(u64)use, at_gs(WORD(fill_use)));
 	e_jmp(c, thunk);
@@ -229,6 +231,6 @@ u8 *tr_slot_fill(struct emit *c, unsigned a, const struct slot *s, struct slot_u
 
 u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write)
 {
-	e_patch(tr_slot_test(t->h, a, use->slot), t->h->to_run, emit_here(t->c));
-	return tr_slot_fill(t->c, a, use->slot, use, t->d->to.fill[write]);
+	e_patch(tr_slot_test(t, t->h, a, use->slot), t->h->to_run, emit_here(t->c));
+	return tr_slot_fill(t, a, use->slot, use, t->d->to.fill[write]);
 }

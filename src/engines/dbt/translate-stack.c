@@ -7,21 +7,29 @@
 #include "engines/dbt/translate.h"
 
 /* Behind the compare: in 32-bit code the sum of base and displacement may wrap, so the host address is computed of the offset. */
-static void take_stack(const struct tr *t, struct emit *e, const struct slot *s)
+static void take_stack(const struct tr *t, struct emit *e, u32 slot)
 {
 	if (t->wide)
-		e_op_rip(e, 0x8b, 8, t->s2, &s->delta);
+		e_op_place(e, t->d, 0x8b, 8, t->s2, SLOT_FIELD(slot, delta));
 	else
-		e_op_rip(e, 0x03, 8, t->s1, &s->host);
+		e_op_place(e, t->d, 0x03, 8, t->s1, SLOT_FIELD(slot, host));
 }
 
-/* Where the first of span bytes is in the page: whether the last is too. */
-static u8 *compare_end(struct emit *e, unsigned a, const struct slot *s, unsigned span)
+/* Of the pair for this code's stack. */
+static u32 stack_slot(const struct tr *t, unsigned k)
+{
+	unsigned pair = (tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2);
+
+	return t->d->low + (u32)(offsetof(struct low, stack) + (2 * pair + k) * sizeof(struct slot));
+}
+
+/* s1 is where the first of span bytes is in the page: whether the last is too. */
+static u8 *compare_end(const struct tr *t, struct emit *e, u32 slot, unsigned span)
 {
 	if (span <= STACK_SPAN)
 		return NULL;
-	e_lea(e, 8, a, at_reg(a, (s32)(span - STACK_SPAN)));
-	e_op_rip(e, 0x3b, 8, a, &s->end);
+	e_lea(e, 8, t->s1, at_reg(t->s1, (s32)(span - STACK_SPAN)));
+	e_op_place(e, t->d, 0x3b, 8, t->s1, SLOT_FIELD(slot, end));
 	return e_jcc(e, CC_AE, 0);
 }
 
@@ -33,24 +41,24 @@ static u8 *compare_end(struct emit *e, unsigned a, const struct slot *s, unsigne
 u8 *tr_stack_delta(struct tr *t, u64 back, unsigned span, u8 *across[2])
 {
 	struct emit *h = t->h, *c = t->c;
-	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
+	u32 first = stack_slot(t, 0), second = stack_slot(t, 1);
+	struct slot_use *use = slot_use_new(t->d, first, tr_word(t), NULL, 0, true);
 	u8 *miss, *move;
 
-	use->slot = t->d->stack[(tr_cpl(t) == 3 ? 0 : 1) + (t->wide ? 0 : 2)];
 	use->back = back;
-	e_patch(tr_slot_test(h, t->s1, &use->slot[0]), h->to_run, emit_here(c));
-	across[0] = compare_end(h, t->s1, &use->slot[0], span);
-	take_stack(t, h, &use->slot[0]);
-	e_op_rip(c, 0x2b, 8, t->s1, &use->slot[0].neg);
-	miss = tr_slot_test(c, t->s1, &use->slot[1]);
-	e_alu_imm_m(c, ALU_SUB, 4, at_abs(&use->slot[1].hits), 1);
+	e_patch(tr_slot_test(t, h, t->s1, first), h->to_run, emit_here(c));
+	across[0] = compare_end(t, h, first, span);
+	take_stack(t, h, first);
+	e_op_place(c, t->d, 0x2b, 8, t->s1, SLOT_FIELD(first, neg));
+	miss = tr_slot_test(t, c, t->s1, second);
+	e_alu_imm_m(c, ALU_SUB, 4, at_place(t->d, SLOT_FIELD(second, hits)), 1);
 	move = e_jcc(c, CC_Z, 0);
-	across[1] = compare_end(c, t->s1, &use->slot[1], span);
-	take_stack(t, c, &use->slot[1]);
+	across[1] = compare_end(t, c, second, span);
+	take_stack(t, c, second);
 	e_jmp(c, emit_here(h));
 	e_patch(miss, c->to_run, emit_here(c));
 	e_patch(move, c->to_run, emit_here(c));
-	return tr_slot_fill(c, t->s1, &use->slot[1], use, t->d->to.fill_pair);
+	return tr_slot_fill(t, t->s1, second, use, t->d->to.fill_pair);
 }
 
 /* Returns the jump for when neither slot can be filled; s1 is the offset in the page, or in 32-bit code the host address. */

@@ -55,7 +55,7 @@ bool tr_can_x87(const struct tr *t, unsigned k)
 		return false;
 	if (i->op == OP_FSTPNCE || i->op == OP_FFREEP || has_both(i))
 		return false;
-	if (i->op >= OP_FCOMI && i->op <= OP_FUCOMIP && t->d->check) /* CPUs differ on C1 */
+	if (i->op >= OP_FCOMI && i->op <= OP_FUCOMIP && t->v->machine->config.check) /* CPUs differ on C1 */
 		return false;
 	if (!is_numeric(i) && !is_control(i) && !is_mmx(i))
 		return false;

@@ -349,21 +349,29 @@ static void want_loaded(struct tr *t, size_t loaded, u64 thunk)
 	tr_load_then(t, thunk, emit_here(t->h));
 }
 
+/* Returns the jump for when it was entered often: the count, which began as 0, carries. */
+static u8 *count_entry(struct tr *t, const struct block *b)
+{
+	if (t->d->heat <= 1)
+		return e_jmp(t->h, 0);
+	e_alu_imm_m(t->h, ALU_ADD, HEAT_SIZE, at_place(t->d, b->heat), heat_step(t->d));
+	return e_jcc(t->h, CC_B, 0);
+}
+
 void tr_load_page(struct tr *t, unsigned reg)
 {
-	e_load(t->h, 8, reg, t->page ? at_abs(t->page) : at_gs(PAGE_AT));
+	e_load(t->h, 8, reg, t->page ? at_place(t->d, t->page) : at_gs(PAGE_AT));
 }
 
 /* The block's own word for its page is right from here on. */
 static void check_page(struct tr *t)
 {
-	t->page = touched_alloc(t->d, sizeof(*t->page));
-	*t->page = 0;
-	e_load(t->h, 8, OUT_A, at_abs(t->page));
+	t->page = touched_alloc(t->d, 8);
+	e_load(t->h, 8, OUT_A, at_place(t->d, t->page));
 	e_alu_m(t->h, ALU_CMP, 8, OUT_A, at_gs(PAGE_AT));
 	e_patch(e_jcc(t->h, CC_NZ, 0), t->h->to_run, emit_here(t->c));
 	e_load(t->c, 8, OUT_A, at_gs(PAGE_AT));
-	e_store(t->c, 8, OUT_A, at_abs(t->page));
+	e_store(t->c, 8, OUT_A, at_place(t->d, t->page));
 	e_jmp(t->c, emit_here(t->h));
 }
 
@@ -380,14 +388,12 @@ static void begin(struct tr *t)
 		e_jmp(t->c, b->code);
 	}
 	if (!b->hot && !(b->mode & MODE_PLAIN) && mode_is_translated(b->mode)) {
-		b->heat = touched_alloc(t->d, sizeof(*b->heat));
-		*b->heat = t->d->heat;
+		b->heat = touched_alloc(t->d, HEAT_SIZE);
 		b->since = __rdtsc();
-		e_alu_imm_m(t->h, ALU_SUB, 4, at_abs(b->heat), 1);
-		e_patch(e_jcc(t->h, CC_Z, 0), t->h->to_run, emit_here(t->c));
+		e_patch(count_entry(t, b), t->h->to_run, emit_here(t->c));
 		tr_to_c(t->c, b, t->d->to.promote);
 	}
-	t->page = NULL;
+	t->page = 0;
 	if (t->uses_page)
 		check_page(t);
 	if (!t->region)
@@ -501,9 +507,9 @@ struct block *translate(struct vcpu *v, u64 gla, u16 mode, const u8 *host, u64 p
 	}
 	note_extent(t);
 	block_enter(v, b);
-	d->stats->blocks++;
-	d->stats->insns += t->n;
-	d->stats->bytes += b->code_end - b->code;
+	d->stats.blocks++;
+	d->stats.insns += t->n;
+	d->stats.bytes += b->code_end - b->code;
 	if (unlikely(d->tells))
 		tell_translation(t, gla, hot, cold);
 	vcpu_at(v, place);

@@ -50,7 +50,7 @@ struct tr {
 	bool end_crosses; /* there lies an instruction across pages */
 	unsigned half; /* of the address space in which this code ran first */
 	bool uses_vec, uses_x87, uses_page;
-	u64 *page; /* see tr_load_page(); NULL: there is none */
+	u32 page; /* a place: see tr_load_page(). 0: there is none */
 	bool wide; /* 64-bit code; else 32-bit code with flat segments */
 	/* Guest registers that live in memory here, as a mask, and their host registers for the translator's use: s1 never holds
 	 * anything from one instruction to the next, s2 and the others may (window.c). */
@@ -86,6 +86,14 @@ static inline unsigned tr_cpl(const struct tr *t)
 }
 
 enum native { NATIVE_NONE, NATIVE_COPY, NATIVE_VECTOR, NATIVE_SPECIAL, NATIVE_SYSTEM, NATIVE_X87 };
+
+/* A block's count of entries: a u16 that a step is added to until it carries. */
+#define HEAT_SIZE 2
+#define HEAT_FULL (1 << 8 * HEAT_SIZE)
+static inline s32 heat_step(const struct dbt *d)
+{
+	return (HEAT_FULL + d->heat - 1) / d->heat;
+}
 
 /* To a thunk of C's with its argument, registers as between blocks. */
 static inline void tr_to_c(struct emit *e, const void *arg, u64 thunk)
@@ -142,6 +150,8 @@ static inline bool tr_is_canonical(const struct tr *t)
 }
 
 /* ---- translate-mem.c ---- */
+/* The place of a slot's field. */
+#define SLOT_FIELD(place, field) ((place) + (u32)offsetof(struct slot, field))
 bool tr_can_address(const struct insn *i);
 bool tr_only_reads(const struct insn *i); /* an integer instruction stores nothing to operand 0 */
 bool tr_writes_memory(const struct insn *i); /* a copied instruction's memory operand */
@@ -179,9 +189,9 @@ bool tr_is_base_alone(const struct tr *t, const struct insn *i);
  */
 u8 *tr_compare_slot(struct tr *t, unsigned a, struct slot_use *use, bool write);
 /* The compare with a slot: a, a linear address, becomes the offset in what it covers; returns the jump where it does not. */
-u8 *tr_slot_test(struct emit *e, unsigned a, const struct slot *s);
+u8 *tr_slot_test(const struct tr *t, struct emit *e, unsigned a, u32 slot);
 /* In the cold part, where that did not pass: to a thunk that fills the slot and tries again; returns the jump for when it could not. */
-u8 *tr_slot_fill(struct emit *c, unsigned a, const struct slot *s, struct slot_use *use, u64 thunk);
+u8 *tr_slot_fill(const struct tr *t, unsigned a, u32 slot, struct slot_use *use, u64 thunk);
 /* CPUs leave some undefined flags as they were: where flags are exact, these are. */
 static inline void tr_open_flags(struct tr *t, unsigned k)
 {
@@ -208,8 +218,8 @@ unsigned tr_stack_run(const struct tr *t);
 void tr_stack_many(struct tr *t, unsigned n); /* those; the current one is the one behind them then */
 
 /* ---- window.c ---- */
-/* To a plain block for the current instruction, by that jump; flags are in memory if anybody wants them. s: the slot that did not pass, or NULL. */
-void tr_bail(struct tr *t, u8 *jump, struct slot *s);
+/* To a plain block for the current instruction, by that jump; flags are in memory if anybody wants them. use: what did not pass, or NULL. */
+void tr_bail(struct tr *t, u8 *jump, const struct slot_use *use);
 /* The host register of an out is about to be used for something else. */
 void tr_clobber(struct tr *t, unsigned reg);
 void windows_forget(struct tr *t); /* C has run, or control comes from elsewhere */
@@ -251,6 +261,10 @@ bool tr_legacy_allows(const struct tr *t,
 void tr_exit(struct tr *t, const struct insn *i, s64 target, int cc);
 /* Leaves by a jump whose displacement is at `at`. */
 void tr_exit_at(struct tr *t, const struct insn *i, s64 target, u8 *at);
+/* Links are changed while other vCPUs run them: the displacement of a jump that follows after `ahead` bytes will lie in eight aligned ones. */
+void tr_align_link(struct tr *t, struct emit *e, unsigned ahead);
+/* Such a jump to what is next to be written to it. */
+u8 *tr_link_jump(struct tr *t, struct emit *e);
 /* Leaves for the address in OUT_A; flags are in memory. */
 void tr_exit_indirect(struct tr *t);
 /* The jump cache's entry for the address in `target`, which is destroyed, as an offset in `entry`; returns the jump if there is none.

@@ -181,9 +181,8 @@ static void to_plain(struct tr *t)
 
 	*x = (struct exit){ .from = t->b, .next_own = t->b->exits, .target = t->insn[t->k].off, .plain = true };
 	t->b->exits = x;
-	x->hot_at = e_jmp(c, 0);
+	x->hot_at = tr_link_jump(t, c);
 	x->hot_home = emit_here(c);
-	e_patch(x->hot_at, c->to_run, x->hot_home);
 	tr_to_c(c, x, t->d->to.bail);
 }
 
@@ -194,23 +193,23 @@ void bail_here(struct tr *t)
 	to_plain(t);
 }
 
-void tr_bail(struct tr *t, u8 *jump, struct slot *s)
+void tr_bail(struct tr *t, u8 *jump, const struct slot_use *use)
 {
 	struct emit *c = t->c;
 	u8 *counted;
 
 	e_patch(jump, c->to_run, emit_here(c));
-	if (!s) {
+	if (!use) {
 		bail_here(t);
 		return;
 	}
 	tr_uncount(t);
 	tr_to_canonical(t, c);
-	e_alu_imm_m(c, ALU_CMP, 4, at_abs(&s->count), 0);
+	e_alu_imm_m(c, ALU_CMP, 4, at_place(t->d, SLOT_FIELD(use->slot, count)), SLOT_DUE);
 	counted = e_jcc(c, CC_Z, 0);
 	to_plain(t);
 	e_patch(counted, c->to_run, emit_here(c));
-	tr_to_c(c, s, t->d->to.hot);
+	tr_to_c(c, use, t->d->to.hot);
 }
 
 /* The window's first byte, as an operand; it lies `back` before i's. */
@@ -245,19 +244,17 @@ static unsigned place_of(const struct tr *t, const struct insn *i)
 	return now->off + (i != now);
 }
 
-/* The compare with a slot; a becomes the offset in what the slot covers. */
-static struct slot *check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
+/* The compare with a slot, whose place is returned; a becomes the offset in what the slot covers. */
+static u32 check_slot(struct tr *t, unsigned a, const struct window *w, const struct insn *i, s64 back)
 {
-	struct slot_use *use = meta_alloc(t->d, sizeof(*use));
-	struct slot *s = meta_alloc(t->d, sizeof(*s));
+	struct slot_use *use = slot_use_new(t->d, slot_alloc(t->d), (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off,
+					    w->write);
 
-	slot_init(s, (unsigned)(w->hi - w->lo), t->b, t->insn[t->k].off, w->write);
-	s->place = (u16)place_of(t, i);
-	use->slot = s;
+	use->name = (u16)place_of(t, i);
 	use->back = emit_here(t->h);
 	address_of_window(t, a, i, back);
-	tr_bail(t, tr_compare_slot(t, a, use, w->write), s);
-	return s;
+	tr_bail(t, tr_compare_slot(t, a, use, w->write), use);
+	return use->slot;
 }
 
 /* Kernels change tasks and with them their stacks too often for what is not in a loop. */
@@ -288,15 +285,15 @@ static struct mem open_window(struct tr *t, struct window *w, unsigned hold, uns
 		tr_tlb_host(t, reg, other, &first);
 		return at_reg(reg, (s32)back);
 	}
-	const struct slot *s = check_slot(t, a, w, i, back);
+	u32 slot = check_slot(t, a, w, i, back);
 	if (hold == NO_REG) {
-		e_op_rip(h, 0x03, 8, a, &s->host);
+		e_op_place(h, t->d, 0x03, 8, a, SLOT_FIELD(slot, host));
 	} else if (tr_is_base_alone(t, i)) {
 		w->delta = true;
-		e_op_rip(h, 0x8b, 8, hold, &s->delta);
+		e_op_place(h, t->d, 0x8b, 8, hold, SLOT_FIELD(slot, delta));
 		return (struct mem){ .base = i->base >> 3, .index = (u8)hold, .disp = i->disp };
 	} else {
-		e_op_rip(h, 0x8b, 8, hold, &s->host);
+		e_op_place(h, t->d, 0x8b, 8, hold, SLOT_FIELD(slot, host));
 		e_op_rr(h, 0x03, 8, hold, a);
 	}
 	return at_reg(reg, (s32)back);
