@@ -278,12 +278,13 @@ static void jumps_sweep(struct dbt *d, const struct generation *g)
 		}
 }
 
-static void generation_drop(struct vcpu *v, struct generation *g)
+/* False: there was nothing in it. */
+static bool generation_drop(struct vcpu *v, struct generation *g)
 {
 	struct dbt *d = dbt_of(v);
 
 	if (!g->blocks)
-		return;
+		return false;
 	slots_clear(d);
 	jumps_sweep(d, g);
 	for (struct block *b = g->blocks; b; b = b->made_next)
@@ -293,6 +294,7 @@ static void generation_drop(struct vcpu *v, struct generation *g)
 		page_sweep(d, b->page, g);
 	g->blocks = NULL;
 	d->stats->evictions++;
+	return true;
 }
 
 /*
@@ -316,8 +318,7 @@ void cache_make_room(struct vcpu *v)
 	if (likely(memory_ready(d)))
 		return;
 	unsigned next = generation_choose(d);
-	generation_drop(v, &d->generation[next]);
-	if (d->stats->evictions % d->generations == 0)
+	if (generation_drop(v, &d->generation[next]) && d->stats->evictions % d->generations == 0)
 		filters_renew(d);
 	memory_enter(d, next);
 	memory_ready(d);

@@ -58,23 +58,25 @@ struct jump_entry { /* 16 bytes: generated code scales by it */
 };
 
 struct block {
-	struct block *hash_next, *page_next;
+	/* What finding it looks at is in one line of the host's cache, or two. */
+	struct block *hash_next;
+	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
+	u16 off; /* in the page, where it is entered */
+	u16 mode;
+	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
+	bool entered, many_jumps; /* it was looked up; at more than one address */
+	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
+	u32 jump; /* its entry in the jump cache */
+	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
+	struct block *page_next;
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
 	struct slot *slots; /* its own */
 	struct block *made_next; /* of its generation */
-	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
-	u16 off; /* in the page, where it is entered */
-	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
-	u16 mode;
-	bool dead, live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
 	bool hot; /* a region */
 	s32 *heat; /* entries left until it may be */
 	u64 since; /* when they began to be counted, in cycles of the TSC */
-	bool entered, many_jumps; /* it was looked up; at more than one address */
-	u32 jump; /* its entry in the jump cache */
-	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
 	u64 code_end;
 };
 
@@ -168,7 +170,7 @@ struct low { /* what generated code names by 32 bits */
 #define MODE_GS		0x1000u
 #define MODE_X87	0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
-#define PLACE_BITS  65536u
+#define PLACE_BITS  (1u << 19) /* a block that is taken for a hot one costs what a region does: few are */
 #define BEGIN_BITS  (1u << 23) /* 2,048 pages of code */
 #define HEAT	    1000 /* entries after which a block is hot */
 #define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */
