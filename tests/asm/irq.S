@@ -49,8 +49,11 @@ main:	/* The APIC's page, uncached, at its own address. */
 	EQ(l, $0x20, irq_vector)
 	decl %ecx
 	jnz 1b
-	EQ(l, $10, irq_count)
-	/* A pending interrupt waits for IF; then comes once. */
+	/* Or more, where the host was slow and two came to one HLT. */
+	cmpl $10, irq_count
+	jae 1f
+	FAIL
+1:	/* A pending interrupt waits for IF; then comes once. */
 	movl $0, irq_count
 	OUT(0x43, 0x30)
 	OUT(0x40, 100)

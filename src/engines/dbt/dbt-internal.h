@@ -466,6 +466,7 @@ static inline struct mem jump_field(const struct dbt *d, unsigned entry, size_t 
 void jump_index(struct emit *e, unsigned entry, unsigned target);
 /* To the code of the entry in register entry; `page` holds an address of the page that it is in, and is destroyed, as is EFLAGS. */
 void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned page);
+void jump_set_page(struct emit *e, unsigned page); /* the same of the page alone */
 /* An image of RFLAGS into OUT_A, with flags in memory; and the arithmetic ones of that in OUT_A into memory. OUT_A and OUT_B are destroyed. */
 void flags_image(struct emit *e);
 void flags_from_image(struct emit *e);

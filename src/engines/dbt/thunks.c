@@ -156,10 +156,15 @@ void jump_index(struct emit *e, unsigned entry, unsigned target)
 	e_alu_imm(e, ALU_AND, 4, entry, (s32)(JUMP_CACHE_SIZE - sizeof(struct jump_entry)));
 }
 
-void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned page)
+void jump_set_page(struct emit *e, unsigned page)
 {
 	e_alu_imm(e, ALU_AND, 8, page, (s32)PAGE_MASK);
 	e_store(e, 8, page, at_gs(PAGE_AT));
+}
+
+void jump_take(struct emit *e, const struct dbt *d, unsigned entry, unsigned page)
+{
+	jump_set_page(e, page);
 	e_jmp_mem(e, jump_field(d, entry, offsetof(struct jump_entry, code)));
 }
 

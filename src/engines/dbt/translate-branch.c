@@ -60,21 +60,26 @@ static void load_target(struct tr *t, const struct insn *i)
 		e_mov_rr(t->h, tr_word(t), t->s1, reg);
 }
 
-/* Looks its target up before anything is pushed: where that is not known, or is no canonical address, C does all of it. */
+/*
+ * Looks its target up before anything is pushed: where that is not known, or is no canonical address, C does all of it. The code's address waits
+ * in memory for its jump, as the host, if it has predicted another, goes on the sooner the earlier it hears.
+ */
 static void call_indirect(struct tr *t, const struct insn *i)
 {
 	load_target(t, i);
 	tr_save_flags(t, t->s2);
 	tr_clobber(t, t->s2);
 	tr_slow_jump_at(t, tr_find_jump(t, t->s1, t->s2));
+	e_store(t->h, 8, t->s1, at_gs(WORD(arg)));
+	e_load(t->h, 8, t->s2, jump_field(t->d, t->s2, offsetof(struct jump_entry, code)));
 	e_store(t->h, 8, t->s2, at_gs(WORD(tmp)));
 	t->host_ok = false;
 	push_return(t, i);
 	tr_leave_region(t);
-	e_load(t->h, 8, OUT_B, at_gs(WORD(tmp)));
-	e_load(t->h, 8, OUT_A, jump_field(t->d, OUT_B, offsetof(struct jump_entry, key)));
+	e_load(t->h, 8, OUT_A, at_gs(WORD(arg)));
 	tr_page_of_key(t, OUT_A);
-	jump_take(t->h, t->d, OUT_B, OUT_A);
+	jump_set_page(t->h, OUT_A);
+	e_jmp_mem(t->h, at_gs(WORD(tmp)));
 }
 
 static bool call(struct tr *t, const struct insn *i)
