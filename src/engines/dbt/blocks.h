@@ -16,24 +16,26 @@ struct jump_entry { /* 16 bytes: generated code scales by it */
 };
 
 struct block {
-	struct block *hash_next, *page_next;
+	/* What finding it looks at is in one line of the host's cache, or two. */
+	struct block *hash_next;
+	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
+	u16 off; /* in the page, where it is entered */
+	u16 mode;
+	_Atomic bool dead;
+	bool live_in; /* looks at the flags that it is entered with */
+	bool entered, many_jumps; /* it was looked up; at more than one address */
+	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
+	u32 jump; /* its entry in jump caches: once it is entered, without the lock to be read only */
+	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
+	struct block *page_next;
 	struct exit *in; /* exits that jump here */
 	struct exit *exits; /* its own */
 	struct slot_use *slots; /* its own */
 	struct block *made_next; /* of its generation */
-	u64 page, page2; /* RAM page indexes; page2: the second page of an instruction across two, or ~0 */
-	u16 off; /* in the page, where it is entered */
-	u16 first, end; /* bytes of the page that were translated lie in [first, end) */
-	u16 mode;
-	_Atomic bool dead;
-	bool live_in; /* live_in: looks at the flags that it is entered with */
 	u16 insns;
 	bool hot; /* a region */
 	u32 heat; /* place of a u16: vCPUs' entries; it carries when the block may be hot. 0: none */
 	u64 since; /* when a vCPU's began to be counted, in cycles of the TSC */
-	bool entered, many_jumps; /* it was looked up; at more than one address */
-	u32 jump; /* its entry in jump caches: once it is entered, without the lock to be read only */
-	u64 code, code_h; /* entries: flags in memory, flags in EFLAGS */
 	u64 code_end;
 };
 

@@ -67,7 +67,7 @@ _Static_assert(sizeof(struct words) <= sizeof(((struct vcpu *)0)->engine_words),
 #define MODE_GS		0x1000u
 #define MODE_X87	0x2000u /* x87 and MMX instructions raise no exception but by memory: these run natively */
 
-#define PLACE_BITS  65536u
+#define PLACE_BITS  (1u << 19) /* a block that is taken for a hot one costs what a region does: few are */
 #define BEGIN_BITS  (1u << 23) /* 2,048 pages of code */
 #define HEAT	    1000 /* entries after which a block is hot */
 #define CHECK_HEAT  50 /* the same in lock-step, however long they take: regions are to be checked as well */

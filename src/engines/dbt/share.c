@@ -16,17 +16,25 @@
 
 /* ---- what the block accesses ---- */
 
-/* Two accesses at least by which a check could be shared. */
+/* Two accesses at least are by the same register: most short blocks have none such. */
 static bool is_worth_it(const struct tr *t)
 {
-	unsigned n = 0;
+	u32 seen = 0;
 
 	for (unsigned k = 0; k < t->n; k++) {
 		const struct insn *i = &t->insn[k];
-		n += i->op >= OP_PUSH && i->op <= OP_RET;
-		n += i->flags & INSN_MEM && i->index == SLOT_ZERO && i->base < SLOT_ZERO;
+		u32 by = i->op >= OP_PUSH && i->op <= OP_RET ? 1u << RSP : 0;
+		if (i->flags & INSN_MEM && i->index == SLOT_ZERO && i->base < SLOT_ZERO) {
+			u32 base = 1u << (i->base >> 3);
+			if ((seen | by) & base)
+				return true;
+			by |= base;
+		}
+		if (seen & by)
+			return true;
+		seen |= by;
 	}
-	return n > 1;
+	return false;
 }
 
 /* The registers that each access can be by are those of the instruction's operand, or the stack's. */
