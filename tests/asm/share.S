@@ -212,9 +212,31 @@ again:	SET_LOW scratch + P + W
 	movq $0x62, scratch + 8200
 	call remap
 	EQ(q, $0x51 + 0x62, %rax)
+
+	/* An instruction with two accesses misses the TLB by the first: what the second would have shared nobody has checked. */
+	SET_LOW scratch + P + W
+	SET_HIGH scratch + 8192 + P + W
+	movl $HIGH, %ebx
+	movl $LOW, %edi
+	movq $0x71, scratch
+	movq $0x72, scratch + 8192
+	call two
+	EQ(q, $0x72, %rax)
+	EQ(q, $0x71, %rdx)
+	EQ(q, $0x71, scratch)
+	SET_HIGH scratch + 4096 + P + W
 	decl %ebp
 	jnz again
 	jmp pass64
+two:	movq (%rdi), %rdx	/* shared, in a block of its own */
+	movq 8(%rdi), %rcx
+	invlpg (%rbx)
+	jmp 1f
+1:	pushq (%rbx)
+	movq (%rsp), %rax
+	movq %rbp, (%rsp)
+	popq %rcx
+	ret
 
 read4:	movq (%rbx), %rax
 	addq 8(%rbx), %rax

@@ -290,6 +290,9 @@ static bool share(struct tr *t, const struct shared_access *a, const struct shar
 			*m = use_share(t, k, i, avoid);
 			return true;
 		}
+	/* Where the instruction may have left for its slow path already, that comes back behind it: the check may not have been made. */
+	if (t->nslow)
+		return false;
 	struct share w = look_ahead(s, a);
 	if (!w.left || !has(&w, b) || !fits(i, a->off - w.lo))
 		return false;
