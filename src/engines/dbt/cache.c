@@ -212,6 +212,21 @@ void place_retire(struct vcpu *v, u64 page, unsigned off)
 			block_retire(v, b);
 }
 
+static void drop_and_tell(struct dbt *d, struct block *b)
+{
+	if (!b->dead)
+		retired_note(d, b);
+	block_drop(d, b);
+}
+
+/* Those of page `from` that begin with an instruction which goes on in the other one. */
+static void drop_crossing(struct dbt *d, u64 from, u64 to)
+{
+	for (struct block *b = d->pages[from]; b; b = b->page_next)
+		if (b->code && b->page2 == to)
+			drop_and_tell(d, b);
+}
+
 static void page_drop(struct vcpu *v, u64 index)
 {
 	struct dbt *d = dbt_of(v);
@@ -223,12 +238,10 @@ static void page_drop(struct vcpu *v, u64 index)
 		page_unmark(v, index);
 	for (; list; list = list->page_next) {
 		if (list->code) {
-			if (!list->dead)
-				retired_note(d, list);
-			block_drop(d, list);
-		} else if (!list->dead) { /* a stand-in: the other page's block goes, and with it that page's */
+			drop_and_tell(d, list);
+		} else if (!list->dead) { /* a stand-in */
 			list->dead = true;
-			page_drop(v, list->page2);
+			drop_crossing(d, list->page2, index);
 		}
 	}
 }
@@ -282,8 +295,10 @@ static void generation_drop(struct dbt *d, struct generation *g)
 	for (struct block *b = g->blocks; b; b = b->made_next)
 		page_sweep(d, b->page, g);
 	g->blocks = NULL;
-	d->gone = g->dropped = pass_ask(d);
+	/* Before the pass: whoever sees its number without the lock sees that there is something to leave. */
+	d->gone = g->dropped = atomic_load(&d->pass) + 1;
 	atomic_store(&d->dropped, g->dropped);
+	pass_ask(d);
 }
 
 /*

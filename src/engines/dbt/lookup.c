@@ -372,7 +372,7 @@ u64 dbt_plain(struct vcpu *v, struct block *b, unsigned off, struct exit *x)
 u64 dbt_refill(struct vcpu *v, struct refill *r)
 {
 	struct dbt_cpu *c = cpu_of(v);
-	u64 first = words_of(v)->fill_gla, gla = first + r->back, page = v->r[17];
+	u64 first = words_of(v)->fill_gla, gla = first + r->back, page = v->r[17], drops = c->stats->slot_drops;
 
 	c->stats->refills++;
 	slots_check_lists(v);
@@ -385,7 +385,8 @@ u64 dbt_refill(struct vcpu *v, struct refill *r)
 	else
 		mmu_direct_read(v, gla, r->n, MMU_EXPLICIT);
 	v->cur = &c->none;
-	return tlb_passes(v, r, first) ? r->again : r->fail;
+	/* The block goes on with what it has shared before, unless that was dropped. */
+	return tlb_passes(v, r, first) && drops == c->stats->slot_drops ? r->again : r->fail;
 }
 
 u64 dbt_bail(struct vcpu *v, struct exit *x)
