@@ -94,9 +94,11 @@ static struct machine *make(struct fuzz_random *r, unsigned cpus, struct cpu_mod
 		models++;
 	*model = cpu_models[percent(r, 80) ? 0 : below(r, models)];
 	engine->limit_features(model->feature);
-	struct machine_config config = {
-		.ram_size = (2 + below(r, 2)) << 20, .cpus = cpus, .model = model, .deterministic = alone(cpus)
-	};
+	struct machine_config config = { .ram_size = (2 + below(r, 2)) << 20,
+					 .cpus = cpus,
+					 .model = model,
+					 .deterministic = alone(cpus),
+					 .vcpu_room = engine->vcpu_room };
 	struct pc_config pc = { .console = console, .debug_exit = percent(r, 50) };
 	struct error err = { 0 };
 
