@@ -193,6 +193,13 @@ static void block_drop(struct dbt *d, struct block *b)
 	}
 }
 
+static void drop_and_tell(struct dbt *d, struct block *b)
+{
+	if (!b->dead)
+		retired_note(d, b);
+	block_drop(d, b);
+}
+
 /* To be translated anew when it is next entered. */
 void block_retire(struct vcpu *v, struct block *b)
 {
@@ -200,8 +207,7 @@ void block_retire(struct vcpu *v, struct block *b)
 
 	if (b->dead)
 		return;
-	block_drop(d, b);
-	retired_note(d, b);
+	drop_and_tell(d, b);
 	retired_hear(v);
 }
 
@@ -210,13 +216,6 @@ void place_retire(struct vcpu *v, u64 page, unsigned off)
 	for (struct block *b = dbt_of(v)->pages[page]; b; b = b->page_next)
 		if (b->code && off >= b->first && off < b->end)
 			block_retire(v, b);
-}
-
-static void drop_and_tell(struct dbt *d, struct block *b)
-{
-	if (!b->dead)
-		retired_note(d, b);
-	block_drop(d, b);
 }
 
 /* Those of page `from` that begin with an instruction which goes on in the other one. */
@@ -263,11 +262,6 @@ static void filters_renew(struct dbt *d)
 }
 
 /* ---- a generation goes ---- */
-
-static bool made_in(const struct generation *g, const struct block *b)
-{
-	return (const u8 *)b >= g->meta.begin && (const u8 *)b < g->meta.end;
-}
 
 /*
  * Takes the generation's blocks out of the page's list. The page stays marked, as what was code will be again, and marking has to wait for

@@ -145,6 +145,10 @@ struct generation {
 	struct block *blocks; /* made in it, stand-ins and dead ones too */
 	u64 dropped; /* the pass after which nobody is inside of it; 0: it is new */
 };
+static inline bool made_in(const struct generation *g, const struct block *b)
+{
+	return (const u8 *)b >= g->meta.begin && (const u8 *)b < g->meta.end;
+}
 
 /* Blocks that no jump may lead to any more: what vCPUs are to take out of their jump caches. */
 #define RETIRED_MAX 4096

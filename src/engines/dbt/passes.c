@@ -98,11 +98,6 @@ void retired_hear(struct vcpu *v)
 
 /* ---- passing ---- */
 
-static bool made_in(const struct generation *g, const struct block *b)
-{
-	return (const u8 *)b >= g->meta.begin && (const u8 *)b < g->meta.end;
-}
-
 static void sweep_jumps(struct dbt_cpu *c, const struct generation *g)
 {
 	for (unsigned k = 0; k < 1u << JUMP_CACHE_BITS; k++)
