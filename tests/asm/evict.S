@@ -65,34 +65,6 @@ round:	xorl %r14d, %r14d	/* which function */
 	jnz round
 	jmp pass64
 
-	/* R13 = what function ECX makes of it. */
-reckon:	movl %ecx, %edx
-	testl $CHANGED - 1, %ecx
-	jnz 4f
-	addl more, %edx
-4:	addl %edx, %r13d
-	testl $4, %r13d
-	jz 5f
-	xorl $0x5a5a, %r13d
-	leal 3(%r13, %r13, 2), %r13d
-5:	rorl $7, %r13d
-	ret
-
-	/* Does its part, and has its neighbour do its own. ESI leads to 0 the first time, 1 the second. */
-template:
-	.byte 0x05 /* addl $number, %eax */
-number:	.long 0
-	testl $4, %eax
-	jz 6f
-	xorl $0x5a5a, %eax
-	leal 3(%rax, %rax, 2), %eax
-6:	rorl $7, %eax
-	xorl $1, (%rsi)
-	jnz 7f
-	ret
-7:	.byte 0xe9 /* jmp to the neighbour */
-follower: .long EACH - (8f - template)
-8:
-template_end:
+#include "functions.inc"
 	.data
 more:	.long 0

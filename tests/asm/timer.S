@@ -6,29 +6,16 @@
  * options: --deterministic
  */
 #include "lib.inc"
+#include "timing.inc"
 #define OFTEN 3000
-#define APIC 0xfee00000
 #define VECTOR 0x40
 #define DELAY 100
-	/* RAX = the time, of its first instruction. */
-	.macro NOW
-	rdtsc
-	shlq $32, %rdx
-	orq %rdx, %rax
-	.endm
 	.text
 	MODE 32
 	.globl main
 main:	call enter_long
 	MODE 64
-	movl $APIC, %esi
-	movq $pd_apic + P + W + U, pdpt + 8 * 3
-	movq %rsi, %rax
-	orl $P + W + PS, %eax
-	movq %rax, pd_apic + 8 * 503
-	movl $0x1ff, 0xf0(%rsi)
-	movl $0x10000, 0x320(%rsi)	/* the timer: masked, once */
-	movl $0xb, 0x3e0(%rsi)		/* its clock undivided */
+	APIC_ON
 
 	movl $tick, %eax
 	movw %ax, idt64 + 16 * VECTOR
